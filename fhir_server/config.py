@@ -1,0 +1,56 @@
+"""Settings, read from the environment (`FHIR_…`) by pydantic-settings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+VERSION = "0.1.0"
+FHIR_VERSION = "4.0.1"
+# The root of the checkout or of the installed data: profiles/, mappings/, terminology/, capability_statement.json.
+_CHECKOUT = Path(__file__).resolve().parent.parent
+_INSTALLED = Path(__file__).resolve().parent / "data"
+DATA_ROOT = _INSTALLED if _INSTALLED.is_dir() else _CHECKOUT
+
+
+class Settings(BaseSettings):
+    """Each field is one environment variable: `port` is `FHIR_PORT`."""
+
+    model_config = SettingsConfigDict(env_prefix="FHIR_", frozen=True)
+
+    host: str = Field("127.0.0.1", description="address to listen on; only loopback unless FHIR_OPEN=yes")
+    port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on")
+    base_url: str | None = Field(None, description="URL that clients use, when a proxy stands in front")
+    open: bool = Field(
+        False,
+        description="yes: serve other addresses than loopback although nobody is asked who they are",
+    )
+    workers: int = Field(1, ge=1, le=64, description="server processes")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="least severe log line written")
+    data_dir: Path = Field(Path("data"), description="folder of the embedded MongoDB and of generated samples")
+    mongodb_uri: str | None = Field(None, description="your own MongoDB replica set; unset: the embedded one")
+    mongodb_database: str = Field("fhir", description="database name")
+    mongodb_cache_mb: int = Field(1024, ge=256, description="WiredTiger cache of the embedded MongoDB, MiB")
+    zone: str = Field(
+        "+07:00",
+        pattern=r"^(Z|UTC|[+-]\d\d:\d\d)$",
+        description="time zone of values and searches without one",
+    )
+    handling: Literal["lenient", "strict"] = Field(
+        "lenient",
+        description="unknown search parameters when a request has no Prefer: handling",
+    )
+    page_size: int = Field(20, ge=1, le=1000, description="entries a page when _count is absent")
+    page_limit: int = Field(1000, ge=1, le=10000, description="most entries a page")
+    body_limit_mb: int = Field(64, ge=1, le=1024, description="largest request body, MiB")
+    search_seconds: float = Field(20.0, gt=0, description="time limit of one database query of a search, seconds")
+    search_work: int = Field(
+        2_000_000,
+        ge=1000,
+        description="work limit of a search: most stored documents one may examine",
+    )
+    transaction_seconds: float = Field(55.0, gt=0, description="time limit of a transaction, seconds")
+    update_create: bool = Field(True, description="PUT to an unused id creates the resource")

@@ -1,0 +1,32 @@
+"""Search parameter definitions, R4 section 3.1.1.4 and the resource SearchParameter."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Component:
+    """One part of a composite: the canonical URL of the parameter it uses and its expression below the composite's."""
+
+    definition: str
+    expression: str
+
+
+@dataclass(frozen=True, slots=True)
+class SearchParameter:
+    """A search parameter as it applies to one resource type.
+
+    code: its name in a query. type: number | date | string | token | reference | composite | quantity | uri | special.
+    expression: the whole FHIRPath of the definition (a union may name several types; the compiler takes what starts
+    with the type). targets: resource types a reference may point at. components: for composites.
+    """
+
+    url: str
+    code: str
+    type: str
+    expression: str
+    base: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    components: tuple[Component, ...] = ()
+    description: str = ""

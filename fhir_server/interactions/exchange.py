@@ -1,0 +1,67 @@
+"""What an interaction is made of: a request value, a response value, and the context it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+from fhir_server.config import Settings
+from fhir_server.model.resources import Resource
+from fhir_server.store.contract import EVERYTHING, Store, View
+
+if TYPE_CHECKING:
+    from fhir_server.definitions.load import Definitions
+    from fhir_server.search.model import SearchModel
+    from fhir_server.validation.validate import Validator
+
+Pairs = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FhirRequest:
+    """A FHIR request below the base URL.
+
+    segments: the decoded path, `("Patient", "1", "_history")`. query: decoded pairs in the order sent. headers: names
+    in lower case. body: the bytes, or resource: the parsed value (entries of a bundle carry only that).
+    """
+
+    method: str
+    segments: tuple[str, ...] = ()
+    query: Pairs = ()
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+    resource: Resource | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FhirResponse:
+    """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, `Last-Modified`, …)."""
+
+    status: int = 200
+    body: bytes = b""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    media_type: str = "application/fhir+json"
+
+
+Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """All that an interaction may use. clock: ms since the epoch; new_id: a fresh logical id. base: the URL that
+    clients reach the server by, without a trailing slash. dispatch: the route table, for entries of a batch."""
+
+    settings: Settings
+    definitions: Definitions
+    store: Store
+    search: SearchModel
+    validator: Validator
+    clock: Callable[[], int]
+    new_id: Callable[[], str]
+    dispatch: Dispatch
+    base: str
+    view: View = EVERYTHING
+
+    def with_(self, **changes: Any) -> Context:
+        return replace(self, **changes)

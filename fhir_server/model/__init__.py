@@ -1,0 +1,1 @@
+"""Plain values that every layer shares: resources, dates, references, bundles, outcomes."""

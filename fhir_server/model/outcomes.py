@@ -1,0 +1,23 @@
+"""OperationOutcome, R4 section 2.28."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fhir_server.errors import Issue
+from fhir_server.model.resources import Resource
+
+
+def outcome(issues: Iterable[Issue]) -> Resource:
+    """An OperationOutcome of one entry an issue; the Vietnamese text, where there is one, is in details.text."""
+    return {"resourceType": "OperationOutcome", "issue": [_entry(issue) for issue in issues]}
+
+
+def _entry(issue: Issue) -> Resource:
+    entry: Resource = {"severity": issue.severity, "code": issue.code}
+    if issue.vi:
+        entry["details"] = {"text": issue.vi}
+    entry["diagnostics"] = issue.diagnostics
+    if issue.expression:
+        entry["expression"] = list(issue.expression)
+    return entry

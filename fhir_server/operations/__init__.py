@@ -1,0 +1,1 @@
+"""The FHIR operations, one file a $operation."""

@@ -1,0 +1,68 @@
+"""The search tree: what a query means, before anything is known of the database."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhir_server.definitions.search_params import SearchParameter
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """One parameter of one resource type with its values, any of which may match.
+
+    values: the raw texts after the split at unescaped commas; the escapes of R4 section 3.1.1.4.0.2 (`\\,` `\\$` `\\|`
+    `\\\\`) are still in them, so that the type can split at `|` and `$`.
+    """
+
+    type: str
+    param: SearchParameter
+    modifier: str | None
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class And:
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Or:
+    children: tuple[Node, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    child: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`param.child`: the reference `param` of `type` points at a resource of one of `targets` that satisfies child."""
+
+    type: str
+    param: SearchParameter
+    targets: tuple[str, ...]
+    child: Node
+
+
+@dataclass(frozen=True, slots=True)
+class Has:
+    """`_has:source:param:child`: some `source` whose reference `param` points at this resource satisfies child."""
+
+    type: str
+    source: str
+    param: SearchParameter
+    child: Node
+
+
+@dataclass(frozen=True, slots=True)
+class InCompartment:
+    """Membership of the compartment `code` (Patient, Encounter, …) of the resource `id`. R4 section 3.3."""
+
+    type: str
+    code: str
+    id: str
+
+
+Node = Leaf | And | Or | Not | Chain | Has | InCompartment

@@ -1,0 +1,215 @@
+"""What the rest of the program may ask of the store, and what each promise means.
+
+Every read takes the caller's View, and the View is part of the database query. Every write goes through `transact`.
+Driver errors never leave the store: they become FhirError (CONFLICT after retries, UNAVAILABLE, TIMEOUT, TOO_COSTLY).
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from fhir_server.model.registry import Registry
+from fhir_server.model.resources import Resource
+
+T = TypeVar("T")
+
+# A MongoDB filter over stored documents; made by search.compile and by Views, never from a user's text.
+Filter = Mapping[str, Any]
+
+NOTHING: Filter = {"_id": {"$in": []}}
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What a caller may see: a filter for each resource type, and one for all types that are not named.
+
+    A filter of None sees all; NOTHING sees nothing. Only the scalars p, w, s, c, a, and k may be used in it.
+    """
+
+    by_type: Mapping[str, Filter | None] = field(default_factory=dict)
+    otherwise: Filter | None = None
+
+    def of(self, type: str) -> Filter | None:
+        return self.by_type.get(type, self.otherwise)
+
+    def narrow(self, type: str, query: Filter) -> Filter:
+        """`query` and what the View allows, both."""
+        allowed = self.of(type)
+        if allowed is None:
+            return query
+        return {"$and": [query, allowed]} if query else allowed
+
+
+EVERYTHING = View()
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """What a resource is found and sorted by; made by search.extract from the resource alone.
+
+    keys: the strings of field `k`. sort: field `x`, {two characters: lowest and highest value}. order: seconds since
+    the epoch of the type's primary date, None when it has none (the store then uses the creation time).
+    """
+
+    keys: tuple[str, ...] = ()
+    sort: Mapping[str, Any] = field(default_factory=dict)
+    order: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowing:
+    """The fields that access control narrows by. For a resource of a patient's compartment the store fills ward,
+    denied and tiers from that Patient, and rewrites them when the Patient changes.
+
+    patient: id of the patient whose compartment it is in. ward: ward code of residence. sensitivity: 0 none, 1
+    restricted. denied: the patient's Consent denies. parties: sending and caring organisations and tier codes.
+    """
+
+    patient: str | None = None
+    ward: str | None = None
+    sensitivity: int = 0
+    denied: bool = False
+    parties: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """One version of a resource as stored. raw is the JSON as served, b"" for a deletion."""
+
+    type: str
+    id: str
+    version: int
+    updated: int  # ms since the epoch
+    raw: bytes
+    deleted: bool = False
+    order: int = 0  # the order key `o`, for cursors
+    sort: Mapping[str, Any] | None = None  # `x`, when the Find asked for it
+    method: str = "PUT"  # how this version came to be: POST, PUT, PATCH, DELETE
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A resource to be written: the sender's content (no server meta needed) and what it is indexed by."""
+
+    type: str
+    id: str
+    resource: Resource
+    indexed: Indexed
+    narrowing: Narrowing = Narrowing()
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Write a draft. expected: None any (a retry reads again); 0 must not exist (or be deleted); n must be version n
+    (else FhirError PRECONDITION). An identical draft makes no new version. method goes into history."""
+
+    draft: Draft
+    expected: int | None = None
+    method: str = "PUT"
+
+
+@dataclass(frozen=True, slots=True)
+class Remove:
+    """Delete: leaves a tombstone. Removing what is absent or already deleted writes nothing."""
+
+    type: str
+    id: str
+    expected: int | None = None
+
+
+Op = Put | Remove
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The outcome of one Op, in the order of the ops. created: there was no live version before."""
+
+    stored: Stored
+    created: bool
+    changed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Find:
+    """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; hint: index name.
+
+    raw: False leaves the bytes out (ids, order, sort values only). Time and work are bounded by the store's settings.
+    Deleted resources are never found.
+    """
+
+    type: str
+    filter: Filter
+    sort: tuple[tuple[str, int], ...] = (("o", -1),)
+    limit: int = 20
+    raw: bool = True
+    want_sort: bool = False
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """One page of history, newest first. type None: whole system; id None: whole type. before: cursor of the last
+    page (opaque to callers). since/at in ms."""
+
+    type: str | None = None
+    id: str | None = None
+    since: int | None = None
+    at: int | None = None
+    limit: int = 20
+    before: tuple[int, str, int] | None = None  # (updated, "Type/id", version) of the last entry told
+
+
+class Transaction(Protocol):
+    """The inside of one MongoDB transaction. Reads see this transaction's own writes."""
+
+    async def read(self, type: str, id: str, view: View) -> Stored | None: ...
+
+    async def find(self, query: Find, view: View) -> list[Stored]: ...
+
+    async def claim(self, criterion: str) -> None:
+        """Locks a conditional criterion: a second transaction that claims the same one conflicts and is run again."""
+        ...
+
+    async def apply(self, ops: Sequence[Op]) -> list[Written]:
+        """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails."""
+        ...
+
+
+class Store(Protocol):
+    registry: Registry
+
+    async def read(self, type: str, id: str, view: View) -> Stored | None:
+        """The current version, a tombstone (deleted=True) or None. Concurrent reads of a tick share one query."""
+        ...
+
+    async def read_many(self, type: str, ids: Sequence[str], view: View) -> dict[str, Stored]: ...
+
+    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None: ...
+
+    async def find(self, query: Find, view: View) -> list[Stored]: ...
+
+    async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int: ...
+
+    async def history(self, query: HistoryQuery, view: View) -> list[Stored]: ...
+
+    async def history_count(self, query: HistoryQuery, view: View) -> int: ...
+
+    async def intern(self, uris: Sequence[str]) -> None:
+        """Gives numbers to system URIs, durably, and adds them to `registry`."""
+        ...
+
+    async def known_system(self, uri: str) -> int | None:
+        """The number of a URI, asking the database when this process has not seen it yet."""
+        ...
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Runs `work` in one majority transaction. It may run several times: it must rebuild all its state, and ids
+        and times come from outside. Raises FhirError CONFLICT when conflicts outlast the retries; nothing is written
+        then."""
+        ...
+
+    def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
+        """Every live resource of a type in `_id` order, in bounded memory."""
+        ...

@@ -1,0 +1,1 @@
+"""Code lists, value sets, maps and naming systems, read from terminology/."""

@@ -1,0 +1,1 @@
+"""Checks of a resource against its definitions, as issues."""
