@@ -1,0 +1,129 @@
+"""The R4 definitions in profiles/r4/, each file read when it is first asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from fhir_server.definitions.search_params import Component, SearchParameter
+
+# R4 Parameters: "there is no endpoint": it is only sent along with operations.
+_WITHOUT_ENDPOINT = "Parameters"
+
+
+class Definitions:
+    """What R4 defines: resource types, search parameters, compartments.
+
+    Tables are built when first asked for and never change afterwards, so one object serves all requests.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """folder: the one that holds search_parameters.json and its neighbours (profiles/r4)."""
+        self._folder = folder
+        self._params_of: dict[str, Mapping[str, SearchParameter]] = {}
+
+    @classmethod
+    def load(cls, root: Path) -> Definitions:
+        """root: the folder that holds profiles/ (`config.DATA_ROOT`). Raises OSError when it is not there."""
+        folder = root / "profiles" / "r4"
+        folder.stat()
+        return cls(folder)
+
+    def read(self, name: str) -> Any:
+        """The parsed JSON of one file of the folder."""
+        return orjson.loads((self._folder / name).read_bytes())
+
+    @cached_property
+    def _types(self) -> Mapping[str, frozenset[str]]:
+        return {kind: frozenset(names) for kind, names in self.read("types.json").items()}
+
+    @cached_property
+    def resource_types(self) -> frozenset[str]:
+        """The 145 concrete resource types that have an endpoint."""
+        return self.concrete_types - {_WITHOUT_ENDPOINT}
+
+    @cached_property
+    def concrete_types(self) -> frozenset[str]:
+        """The 146 types a resourceType may name: those with an endpoint, and Parameters."""
+        return self._types["Resource"] | self._types["DomainResource"]
+
+    @property
+    def domain_resource_types(self) -> frozenset[str]:
+        """The types that have text, contained, extension and modifierExtension: all but Bundle, Binary, Parameters."""
+        return self._types["DomainResource"]
+
+    @property
+    def primitive_types(self) -> frozenset[str]:
+        return self._types["primitive-type"]
+
+    @property
+    def complex_types(self) -> frozenset[str]:
+        return self._types["complex-type"]
+
+    @cached_property
+    def _params(self) -> Mapping[str, SearchParameter]:
+        return {row["url"]: _parameter(row) for row in self.read("search_parameters.json")}
+
+    def search_params(self, type: str) -> Mapping[str, SearchParameter]:
+        """Code -> parameter for one resource type: its own, then those of DomainResource and Resource (`_id`, …).
+
+        `_text`, `_content`, `_filter`, `_query` and `_list` have no expression. Empty for an unknown type.
+        """
+        found = self._params_of.get(type)
+        if found is None:
+            found = self._params_of[type] = self._collect(type)
+        return found
+
+    def _collect(self, type: str) -> Mapping[str, SearchParameter]:
+        if type not in self.concrete_types:
+            return {}
+        bases = {type, "Resource"} | ({"DomainResource"} if type in self.domain_resource_types else set())
+        return {param.code: param for param in self._params.values() if not bases.isdisjoint(param.base)}
+
+    def search_param_by_url(self, url: str) -> SearchParameter | None:
+        return self._params.get(url)
+
+    def description(self, type: str, param: SearchParameter) -> str:
+        """The sentence R4 says about a parameter where it applies to this type."""
+        return self._descriptions.get((param.url, type)) or self._descriptions.get((param.url, ""), "")
+
+    @cached_property
+    def _descriptions(self) -> Mapping[tuple[str, str], str]:
+        rows = ((row["url"], row["description"]) for row in self.read("search_parameters.json"))
+        tables = ((url, text if isinstance(text, dict) else {"": text}) for url, text in rows)
+        return {(url, type): text for url, table in tables for type, text in table.items()}
+
+    @cached_property
+    def _compartments(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        table = self.read("compartments.json")
+        return {code: {type: tuple(params) for type, params in rows.items()} for code, rows in table.items()}
+
+    def compartment(self, code: str) -> Mapping[str, tuple[str, ...]]:
+        """Resource type -> the search parameters that make it a member, R4 section 3.3; empty for an unknown code.
+
+        A resource is always a member of its own compartment: R4 writes that as the parameter `{def}` of some types.
+        """
+        return self._compartments.get(code, {})
+
+    @property
+    def compartment_codes(self) -> frozenset[str]:
+        """Patient, Encounter, RelatedPerson, Practitioner, Device."""
+        return frozenset(self._compartments)
+
+
+def _parameter(row: Mapping[str, Any]) -> SearchParameter:
+    text = row["description"]
+    return SearchParameter(
+        url=row["url"],
+        code=row["code"],
+        type=row["type"],
+        expression=row.get("expression", ""),
+        base=tuple(row["base"]),
+        targets=tuple(row.get("target", ())),
+        components=tuple(Component(url, expression) for url, expression in row.get("component", ())),
+        description=text if isinstance(text, str) else "",
+    )
