@@ -7,11 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from fhir_server.config import Settings
+from fhir_server.definitions.capabilities import Capability
 from fhir_server.model.resources import Resource
 from fhir_server.store.contract import EVERYTHING, Store, View
 
 if TYPE_CHECKING:
     from fhir_server.definitions.load import Definitions
+    from fhir_server.interactions.narrowing import NarrowingRules
     from fhir_server.search.model import SearchModel
     from fhir_server.validation.validate import Validator
 
@@ -49,16 +51,21 @@ Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """All that an interaction may use. clock: ms since the epoch; new_id: a fresh logical id. base: the URL that
-    clients reach the server by, without a trailing slash. dispatch: the route table, for entries of a batch."""
+    """All that an interaction may use.
+
+    clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
+    entries of a batch. base: the URL that clients reach the server by, without a trailing slash.
+    """
 
     settings: Settings
     definitions: Definitions
+    capability: Capability
     store: Store
     search: SearchModel
     validator: Validator
     clock: Callable[[], int]
     new_id: Callable[[], str]
+    rules: NarrowingRules
     dispatch: Dispatch
     base: str
     view: View = EVERYTHING

@@ -20,9 +20,9 @@ class Digits(Decimal):
     __slots__ = ("text",)
     text: str
 
-    def __new__(cls, text: str) -> Digits:
+    def __new__(cls, text: str | Decimal) -> Digits:
         number = super().__new__(cls, text)
-        number.text = text
+        number.text = text.text if isinstance(text, Digits) else str(text)  # copying hands in a Digits
         return number
 
 

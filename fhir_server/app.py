@@ -1,0 +1,98 @@
+"""The application, wired in one visible place: data and store into a context, the context into the FHIR endpoint."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
+
+from fastapi import FastAPI
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.routing import Mount
+from starlette.types import Scope
+
+from fhir_server.config import DATA_ROOT, VERSION, Settings
+from fhir_server.definitions.capabilities import Capability
+from fhir_server.definitions.load import Definitions
+from fhir_server.http.endpoint import FhirEndpoint
+from fhir_server.http.errors import framework_fault
+from fhir_server.http.pages import pages
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.narrowing import NarrowingRules
+from fhir_server.model.ids import new_id, now
+from fhir_server.routes import dispatch
+from fhir_server.search.extract import Extractor
+from fhir_server.search.model import SearchModel
+from fhir_server.store.embedded import Embedded
+from fhir_server.store.mongo import open_store
+from fhir_server.terminology.naming import NamingSystems
+from fhir_server.validation.validate import Validator
+
+BASE_PATH = "/fhir"
+
+
+def build_app(settings: Settings) -> FastAPI:
+    """The ASGI application. Its lifespan opens the store; `settings.mongodb_uri` None starts the embedded one."""
+    held: list[Context] = []
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with open_context(settings) as context:
+            held.append(context)
+            yield
+            held.clear()
+
+    app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
+    app.add_exception_handler(HTTPException, framework_fault)
+    app.add_exception_handler(RequestValidationError, framework_fault)
+    app.include_router(pages(lambda: held[0]))
+    app.router.routes.append(Mount(BASE_PATH, app=FhirEndpoint(partial(_context, settings, held))))
+    return app
+
+
+def _context(settings: Settings, held: list[Context], scope: Scope) -> Context:
+    """The shared context with the base URL of this request, which is the one the client used unless one is set."""
+    if settings.base_url is not None:
+        return held[0]
+    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+    return held[0].with_(base=f"{scope['scheme']}://{host.decode('latin-1')}{BASE_PATH}") if host else held[0]
+
+
+@asynccontextmanager
+async def open_context(settings: Settings) -> AsyncIterator[Context]:
+    """All that interactions need, for the server and for the command line. Raises StartError in one sentence."""
+    async with AsyncExitStack() as stack:
+        uri = settings.mongodb_uri
+        if uri is None:
+            embedded = Embedded(settings.data_dir, settings.mongodb_cache_mb)
+            uri = embedded.start()
+            stack.callback(embedded.stop)
+        yield await stack.enter_async_context(_context_on(settings, uri))
+
+
+@asynccontextmanager
+async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
+    definitions = Definitions.load(DATA_ROOT)
+    capability = Capability.load(DATA_ROOT / "capability_statement.json")
+    naming = NamingSystems.load(DATA_ROOT / "terminology")
+    extractor = Extractor(definitions, settings.zone, naming.canonical)
+    search = SearchModel(definitions, extractor, settings, capability)
+    store = await open_store(uri, settings)
+    try:
+        await store.ensure_letters(search.declared())
+        yield Context(
+            settings=settings,
+            definitions=definitions,
+            capability=capability,
+            store=store,
+            search=search,
+            validator=Validator(definitions),
+            clock=now,
+            new_id=new_id,
+            rules=NarrowingRules.load(DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json"),
+            dispatch=dispatch,
+            base=settings.base_url or f"http://{settings.host}:{settings.port}{BASE_PATH}",
+        )
+    finally:
+        await store.close()

@@ -1,0 +1,164 @@
+"""The FHIR endpoint: bytes in, a FhirRequest through the route table, bytes out. Plain ASGI."""
+
+from __future__ import annotations
+
+import re
+import uuid
+import zlib
+from collections.abc import Callable
+from time import perf_counter
+from typing import Any
+from urllib.parse import unquote
+
+import structlog
+from starlette.types import Message, Receive, Scope, Send
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.http.errors import refusal, unexpected
+from fhir_server.http.negotiate import check_sent, wanted
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.model.resources import pretty
+from fhir_server.search.parse import query_pairs
+
+log = structlog.get_logger("fhir_server.access")
+
+PATH_LIMIT = 2_000
+QUERY_LIMIT = 64_000  # longer queries belong into POST _search
+_REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}")
+_OWN = ("_format", "_pretty")  # what the edge itself answers to
+
+
+class Disconnected(Exception):
+    """The client went away before its request was whole; nothing was begun."""
+
+
+class FhirEndpoint:
+    """An ASGI application mounted at the FHIR base path."""
+
+    def __init__(self, context_of: Callable[[Scope], Context]) -> None:
+        self._context_of = context_of
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = perf_counter()
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = _request_id(headers)
+        try:
+            response = await self._answer(scope, receive, headers)
+        except FhirError as fault:
+            response = refusal(fault)
+        except Disconnected:
+            return
+        except Exception as fault:
+            response = unexpected(fault, request_id)
+        await _send(send, scope["method"], response, request_id)
+        log.info(
+            "request",
+            request_id=request_id,
+            method=scope["method"],
+            path=_shown(scope),
+            status=response.status,
+            ms=round((perf_counter() - started) * 1000, 1),
+        )
+
+    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str]) -> FhirResponse:
+        context = self._context_of(scope)
+        pairs = _pairs(scope)
+        controls = {name: value for name, value in pairs if name in _OWN}
+        media_type = wanted(headers.get("accept", ""), controls.get("_format"))
+        body = await _body(receive, headers, context.settings.body_limit_mb * 1024 * 1024)
+        segments = _segments(scope)
+        if body and segments[-1:] != ("_search",):
+            check_sent(headers.get("content-type", ""))
+        query = tuple(pair for pair in pairs if pair[0] not in _OWN)
+        response = await context.dispatch(context, FhirRequest(scope["method"], segments, query, headers, body))
+        if response.body and controls.get("_pretty") == "true" and response.media_type == media_type:
+            return FhirResponse(response.status, pretty(response.body), response.headers)
+        return response
+
+
+def _request_id(headers: dict[str, str]) -> str:
+    """The caller's X-Request-Id when it is one, else a fresh one."""
+    sent = headers.get("x-request-id", "")
+    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+
+
+def _shown(scope: Scope) -> str:
+    """The path for the log: never the query, which may hold personal numbers."""
+    return str(scope["path"])[:200]
+
+
+def _segments(scope: Scope) -> tuple[str, ...]:
+    """The decoded segments below the base; a trailing slash is forgiven. Raises FhirError for a path too long."""
+    raw: bytes = scope.get("raw_path") or scope["path"].encode()
+    path = raw.partition(b"?")[0].decode("latin-1")
+    if len(path) > PATH_LIMIT:
+        raise FhirError(Kind.URI_TOO_LONG, f"the path is longer than {PATH_LIMIT} characters")
+    below = path.removeprefix(scope.get("root_path", ""))
+    return tuple(unquote(part) for part in below.split("/") if part)
+
+
+def _pairs(scope: Scope) -> tuple[tuple[str, str], ...]:
+    raw: bytes = scope["query_string"]
+    if len(raw) > QUERY_LIMIT:
+        text = f"the query is longer than {QUERY_LIMIT} characters; use POST _search"
+        raise FhirError(Kind.URI_TOO_LONG, text)
+    return query_pairs(raw.decode("latin-1")) if raw else ()
+
+
+async def _body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
+    """The whole body, unpacked when it came gzipped. Raises TOO_LONG as soon as it passes the limit."""
+    if int(headers.get("content-length") or 0) > limit:
+        raise _too_long(limit)
+    unpack = _unpacker(headers.get("content-encoding", ""))
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message: Message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Disconnected
+        part = unpack(message.get("body", b""), limit - size + 1)
+        size += len(part)
+        if size > limit:
+            raise _too_long(limit)
+        parts.append(part)
+        if not message.get("more_body"):
+            return b"".join(parts)
+
+
+def _too_long(limit: int) -> FhirError:
+    return FhirError(Kind.TOO_LONG, f"the body is larger than {limit // (1024 * 1024)} MiB")
+
+
+def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
+    """Takes a part of the body and the most bytes it may become."""
+    name = encoding.strip().lower()
+    if name in ("", "identity"):
+        return lambda part, most: part
+    if name not in ("gzip", "x-gzip"):
+        raise FhirError(Kind.MEDIA_TYPE, f"Content-Encoding {encoding[:32]!r} is not known; gzip is")
+    stream = zlib.decompressobj(wbits=31)
+
+    def unpack(part: bytes, most: int) -> bytes:
+        try:
+            return stream.decompress(part, most)
+        except zlib.error:
+            raise FhirError(Kind.STRUCTURE, "the body is not valid gzip") from None
+
+    return unpack
+
+
+async def _send(send: Send, method: str, response: FhirResponse, request_id: str) -> None:
+    headers: list[tuple[bytes, bytes]] = [
+        (name.lower().encode("latin-1"), value.encode("latin-1"))
+        for name, value in response.headers.items()
+        if not name.startswith("X-Last")
+    ]
+    headers.append((b"x-request-id", request_id.encode()))
+    headers.append((b"cache-control", b"no-store"))
+    if response.body:
+        headers.append((b"content-type", f"{response.media_type}; charset=utf-8".encode()))
+    if response.status not in (204, 304):
+        headers.append((b"content-length", str(len(response.body)).encode()))
+    start: dict[str, Any] = {"type": "http.response.start", "status": response.status, "headers": headers}
+    await send(start)
+    await send({"type": "http.response.body", "body": b"" if method == "HEAD" else response.body})

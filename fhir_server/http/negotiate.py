@@ -1,0 +1,57 @@
+"""Which format a client wants and which it sent, R4 sections 3.1.0.1.9 and 3.1.0.1.11."""
+
+from __future__ import annotations
+
+from fhir_server.errors import FhirError, Kind
+
+JSON = "application/fhir+json"
+# The names that R4 and its clients use for the one format.
+_NAMES = {
+    "json": JSON,
+    "application/json": JSON,
+    "application/fhir+json": JSON,
+    "application/fhir json": JSON,  # a plus in a query that nobody encoded
+    "text/json": JSON,
+    "application/json+fhir": JSON,
+}
+_ANY = ("*/*", "application/*", "text/*", "text/html")
+_SENT = (*_NAMES, "application/json-patch+json", "application/merge-patch+json", "application/octet-stream", "")
+
+
+def wanted(accept: str, format: str | None) -> str:
+    """The media type to answer in. `_format` goes before Accept; a browser gets JSON. Raises NOT_ACCEPTABLE."""
+    if format is not None:
+        return _named(format)
+    ranges = sorted(map(_range, (accept or "*/*").split(",")), key=lambda pair: -pair[1])
+    for name, quality in ranges:
+        if quality > 0 and name in _NAMES:
+            return _NAMES[name]
+        if quality > 0 and name in _ANY:
+            return JSON
+    raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON}, not in {accept[:120]!r}")
+
+
+def _named(format: str) -> str:
+    name = format.partition(";")[0].strip().lower()
+    if name in _NAMES:
+        return _NAMES[name]
+    raise FhirError(Kind.NOT_ACCEPTABLE, f"_format {format[:64]!r} is not known; json is", ("_format",))
+
+
+def _range(text: str) -> tuple[str, float]:
+    name, *parameters = (part.strip().lower() for part in text.split(";"))
+    quality = next((value[2:] for value in parameters if value.startswith("q=")), "1")
+    try:
+        return name, float(quality)
+    except ValueError:
+        return name, 0.0
+
+
+def check_sent(content_type: str) -> None:
+    """Raises MEDIA_TYPE unless the body is in a format that is read here, in UTF-8."""
+    name, *parameters = (part.strip().lower() for part in content_type.split(";"))
+    if name not in _SENT:
+        raise FhirError(Kind.MEDIA_TYPE, f"send {JSON}, not {content_type[:80]!r}")
+    charset = next((value[8:].strip('"') for value in parameters if value.startswith("charset=")), "utf-8")
+    if charset not in ("utf-8", "utf8", "us-ascii"):
+        raise FhirError(Kind.MEDIA_TYPE, f"FHIR is exchanged in UTF-8 (R4 section 3.1.0.1.11), not in {charset[:32]!r}")

@@ -1,0 +1,66 @@
+"""What is served beside FHIR: the start page, and whether the server is alive and ready."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from html import escape
+
+from fastapi import APIRouter
+from fastapi.responses import HTMLResponse, JSONResponse
+
+from fhir_server.config import VERSION
+from fhir_server.errors import FhirError
+from fhir_server.interactions.exchange import Context
+
+_PAGE = """<!doctype html>
+<html lang="vi"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<title>FHIR server for Việt Nam</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font: 17px/1.6 system-ui, sans-serif; max-width: 44rem; margin: 3rem auto; padding: 0 1.2rem; }}
+h1 {{ font-size: 1.7rem; margin-bottom: 0; }}
+.open {{ border-left: 4px solid #c60; padding: .3rem .9rem; margin: 1.4rem 0; }}
+code {{ font-size: .9em; overflow-wrap: anywhere; }}
+li {{ margin: .5rem 0; }}
+</style></head><body>
+<h1>FHIR server for Việt Nam</h1>
+<p>HL7 FHIR R4 (4.0.1), version {version}. Base URL: <code>{base}</code></p>
+<p class="open"><strong>Open mode.</strong> Nobody is asked who they are: everyone who reaches this address reads and
+writes everything. / <strong>Chế độ mở:</strong> mọi người truy cập được địa chỉ này đều đọc và ghi được dữ liệu.</p>
+<ul>{links}</ul>
+</body></html>"""
+
+EXAMPLES = (
+    ("metadata", "what this server can do"),
+    ("Patient?name=nguyen van an", "people found by name, with or without marks"),
+    ("Patient?_summary=count", "how many people there are"),
+    ("Condition?_include=Condition:patient&_count=5", "diagnoses with their patients"),
+)
+
+
+def pages(context_of: Callable[[], Context]) -> APIRouter:
+    """The routes beside /fhir."""
+    router = APIRouter()
+
+    @router.get("/", response_class=HTMLResponse, summary="The start page")
+    async def start() -> HTMLResponse:
+        base = context_of().base
+        links = "".join(
+            f'<li><a href="{escape(base)}/{escape(path.replace(" ", "%20"))}"><code>/{escape(path)}</code></a><br>'
+            f"{escape(meaning)}</li>"
+            for path, meaning in EXAMPLES
+        )
+        return HTMLResponse(_PAGE.format(version=VERSION, base=escape(base), links=links))
+
+    @router.get("/health", summary="The process answers")
+    async def health() -> JSONResponse:
+        return JSONResponse({"status": "up", "version": VERSION})
+
+    @router.get("/ready", summary="The database answers and its indexes and key generation are in place")
+    async def ready() -> JSONResponse:
+        try:
+            return JSONResponse({"status": "ready", **await context_of().store.ready()})
+        except FhirError as fault:
+            return JSONResponse({"status": "not ready", "why": fault.diagnostics}, 503)
+
+    return router

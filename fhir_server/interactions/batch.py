@@ -1,0 +1,53 @@
+"""batch: every entry on its own, several at a time. R4 section 3.1.0.11.1."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.content import resource_of
+from fhir_server.interactions.entries import answered, check_size, entry_request, placed, refused
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.transaction import transaction
+from fhir_server.model.bundles import bundle
+
+AT_ONCE = 8  # entries of one batch in flight: enough to hide the database's latency, few enough to be fair to others
+
+
+async def batch_or_transaction(context: Context, request: FhirRequest) -> FhirResponse:
+    """POST of a Bundle to the base URL; its type says which of the two is meant."""
+    received = resource_of(request)
+    if received.get("resourceType") != "Bundle":
+        raise FhirError(Kind.INVALID, "only a Bundle can be posted to the base URL", ("resourceType",))
+    kind = received.get("type")
+    if kind not in ("batch", "transaction"):
+        text = "Bundle.type must be batch or transaction here; other bundles are stored by POST to /Bundle"
+        raise FhirError(Kind.INVALID, text, ("Bundle.type",))
+    check_size(context, received)
+    if kind == "transaction":
+        return await transaction(context, request, received)
+    return await batch(context, request, received["entry"] if isinstance(received.get("entry"), list) else [])
+
+
+async def batch(context: Context, request: FhirRequest, items: list[object]) -> FhirResponse:
+    """200 with a batch-response of one entry an entry; a failed entry fails alone."""
+    gate = asyncio.Semaphore(AT_ONCE)
+
+    async def one(place: int, item: object) -> bytes:
+        async with gate:
+            return await _run(context, request, place, item)
+
+    answers = await asyncio.gather(*(one(place, item) for place, item in enumerate(items)))
+    return FhirResponse(200, bundle("batch-response", answers))
+
+
+async def _run(context: Context, request: FhirRequest, place: int, item: object) -> bytes:
+    at = f"Bundle.entry[{place}]"
+    try:
+        asked = entry_request(item, at, context.base)
+        if not asked.segments and asked.method == "POST":
+            raise FhirError(Kind.INVALID, "a bundle inside a batch is not allowed", (at,))
+        response = await context.dispatch(context, asked)
+        return answered(response, asked, dict(request.headers))
+    except FhirError as fault:
+        return refused(FhirError(fault.kind, fault.diagnostics, issues=tuple(placed(fault.all_issues(), at))))

@@ -1,0 +1,102 @@
+"""The entries of a batch or transaction as requests, and their answers as entries. R4 section 3.1.0.11."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from http import HTTPStatus
+from typing import Any
+
+from fhir_server.errors import FhirError, Issue, Kind
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.headers import prefer_return
+from fhir_server.model.bundles import entry
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import Resource
+from fhir_server.search.parse import query_pairs
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+# Bundle.entry.request elements and the headers they stand for.
+_HEADERS = {
+    "ifMatch": "if-match",
+    "ifNoneMatch": "if-none-match",
+    "ifModifiedSince": "if-modified-since",
+    "ifNoneExist": "if-none-exist",
+}
+
+
+def entries_of(bundle: Resource, base: str) -> tuple[list[FhirRequest], list[Issue]]:
+    """Every entry as a request, and every fault of their shape with its `Bundle.entry[i]` place."""
+    requests: list[FhirRequest] = []
+    issues: list[Issue] = []
+    for place, item in enumerate(bundle.get("entry") or []):
+        try:
+            requests.append(entry_request(item, f"Bundle.entry[{place}]", base))
+        except FhirError as fault:
+            issues += fault.all_issues()
+    return requests, issues
+
+
+def entry_request(item: Any, place: str, base: str) -> FhirRequest:
+    """One entry as a request. Raises FhirError with the place of the first fault."""
+    asked = item.get("request") if isinstance(item, dict) else None
+    if not isinstance(asked, dict):
+        raise FhirError(Kind.REQUIRED, "an entry of a batch or transaction needs a request", (f"{place}.request",))
+    method, url = asked.get("method"), asked.get("url")
+    if method not in METHODS:
+        raise FhirError(Kind.VALUE, f"method must be one of {', '.join(METHODS)}", (f"{place}.request.method",))
+    if not isinstance(url, str) or not url:
+        raise FhirError(Kind.REQUIRED, "request.url is missing", (f"{place}.request.url",))
+    resource = item.get("resource")
+    if method in ("POST", "PUT", "PATCH") and not url.partition("?")[0].endswith("_search") and resource is None:
+        raise FhirError(Kind.REQUIRED, f"{method} needs a resource", (f"{place}.resource",))
+    path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
+    headers = {header: str(asked[name]) for name, header in _HEADERS.items() if name in asked}
+    segments = tuple(part for part in path.split("/") if part)
+    return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
+
+
+def answered(response: FhirResponse, request: FhirRequest, prefer: dict[str, str]) -> bytes:
+    """The JSON of one response entry. Reads carry their resource; writes carry it when Prefer asks for it."""
+    told: Resource = {"status": status_line(response.status)}
+    for name, header in (("location", "Location"), ("etag", "ETag")):
+        if header in response.headers:
+            told[name] = response.headers[header]
+    if "X-Last-Updated" in response.headers:
+        told["lastModified"] = response.headers["X-Last-Updated"]
+    is_read = request.method in ("GET", "HEAD") or request.segments[-1:] == ("_search",)
+    wanted = prefer_return(prefer, "minimal")
+    raw = response.body if response.body and (is_read or wanted != "minimal") else b""
+    return entry(raw=raw, response=told)
+
+
+def refused(fault: FhirError) -> bytes:
+    """The JSON of the response entry for an entry of a batch that failed."""
+    told = {"status": status_line(fault.kind.status), "outcome": outcome(fault.all_issues())}
+    return entry(response=told)
+
+
+def status_line(status: int) -> str:
+    """`201 Created`: Bundle.entry.response.status starts with the three digits."""
+    return f"{status} {HTTPStatus(status).phrase}"
+
+
+def placed(issues: Iterable[Issue], place: str) -> list[Issue]:
+    """Issues with `place` in front of each expression, so that the sender finds them in the bundle."""
+    return [
+        Issue(
+            issue.severity,
+            issue.code,
+            issue.diagnostics,
+            tuple(path if path.startswith("Bundle.") else f"{place}.{path}" for path in issue.expression) or (place,),
+            issue.vi,
+        )
+        for issue in issues
+    ]
+
+
+def check_size(context: Context, bundle: Resource) -> None:
+    """Refuses a bundle over the limit before anything is done, naming the limit."""
+    count = len(bundle.get("entry") or [])
+    if count > context.settings.bundle_limit:
+        text = f"the bundle has {count} entries; the limit is {context.settings.bundle_limit}"
+        raise FhirError(Kind.TOO_COSTLY, text, ("Bundle.entry",))

@@ -1,0 +1,76 @@
+"""The HTTP headers that FHIR gives a meaning to: ETag, If-Match, If-None-Match, If-Modified-Since, Prefer. R4 3.1.0."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from email.utils import formatdate, parsedate_to_datetime
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.store.contract import Stored
+
+_ETAG = re.compile(r'(?:W/)?"(?P<quoted>[A-Za-z0-9\-.]{1,64})"|(?P<bare>\d{1,18})')
+_PREFER_RETURN = ("minimal", "representation", "OperationOutcome")
+
+
+def version_headers(stored: Stored) -> dict[str, str]:
+    """ETag and Last-Modified of a version."""
+    return {"ETag": f'W/"{stored.version}"', "Last-Modified": http_date(stored.updated)}
+
+
+def http_date(milliseconds: int) -> str:
+    return formatdate(milliseconds // 1000, usegmt=True)
+
+
+def if_match(headers: Mapping[str, str]) -> int | None:
+    """The version that If-Match names. Raises FhirError INVALID when it names none; `*` is met by any version."""
+    text = headers.get("if-match", "").strip()
+    return None if text in ("", "*") else _version(text, "If-Match")
+
+
+def is_create_only(headers: Mapping[str, str]) -> bool:
+    """True for `If-None-Match: *` on a write: it must not exist yet (RFC 9110 section 13.1.2)."""
+    return headers.get("if-none-match", "").strip() == "*"
+
+
+def is_unchanged(headers: Mapping[str, str], stored: Stored) -> bool:
+    """True when the caller already has this version (conditional read, R4 section 3.1.0.2.1); ETags go first."""
+    tags = headers.get("if-none-match")
+    if tags is not None:
+        return tags.strip() == "*" or str(stored.version) in _tags(tags)
+    since = headers.get("if-modified-since")
+    if since is None:
+        return False
+    try:
+        return stored.updated // 1000 <= parsedate_to_datetime(since).timestamp()
+    except (ValueError, TypeError, OverflowError):
+        return False  # RFC 9110 section 13.1.3: a date that is none is ignored
+
+
+def prefer_return(headers: Mapping[str, str], default: str) -> str:
+    """minimal | representation | OperationOutcome; a value that R4 does not know is ignored, as R4 asks."""
+    value = prefer(headers).get("return", default)
+    return value if value in _PREFER_RETURN else default
+
+
+def prefer(headers: Mapping[str, str]) -> dict[str, str]:
+    """The Prefer header as a table: `return=minimal, respond-async` is {return: minimal, respond-async: ""}."""
+    parts = re.split(r"[;,]", headers.get("prefer", ""))
+    return {name.strip(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in parts)}
+
+
+def _tags(text: str) -> list[str]:
+    return [found["quoted"] or found["bare"] for found in _ETAG.finditer(text)]
+
+
+def version_of_tag(text: str, place: str) -> int:
+    """The version an ETag names, as in Bundle.entry.request.ifMatch."""
+    return _version(text.strip(), place)
+
+
+def _version(text: str, place: str) -> int:
+    found = _ETAG.fullmatch(text)
+    version = (found["quoted"] or found["bare"]) if found else ""
+    if not version.isdigit():
+        raise FhirError(Kind.INVALID, f'{place} must be a version, W/"1", not {text[:80]!r}')
+    return int(version)

@@ -1,0 +1,108 @@
+"""patch and conditional patch, R4 section 3.1.0.5: JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7396)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from typing import Any
+
+import jsonpatch
+import jsonpointer
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.content import answer
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.headers import if_match
+from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.writing import Change, Write, perform
+from fhir_server.model.resources import Resource, decode
+
+OPERATION_LIMIT = 1000  # operations of one patch: far above use, low enough to bound the time
+
+
+async def patch(context: Context, request: FhirRequest) -> FhirResponse:
+    """200 with what the patch made of the current version; 422 when it cannot be applied."""
+    type, id = request.segments
+    return await _patch(context, request, type, id)
+
+
+async def conditional_patch(context: Context, request: FhirRequest) -> FhirResponse:
+    return await _patch(context, request, request.segments[0], None)
+
+
+async def _patch(context: Context, request: FhirRequest, type: str, id: str | None) -> FhirResponse:
+    writable_type(context, type, "patch")
+    change = change_of_entry(context, request.resource) if request.resource else change_of_body(request)
+    criteria = request.query if id is None else None
+    write = Write("PATCH", type, id=id, criteria=criteria, change=change, expected=if_match(request.headers))
+    (done,) = await perform(context, [write])
+    return answer(context, request, done, type)
+
+
+def change_of_body(request: FhirRequest) -> Change:
+    """The change that a body means, by its content type; a JSON array is a JSON Patch under any JSON type.
+
+    fhirpy sends a partial resource as plain JSON, which is what a merge patch is.
+    """
+    value = decode(request.body) if request.body.strip() else None
+    if isinstance(value, list):
+        return json_patch(value)
+    if isinstance(value, dict):
+        return merge_patch(value)
+    raise FhirError(Kind.STRUCTURE, "a patch is a JSON array of operations or a JSON object to merge")
+
+
+def change_of_entry(context: Context, resource: Resource | None) -> Change:
+    """In a bundle a JSON Patch travels as a Binary of content type application/json-patch+json."""
+    if resource is None or resource.get("resourceType") != "Binary":
+        raise FhirError(Kind.INVALID, "a PATCH entry holds its JSON Patch in a Binary", ("resource",))
+    try:
+        body = base64.b64decode(resource.get("data") or "", validate=True)
+    except (binascii.Error, ValueError):
+        raise FhirError(Kind.VALUE, "Binary.data is no base64", ("resource.data",)) from None
+    return change_of_body(FhirRequest("PATCH", body=body))
+
+
+def json_patch(operations: list[Any]) -> Change:
+    """RFC 6902. Raises FhirError for a malformed patch; the change raises UNPROCESSABLE when it cannot be applied."""
+    if len(operations) > OPERATION_LIMIT:
+        raise FhirError(Kind.TOO_COSTLY, f"a patch holds at most {OPERATION_LIMIT} operations")
+    try:
+        made = jsonpatch.JsonPatch(operations)
+    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as fault:
+        raise FhirError(Kind.INVALID, f"this is no JSON Patch: {fault}") from None
+
+    def change(resource: Resource) -> Resource:
+        try:
+            patched = made.apply(resource)
+        except jsonpatch.JsonPatchTestFailed as fault:
+            raise FhirError(Kind.UNPROCESSABLE, f"a test of the patch failed: {fault}") from None
+        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as fault:
+            raise FhirError(Kind.UNPROCESSABLE, f"the patch cannot be applied: {fault}") from None
+        if not isinstance(patched, dict):
+            raise FhirError(Kind.UNPROCESSABLE, "the patch leaves no resource")
+        return patched
+
+    return change
+
+
+def merge_patch(partial: Resource) -> Change:
+    """RFC 7396: null removes, objects merge, everything else replaces."""
+
+    def change(resource: Resource) -> Resource:
+        merged = _merge(resource, partial)
+        return merged if isinstance(merged, dict) else resource
+
+    return change
+
+
+def _merge(target: Any, partial: Any) -> Any:
+    if not isinstance(partial, dict):
+        return partial
+    kept = dict(target) if isinstance(target, dict) else {}
+    for name, value in partial.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = _merge(kept.get(name), value)
+    return kept

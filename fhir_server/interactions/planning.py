@@ -1,0 +1,40 @@
+"""From a resource to a draft that the store can write: checked, indexed and narrowed. Every write goes through here."""
+
+from __future__ import annotations
+
+from fhir_server.errors import FhirError, Kind, refuse_faults
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.registry import UnknownSystems
+from fhir_server.model.resources import Resource
+from fhir_server.store.contract import Draft, Indexed
+
+
+def check(context: Context, resource: Resource, type: str, path: str | None = None) -> None:
+    """Raises FhirError with every fault of base R4; `path` stands in front of the places told."""
+    refuse_faults(context.validator.validate(resource, type, path))
+
+
+async def index(context: Context, resource: Resource) -> Indexed:
+    """The search keys, giving numbers to code systems that are met for the first time."""
+    while True:
+        try:
+            return context.search.index(resource, context.store.registry)
+        except UnknownSystems as missing:
+            await context.store.intern(sorted(missing.uris))
+
+
+async def draft(context: Context, resource: Resource, id: str) -> Draft:
+    """The draft of a resource that has been checked. The resource's own id, if any, is replaced."""
+    placed = resource if resource.get("id") == id else {**resource, "id": id}
+    indexed = await index(context, placed)
+    patients = [key[1:] for key in indexed.keys if key.startswith("@") and ":" not in key]
+    return Draft(placed["resourceType"], id, placed, indexed, context.rules.narrow(placed, id, patients))
+
+
+def writable_type(context: Context, type: str, interaction: str) -> None:
+    """Raises FhirError unless the capability statement declares the interaction for the type."""
+    declared = context.capability.types.get(type)
+    if declared is None:
+        raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {type[:64]!r}")
+    if interaction not in declared.interactions:
+        raise FhirError(Kind.METHOD_NOT_ALLOWED, f"{interaction} is not declared for {type}")

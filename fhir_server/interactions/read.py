@@ -1,0 +1,37 @@
+"""read and vread, with conditional read, R4 sections 3.1.0.2 and 3.1.0.3."""
+
+from __future__ import annotations
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.headers import is_unchanged, version_headers
+from fhir_server.interactions.planning import writable_type
+from fhir_server.store.contract import Stored
+
+
+async def read(context: Context, request: FhirRequest) -> FhirResponse:
+    """The current version. 404 when it never was, 410 with the last version's ETag when it was deleted."""
+    type, id = request.segments
+    writable_type(context, type, "read")
+    stored = await context.store.read(type, id, context.view)
+    return _answer(request, stored, f"{type}/{id}")
+
+
+async def vread(context: Context, request: FhirRequest) -> FhirResponse:
+    """One version. 410 when that version is the deletion."""
+    type, id, _, version = request.segments
+    writable_type(context, type, "vread")
+    number = int(version) if version.isdigit() and len(version) < 10 else -1
+    stored = await context.store.vread(type, id, number, context.view)
+    return _answer(request, stored, f"{type}/{id}/_history/{version}")
+
+
+def _answer(request: FhirRequest, stored: Stored | None, name: str) -> FhirResponse:
+    if stored is None:
+        raise FhirError(Kind.NOT_FOUND, f"{name} is not known here")
+    headers = version_headers(stored)
+    if stored.deleted:
+        raise FhirError(Kind.DELETED, f"{name} was deleted", headers=headers)
+    if is_unchanged(request.headers, stored):
+        return FhirResponse(304, b"", headers)
+    return FhirResponse(200, stored.raw, headers)

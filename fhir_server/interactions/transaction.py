@@ -1,0 +1,100 @@
+"""transaction: all entries or none, in R4's order DELETE, POST, PUT and PATCH, GET. R4 section 3.1.0.11.2."""
+
+from __future__ import annotations
+
+from fhir_server.errors import FhirError, Kind, refuse_faults
+from fhir_server.interactions.content import answer
+from fhir_server.interactions.entries import answered, entries_of, placed
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.headers import if_match, is_create_only
+from fhir_server.interactions.patch import change_of_entry
+from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.writing import Done, Write, perform_then
+from fhir_server.model.bundles import bundle
+from fhir_server.model.references import is_id
+from fhir_server.model.resources import Resource
+from fhir_server.search.parse import query_pairs
+from fhir_server.store.contract import Transaction
+
+_ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
+
+
+async def transaction(context: Context, request: FhirRequest, received: Resource) -> FhirResponse:
+    """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
+    requests, issues = entries_of(received, context.base)
+    refuse_faults(issues)
+    items = received.get("entry") or []
+    writes: dict[int, Write] = {}
+    for place, asked in enumerate(requests):
+        if not _is_read(asked):
+            try:
+                writes[place] = _write(context, asked, items[place].get("fullUrl"), f"Bundle.entry[{place}]")
+            except FhirError as fault:
+                issues += placed(fault.all_issues(), f"Bundle.entry[{place}]")
+    refuse_faults(issues)
+    ordered = sorted(writes, key=lambda place: _ORDER[writes[place].method])
+    reads = [place for place in range(len(requests)) if place not in writes]
+
+    async def read_all(inside: Transaction) -> dict[int, FhirResponse]:
+        within = context.with_(store=inside) if reads else context
+        return {place: await _read(within, requests[place], place) for place in reads}
+
+    done, answers = await perform_then(context, [writes[place] for place in ordered], read_all)
+    for place, outcome in zip(ordered, done, strict=True):
+        answers[place] = _written(context, request, writes[place], outcome)
+    prefer = dict(request.headers)
+    told = [answered(answers[place], requests[place], prefer) for place in range(len(requests))]
+    return FhirResponse(200, bundle("transaction-response", told))
+
+
+def _is_read(asked: FhirRequest) -> bool:
+    return asked.method in ("GET", "HEAD") or (asked.method == "POST" and asked.segments[-1:] == ("_search",))
+
+
+async def _read(context: Context, asked: FhirRequest, place: int) -> FhirResponse:
+    try:
+        return await context.dispatch(context, asked)
+    except FhirError as fault:
+        issues = tuple(placed(fault.all_issues(), f"Bundle.entry[{place}]"))
+        raise FhirError(fault.kind, fault.diagnostics, issues=issues) from None
+
+
+def _written(context: Context, request: FhirRequest, write: Write, done: Done) -> FhirResponse:
+    if write.method == "DELETE":
+        return FhirResponse(204)
+    return answer(context, request, done, write.type)
+
+
+_INTERACTIONS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
+
+
+def _write(context: Context, asked: FhirRequest, full_url: str | None, place: str) -> Write:
+    if not 1 <= len(asked.segments) <= 2 or any(part.startswith(("$", "_")) for part in asked.segments):
+        text = f"{asked.method} {'/'.join(asked.segments)[:80]} is not an interaction that a transaction can hold"
+        raise FhirError(Kind.INVALID, text, ("request.url",))
+    type, id = asked.segments[0], asked.segments[1] if len(asked.segments) == 2 else None
+    writable_type(context, type, _INTERACTIONS[asked.method])
+    if id is not None and not is_id(id):
+        raise FhirError(Kind.VALUE, "this is not a logical id of R4", ("request.url",))
+    if (asked.method == "POST") == (id is not None):
+        needed = "a type alone" if asked.method == "POST" else "an id or search criteria"
+        if asked.method == "POST" or not asked.query:
+            raise FhirError(Kind.INVALID, f"the url of {asked.method} names {needed}", ("request.url",))
+    criteria = asked.query if id is None and asked.method != "POST" else _if_none_exist(asked)
+    return Write(
+        asked.method,
+        type,
+        id=id,
+        criteria=criteria,
+        resource=asked.resource if asked.method in ("POST", "PUT") else None,
+        change=change_of_entry(context, asked.resource) if asked.method == "PATCH" else None,
+        expected=if_match(asked.headers),
+        create_only=is_create_only(asked.headers),
+        full_url=full_url,
+        place=f"{place}.resource" if asked.resource is not None else place,
+    )
+
+
+def _if_none_exist(asked: FhirRequest) -> tuple[tuple[str, str], ...] | None:
+    text = asked.headers.get("if-none-exist")
+    return query_pairs(text.partition("?")[2] or text) if text is not None else None

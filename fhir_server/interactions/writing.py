@@ -1,0 +1,310 @@
+"""All writes, from one create to a transaction of thousands, by one path: identities, links, drafts, one commit.
+
+R4 section 3.1.0.11.2: conditions are resolved first, then links are rewritten, then everything is written or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
+from fhir_server.interactions.exchange import Context, Pairs
+from fhir_server.interactions.matching import criterion, match
+from fhir_server.interactions.planning import check, draft
+from fhir_server.model.references import by_table, conditional, literal, references, rewrite
+from fhir_server.model.resources import Resource, decode
+from fhir_server.search.parse import query_pairs
+from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
+
+T = TypeVar("T")
+Change = Callable[[Resource], Resource]
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """One thing to write.
+
+    method: POST | PUT | PATCH | DELETE. id: the logical id in the URL. criteria: search pairs of a conditional
+    interaction. change: what a PATCH makes of the current resource. expected: version of If-Match. create_only:
+    If-None-Match: *. full_url: the entry's fullUrl in a bundle. place: FHIRPath of the resource, "" outside a bundle.
+    """
+
+    method: str
+    type: str
+    id: str | None = None
+    criteria: Pairs | None = None
+    resource: Resource | None = None
+    change: Change | None = None
+    expected: int | None = None
+    create_only: bool = False
+    full_url: str | None = None
+    place: str = ""
+
+    def at(self) -> tuple[str, ...]:
+        return (self.place,) if self.place else ()
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """What became of a Write. stored: the version now current (None when a delete found nothing)."""
+
+    stored: Stored | None
+    created: bool = False
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Target:
+    """The identity a Write settled on. found: the resource that a conditional create matched; nothing is written
+    then."""
+
+    write: Write
+    id: str | None
+    found: Stored | None = None
+    more: tuple[str, ...] = ()  # further ids of a conditional delete of several
+
+
+async def perform(context: Context, writes: Sequence[Write]) -> list[Done]:
+    """Commits every write or none. Raises FhirError; nothing is written then."""
+    done, _ = await perform_then(context, writes, _nothing)
+    return done
+
+
+async def _nothing(transaction: Transaction) -> None:
+    return None
+
+
+async def perform_then(
+    context: Context, writes: Sequence[Write], then: Callable[[Transaction], Awaitable[T]]
+) -> tuple[list[Done], T]:
+    """As `perform`, and what `then` makes of the transaction after its writes; it may run more than once."""
+    _check_contents(context, writes)
+    fresh = [context.new_id() for _ in writes]
+    if all(_is_settled(write) for write in writes):
+        targets = [_Target(write, write.id or new) for write, new in zip(writes, fresh, strict=True)]
+        _refuse_twins(targets)
+        prepared = await _drafts(context, targets, {})
+
+        async def commit(transaction: Transaction) -> tuple[list[Done], T]:
+            return await _apply(context, transaction, targets, prepared), await then(transaction)
+    else:
+
+        async def commit(transaction: Transaction) -> tuple[list[Done], T]:
+            await _claim(context, transaction, writes)
+            targets = [
+                await _identify(context, transaction, write, new) for write, new in zip(writes, fresh, strict=True)
+            ]
+            _refuse_twins(targets)
+            links = await _conditional_links(context, transaction, writes)
+            targets = [await _patched(context, transaction, target) for target in targets]
+            drafts = await _drafts(context, targets, links)
+            return await _apply(context, transaction, targets, drafts), await then(transaction)
+
+    return await context.store.transact(commit)
+
+
+def _is_settled(write: Write) -> bool:
+    """True when identity and content are known without looking into the store."""
+    if write.criteria is not None or write.change is not None:
+        return False
+    return write.resource is None or not any(conditional(text) for _, text in references(write.resource))
+
+
+def _check_contents(context: Context, writes: Sequence[Write]) -> None:
+    """Every fault of every resource at once. Raises FhirError."""
+    issues: list[Issue] = []
+    for write in writes:
+        if write.resource is not None:
+            issues += _faults(context, write, write.resource)
+    refuse_faults(issues)
+
+
+def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
+    place = write.place or write.type
+    type = resource.get("resourceType")
+    if type != write.type:
+        text = f"the URL says {write.type} and the body {str(type)[:64]!r}"
+        return [Issue("error", "invalid", text, (f"{place}.resourceType",))]
+    issues = context.validator.validate(resource, write.type, write.place or None)
+    if write.method == "PUT" and write.id is not None and resource.get("id") != write.id:
+        text = f"the id in the body must be the id in the URL, {write.id!r} (R4 section 3.1.0.4)"
+        issues = [*issues, Issue("error", "invalid", text, (f"{place}.id",))]
+    return issues
+
+
+async def _claim(context: Context, transaction: Transaction, writes: Iterable[Write]) -> None:
+    """Locks each condition that may create, in one order for all callers, so that they queue instead of deadlocking."""
+    texts = {
+        criterion(context, write.type, write.criteria)
+        for write in writes
+        if write.criteria is not None and write.method in ("POST", "PUT")
+    }
+    for text in sorted(texts):
+        await transaction.claim(text)
+
+
+async def _identify(context: Context, transaction: Transaction, write: Write, fresh: str) -> _Target:
+    if write.criteria is None:
+        return _Target(write, write.id or fresh)
+    several = write.method == "DELETE" and context.capability.types[write.type].conditional_delete == "multiple"
+    matches = await match(
+        context, write.type, write.criteria, transaction, limit=context.settings.page_limit + 1 if several else 2
+    )
+    if len(matches) > 1 and not several:
+        raise FhirError(Kind.MULTIPLE_MATCHES, f"the condition matches more than one {write.type}", write.at())
+    if len(matches) > context.settings.page_limit:
+        text = f"the condition matches more than {context.settings.page_limit} resources; nothing was deleted"
+        raise FhirError(Kind.TOO_COSTLY, text, write.at())
+    found = matches[0] if matches else None
+    if write.method == "POST":
+        return _Target(write, found.id if found else fresh, found)
+    if write.method == "PUT":
+        return await _identify_put(transaction, write, found, fresh)
+    if found is None and write.method == "PATCH":
+        raise FhirError(Kind.NOT_FOUND, f"the condition matches no {write.type}", write.at())
+    return _Target(write, found.id if found else None, more=tuple(stored.id for stored in matches[1:]))
+
+
+async def _identify_put(transaction: Transaction, write: Write, found: Stored | None, fresh: str) -> _Target:
+    """R4 section 3.1.0.4.3, conditional update: the five cases of matches and an id in the body."""
+    sent = (write.resource or {}).get("id")
+    if found is not None:
+        if sent is not None and sent != found.id:
+            text = f"the id in the body, {sent!r}, is not that of the resource that matches"
+            raise FhirError(Kind.INVALID, text, (f"{write.place or write.type}.id",))
+        return _Target(write, found.id)
+    if sent is not None and await _is_live(transaction, write.type, sent):
+        text = f"{write.type}/{sent} exists and does not match the condition"
+        raise FhirError(Kind.CONFLICT, text, (f"{write.place or write.type}.id",))
+    return _Target(replace(write, create_only=True), sent or fresh)
+
+
+async def _is_live(transaction: Transaction, type: str, id: str) -> bool:
+    stored = await transaction.read(type, id, EVERYTHING)  # uniqueness is a matter of the store, not of the caller
+    return stored is not None and not stored.deleted
+
+
+def _refuse_twins(targets: Iterable[_Target]) -> None:
+    """Two entries for one identity are refused (R4 section 3.1.0.11.2), never dropped in silence."""
+    first: dict[tuple[str, str], str] = {}
+    issues = []
+    for target in targets:
+        if target.id is None or target.found is not None:
+            continue
+        name = (target.write.type, target.id)
+        if name in first:
+            text = f"two entries write {name[0]}/{name[1]}; the other is {first[name]}"
+            issues.append(Issue("error", "invalid", text, target.write.at()))
+        first.setdefault(name, target.write.place)
+    refuse_faults(issues)
+
+
+async def _conditional_links(context: Context, transaction: Transaction, writes: Iterable[Write]) -> dict[str, str]:
+    """`Patient?identifier=…` in a reference to the one resource that matches. Raises FhirError PRECONDITION."""
+    links: dict[str, str] = {}
+    issues = []
+    for write in writes:
+        for path, text in references(write.resource or {}):
+            parts = conditional(text)
+            if parts is None or text in links:
+                continue
+            where = (f"{write.place or write.type}.{path}",)
+            try:
+                found = await match(context, parts[0], query_pairs(parts[1]), transaction, limit=2)
+            except FhirError as fault:
+                raise FhirError(Kind.PRECONDITION, fault.diagnostics, where) from None
+            if len(found) == 1:
+                links[text] = f"{parts[0]}/{found[0].id}"
+            else:
+                code = "multiple-matches" if found else "not-found"
+                told = "more than one" if found else "no"
+                issues.append(Issue("error", code, f"the conditional reference matches {told} {parts[0]}", where))
+    refuse_faults(issues, Kind.PRECONDITION)
+    return links
+
+
+async def _patched(context: Context, transaction: Transaction, target: _Target) -> _Target:
+    """A PATCH becomes a PUT of what the change makes of the version that it read."""
+    write = target.write
+    if write.change is None or target.id is None:
+        return target
+    current = await transaction.read(write.type, target.id, context.view)
+    if current is None or current.deleted:
+        kind = Kind.NOT_FOUND if current is None else Kind.DELETED
+        raise FhirError(kind, f"{write.type}/{target.id} is not there to be patched", write.at())
+    if write.expected not in (None, current.version):
+        raise FhirError(Kind.PRECONDITION, f"version {write.expected} is not the current one", write.at())
+    changed = write.change(decode(current.raw))
+    if changed.get("id") != target.id or changed.get("resourceType") != write.type:
+        raise FhirError(Kind.UNPROCESSABLE, "a patch must not change the id or the type", write.at())
+    check(context, changed, write.type, write.place or None)
+    return replace(target, write=replace(write, resource=changed, change=None, expected=current.version))
+
+
+async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str, str]) -> dict[int, Draft]:
+    """The drafts by place in `targets`, links rewritten to the identities that were settled."""
+    table = {**links, **_table(targets)}
+    names = context.definitions.uri_element_names if table else frozenset()
+    change = by_table(table)
+    drafts = {}
+    for place, target in enumerate(targets):
+        resource = target.write.resource
+        if resource is not None and target.found is None and target.id is not None:
+            drafts[place] = await draft(context, rewrite(resource, change, names) if table else resource, target.id)
+    return drafts
+
+
+def _table(targets: Iterable[_Target]) -> dict[str, str]:
+    """Each entry's fullUrl, and the relative form of a RESTful one, to the `Type/id` it was given."""
+    table: dict[str, str] = {}
+    for target in targets:
+        url, identity = target.write.full_url, f"{target.write.type}/{target.id}"
+        if url is None or target.id is None:
+            continue
+        restful = literal(url)
+        if restful is not None and f"{restful.type}/{restful.id}" == identity:
+            continue  # it keeps its identity, so links to it stay as they were sent
+        table[url] = identity
+        if restful is not None:
+            table[f"{restful.type}/{restful.id}"] = identity
+    return table
+
+
+async def _apply(
+    context: Context, transaction: Transaction, targets: Sequence[_Target], drafts: dict[int, Draft]
+) -> list[Done]:
+    ops: list[Op] = []
+    owners: list[int] = []
+    for place, target in enumerate(targets):
+        for op in await _ops(context, transaction, target, drafts.get(place)):
+            ops.append(op)
+            owners.append(place)
+    done = [Done(target.found) for target in targets]
+    for place, written in zip(owners, await transaction.apply(ops), strict=True):
+        if done[place].stored is None:
+            done[place] = _done(written)
+    return done
+
+
+async def _ops(context: Context, transaction: Transaction, target: _Target, made: Draft | None) -> list[Op]:
+    write = target.write
+    if target.found is not None or target.id is None:
+        return []
+    if write.method == "DELETE":
+        ids = (target.id, *target.more)
+        return [Remove(write.type, id, write.expected) for id in ids]
+    if made is None:
+        raise FhirError(Kind.REQUIRED, f"{write.method} needs a resource", write.at())
+    if write.method == "POST" or write.create_only:
+        return [Put(made, 0, write.method)]
+    if write.method == "PUT" and not context.settings.update_create:
+        current = await transaction.read(write.type, target.id, EVERYTHING)
+        if current is None:
+            raise FhirError(Kind.METHOD_NOT_ALLOWED, "clients may not choose ids here (R4 section 3.1.0.4)", write.at())
+    return [Put(made, write.expected, write.method)]
+
+
+def _done(written: Written) -> Done:
+    return Done(written.stored, written.created, written.changed)

@@ -1,0 +1,87 @@
+"""The route table: which interaction answers which method and path. R4 section 3.1.0.1.5 lists the paths.
+
+Paths are FHIR-shaped: a type starts with a capital letter, an operation with `$`, everything else that starts with `_`
+is a word of the standard; so `$everything` is never taken for an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.batch import batch_or_transaction
+from fhir_server.interactions.capabilities import capabilities
+from fhir_server.interactions.create import create
+from fhir_server.interactions.delete import conditional_delete, delete
+from fhir_server.interactions.exchange import Context, Dispatch, FhirRequest, FhirResponse
+from fhir_server.interactions.history import history
+from fhir_server.interactions.patch import conditional_patch, patch
+from fhir_server.interactions.read import read, vread
+from fhir_server.interactions.search import search
+from fhir_server.interactions.update import conditional_update, update
+from fhir_server.model.references import is_id
+
+Methods = Mapping[str, Dispatch]
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One shape of path and what each method does there. Words: Type, id, version, Other, or the literal segment."""
+
+    shape: tuple[str, ...]
+    methods: Methods
+
+
+def _get(interaction: Dispatch, **more: Dispatch) -> Methods:
+    return {"GET": interaction, "HEAD": interaction, **more}
+
+
+_TYPE = _get(search, POST=create, PUT=conditional_update, PATCH=conditional_patch, DELETE=conditional_delete)
+
+ROUTES = (
+    Route((), _get(search, POST=batch_or_transaction)),
+    Route(("metadata",), _get(capabilities)),
+    Route(("_search",), {"POST": search}),
+    Route(("_history",), _get(history)),
+    Route(("Type",), _TYPE),
+    Route(("Type", "_search"), {"POST": search}),
+    Route(("Type", "_history"), _get(history)),
+    Route(("Type", "id"), _get(read, PUT=update, PATCH=patch, DELETE=delete)),
+    Route(("Type", "id", "_history"), _get(history)),
+    Route(("Type", "id", "_history", "version"), _get(vread)),
+    Route(("Type", "id", "Other"), _get(search)),
+    Route(("Type", "id", "Other", "_search"), {"POST": search}),
+)
+
+
+async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
+    """Answers a request by the table. Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow."""
+    route = _find(context, request.segments)
+    interaction = route.methods.get(request.method)
+    if interaction is None:
+        allowed = ", ".join(sorted(route.methods))
+        text = f"{request.method[:16]} is not allowed here; allowed: {allowed}"
+        raise FhirError(Kind.METHOD_NOT_ALLOWED, text, headers={"Allow": allowed})
+    return await interaction(context, request)
+
+
+def _find(context: Context, segments: tuple[str, ...]) -> Route:
+    for route in ROUTES:
+        if len(route.shape) == len(segments) and all(map(_fits, route.shape, segments)):
+            if route.shape[:1] == ("Type",) and segments[0] not in context.capability.types:
+                raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
+            return route
+    if segments[:1] and _fits("Type", segments[0]) and segments[0] not in context.capability.types:
+        raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
+    raise FhirError(Kind.NOT_FOUND, "there is nothing at this path; GET metadata tells what is")
+
+
+def _fits(word: str, segment: str) -> bool:
+    if word == "Type":
+        return segment.isascii() and segment.isalpha() and segment[:1].isupper()
+    if word == "Other":
+        return segment == "*" or _fits("Type", segment)
+    if word in ("id", "version"):
+        return is_id(segment)
+    return word == segment

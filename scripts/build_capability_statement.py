@@ -1,0 +1,82 @@
+"""Writes capability_statement.json anew from the R4 definitions: every type, interaction and search parameter.
+
+An operator trims the result by hand: what is taken out is neither routed nor indexed.
+
+usage: python scripts/build_capability_statement.py
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from fhir_server.definitions.load import Definitions
+
+ROOT = Path(__file__).resolve().parent.parent
+
+INTERACTIONS = (
+    "read", "vread", "update", "delete", "history-instance", "create", "search-type",
+)  # fmt: skip
+SYSTEM_INTERACTIONS = ("transaction", "batch")
+NOT_SERVED = {"_filter", "_list", "_query", "_text", "_content"}
+
+
+def resource(definitions: Definitions, type: str) -> dict[str, Any]:
+    params = {code: param for code, param in definitions.search_params(type).items() if code not in NOT_SERVED}
+    includes = [f"{type}:{code}" for code, param in sorted(params.items()) if param.type == "reference"]
+    return {
+        "type": type,
+        "interaction": [{"code": code} for code in INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "referencePolicy": ["literal", "logical", "local"],
+        "searchInclude": ["*", *includes],
+        "searchRevInclude": rev_includes(definitions, type),
+        "searchParam": [
+            {"name": code, "definition": param.url, "type": param.type} for code, param in sorted(params.items())
+        ],
+    }
+
+
+def rev_includes(definitions: Definitions, target: str) -> list[str]:
+    return sorted(
+        f"{source}:{code}"
+        for source in definitions.resource_types
+        for code, param in definitions.search_params(source).items()
+        if param.type == "reference" and target in param.targets and source in param.base
+    )
+
+
+def statement(definitions: Definitions) -> dict[str, Any]:
+    return {
+        "resourceType": "CapabilityStatement",
+        "name": "FhirServerVn",
+        "title": "FHIR server for Vietnamese basic health records",
+        "status": "active",
+        "date": "2026-11-22",
+        "kind": "instance",
+        "fhirVersion": "4.0.1",
+        "format": ["application/fhir+json", "json"],
+        "rest": [
+            {
+                "mode": "server",
+                "documentation": "Every R4 resource type; search is compiled to one MongoDB query.",
+                "resource": [resource(definitions, type) for type in sorted(definitions.resource_types)],
+                "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
+                "compartment": [],
+            }
+        ],
+    }
+
+
+def main() -> None:
+    made = statement(Definitions.load(ROOT))
+    lines = json.dumps(made, ensure_ascii=False, indent=1)
+    (ROOT / "capability_statement.json").write_text(lines + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
