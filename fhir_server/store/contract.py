@@ -86,6 +86,7 @@ class Stored:
     deleted: bool = False
     order: int = 0  # the order key `o`, for cursors
     sort: Mapping[str, Any] | None = None  # `x`, when the Find asked for it
+    keys: tuple[str, ...] | None = None  # `k`, when the Find asked for it
     method: str = "PUT"  # how this version came to be: POST, PUT, PATCH, DELETE
 
 
@@ -135,8 +136,9 @@ class Written:
 class Find:
     """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; hint: index name.
 
-    raw: False leaves the bytes out (ids, order, sort values only). Time and work are bounded by the store's settings.
-    Deleted resources are never found.
+    Over an `x.` path a resource without a value comes last, in either direction. raw: False leaves the bytes out.
+    want_sort, want_keys: also give `x`, `k`. Time and work are bounded by the store's settings. Deleted resources are
+    never found.
     """
 
     type: str
@@ -145,6 +147,7 @@ class Find:
     limit: int = 20
     raw: bool = True
     want_sort: bool = False
+    want_keys: bool = False
     hint: str | None = None
 
 
@@ -212,4 +215,16 @@ class Store(Protocol):
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
         """Every live resource of a type in `_id` order, in bounded memory."""
+        ...
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes, made at the first call and kept in the database: the same for every process, for ever."""
+        ...
+
+    async def keep(self, content: bytes) -> str:
+        """Keeps bytes under their own hash, which is returned, for a week after the last time they were kept."""
+        ...
+
+    async def kept(self, hash: str) -> bytes | None:
+        """What `keep` was given, None when it is unknown or its time is over."""
         ...
