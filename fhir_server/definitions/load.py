@@ -10,13 +10,14 @@ from typing import Any
 import orjson
 
 from fhir_server.definitions.search_params import Component, SearchParameter
+from fhir_server.definitions.structures import Element, Structure, structure
 
 # R4 Parameters: "there is no endpoint": it is only sent along with operations.
 _WITHOUT_ENDPOINT = "Parameters"
 
 
 class Definitions:
-    """What R4 defines: resource types, search parameters, compartments.
+    """What R4 defines: resource types, structures, codes of required bindings, search parameters, compartments.
 
     Tables are built when first asked for and never change afterwards, so one object serves all requests.
     """
@@ -25,6 +26,7 @@ class Definitions:
         """folder: the one that holds search_parameters.json and its neighbours (profiles/r4)."""
         self._folder = folder
         self._params_of: dict[str, Mapping[str, SearchParameter]] = {}
+        self._structures: dict[str, Structure] = {}
 
     @classmethod
     def load(cls, root: Path) -> Definitions:
@@ -63,6 +65,59 @@ class Definitions:
     @property
     def complex_types(self) -> frozenset[str]:
         return self._types["complex-type"]
+
+    @cached_property
+    def _structure_rows(self) -> Mapping[str, Any]:
+        rows: Mapping[str, Any] = self.read("structures.json")
+        return rows
+
+    @property
+    def structure_names(self) -> frozenset[str]:
+        """Every resource, datatype and primitive type, abstract ones and the two Quantity profiles included."""
+        return frozenset(self._structure_rows)
+
+    def structure(self, type: str) -> Structure:
+        """The structure of a type. Raises KeyError for a name that R4 does not have."""
+        found = self._structures.get(type)
+        if found is None:
+            found = self._structures[type] = structure(type, self._structure_rows[type])
+        return found
+
+    def lineage(self, type: str) -> tuple[str, ...]:
+        """The type and its ancestors: ("Patient", "DomainResource", "Resource")."""
+        parent = self.structure(type).parent
+        return (type, *self.lineage(parent)) if parent else (type,)
+
+    def element(self, type: str, path: str) -> Element | None:
+        """The element that a path of JSON names or FHIRPath names leads to, through datatypes and content references.
+
+        `element("Patient", "contact.name.family")`, `element("Observation", "valueQuantity.code")`. None when there is
+        no such element, and below a choice that is not named with its type.
+        """
+        head, _, rest = path.partition(".")
+        return self._descend(self.structure(type), "", head, rest) if type in self._structure_rows else None
+
+    def _descend(self, structure: Structure, parent: str, name: str, rest: str) -> Element | None:
+        for element in structure.children(parent):
+            for key, one in element.keys() if element.types else ((element.name, None),):
+                if name not in (key, element.name):
+                    continue
+                if not rest:
+                    return element
+                head, _, tail = rest.partition(".")
+                if one is None:
+                    return self._descend(structure, element.content or "", head, tail)
+                if structure.children(element.path):
+                    return self._descend(structure, element.path, head, tail)
+                if name == key:
+                    return self._descend(self.structure(one.code), "", head, tail)
+        return None
+
+    @cached_property
+    def required_codes(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+        """Value set -> system -> codes, for the value sets of required bindings whose codes R4 lists."""
+        table = self.read("required_codes.json")
+        return {url: {system: frozenset(codes) for system, codes in systems.items()} for url, systems in table.items()}
 
     @cached_property
     def _params(self) -> Mapping[str, SearchParameter]:
