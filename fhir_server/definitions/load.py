@@ -99,7 +99,7 @@ class Definitions:
 
     def _descend(self, structure: Structure, parent: str, name: str, rest: str) -> Element | None:
         for element in structure.children(parent):
-            for key, one in element.keys() if element.types else ((element.name, None),):
+            for key, one in element.json_names() if element.types else ((element.name, None),):
                 if name not in (key, element.name):
                     continue
                 if not rest:

@@ -69,7 +69,7 @@ class Element:
     def is_list(self) -> bool:
         return self.max is None or self.max > 1
 
-    def keys(self) -> Iterator[tuple[str, Type]]:
+    def json_names(self) -> Iterator[tuple[str, Type]]:
         """The JSON property of each type: one for a plain element, `valueQuantity`, `valueString`, … for a choice."""
         for type in self.types:
             yield (self.name + type.code[0].upper() + type.code[1:] if self.is_choice else self.name), type

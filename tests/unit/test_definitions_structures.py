@@ -41,7 +41,7 @@ def test_a_choice_has_one_json_name_for_each_type(definitions: Definitions) -> N
     value = definitions.structure("Observation").elements["value[x]"]
     assert value.is_choice
     assert value.name == "value"
-    names = [key for key, _ in value.keys()]
+    names = [key for key, _ in value.json_names()]
     assert names[:3] == ["valueQuantity", "valueCodeableConcept", "valueString"]
     assert len(names) == 11
 
