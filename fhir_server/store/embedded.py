@@ -32,6 +32,7 @@ from fhir_server.store import guarded_exec
 log = logging.getLogger(__name__)
 
 REPLICA_SET = "fhir"
+LOCK_FILE = "fhir-server.lock"
 OPLOG_MB = 512
 LOG_BYTES = 8 << 20  # mongod.log is renamed to mongod.log.1 beyond this
 LEAST_FREE_BYTES = 400 << 20  # a fresh data directory takes 310 MB, most of it journal
@@ -73,12 +74,12 @@ class Embedded:
         binary = _binary()
         _make_private(self.data_dir)
         _refuse_full_disk(self.data_dir)
-        self._lock = _hold(self.data_dir / "fhir-server.lock")
+        self._lock = _hold(self.data_dir / LOCK_FILE)
         try:
             socket = _socket_path(self.data_dir)
             self._guardian = _Guardian(self._command(binary, socket), socket, self.data_dir / "mongod.log", self._lock)
             self._guardian.start()
-            self.uri = f"mongodb://{quote(str(socket), safe='')}/?directConnection=true"
+            self.uri = _uri(socket)
             _await_primary(self.uri, str(socket), self._guardian)
         except BaseException:
             self.stop()
@@ -112,6 +113,27 @@ class Embedded:
         for name, value in {"diagnosticDataCollectionEnabled": "false", **self.parameters}.items():
             command += ["--setParameter", f"{name}={value}"]
         return command
+
+
+def running_uri(data_dir: Path) -> str | None:
+    """The URI of the mongod that another living process of this user keeps over the folder, None without one."""
+    try:
+        lock = os.open(data_dir / LOCK_FILE, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except OSError:
+        holder, _, started = os.pread(lock, 64, 0).decode("ascii", "replace").partition(" ")
+        return _uri(_socket_path(data_dir.resolve())) if _start_of(holder) == started else None
+    else:
+        return None
+    finally:
+        os.close(lock)
+
+
+def _uri(socket: Path) -> str:
+    return f"mongodb://{quote(str(socket), safe='')}/?directConnection=true"
 
 
 class _Guardian(threading.Thread):
