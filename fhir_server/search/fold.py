@@ -1,0 +1,46 @@
+"""Folding of text for search: case, marks, đ, punctuation and repeated blanks do not matter (R4 section 3.1.1.4.8)."""
+
+from __future__ import annotations
+
+import unicodedata
+from functools import lru_cache
+
+# Inside a word these are dropped (O'Brien is found by obrien); other punctuation parts words (Nguyễn-Trần).
+_DROPPED = frozenset("'’ʼ‘`´")
+
+
+class _Folding(dict[int, str | None]):
+    """What becomes of each code point after NFD, worked out when one is first met."""
+
+    def __missing__(self, point: int) -> str | None:
+        character = chr(point)
+        category = unicodedata.category(character)
+        kept: str | None = character
+        if character in _DROPPED or category[0] == "M" or category == "Cf":
+            kept = None
+        elif category[0] in "PZ" or category == "Cc":
+            kept = " "
+        elif character in "đĐ":
+            kept = "d"
+        self[point] = kept
+        return kept
+
+
+_FOLDING = _Folding()
+
+
+@lru_cache(maxsize=65_536)
+def fold(text: str) -> str:
+    """`Nguyễn-Văn  ĐỨC` (in NFC or NFD) as `nguyen van duc`.
+
+    A text of nothing but punctuation is kept as it is, in lower case, so that it stays a value of its own.
+    """
+    if text.isascii() and text.isalnum():
+        return text.lower()
+    plain = unicodedata.normalize("NFD", text).translate(_FOLDING).casefold()
+    return " ".join(plain.split()) or text.casefold().strip()
+
+
+def words(text: str) -> list[str]:
+    """The folded words of a text."""
+    return fold(text).split(" ")
