@@ -20,6 +20,7 @@ FHIR = "http://hl7.org/fhir"
 XHTML = "http://www.w3.org/1999/xhtml"
 _F = f"{{{FHIR}}}"
 _DIV = f"{{{XHTML}}}div"
+_PREFIXES: Any = {None: FHIR}  # the default namespace, which the stubs of lxml do not know
 # The lexical forms that JSON can hold as a number (R4 section 2.24.0.1); anything else is left for validation to tell.
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
@@ -48,12 +49,18 @@ class XmlFormat:
     def __init__(self, definitions: Definitions) -> None:
         self._definitions = definitions
         self._slots = lru_cache(maxsize=None)(self._make_slots)
+        self._tags = lru_cache(maxsize=None)(self._make_tags)
 
     def _make_slots(self, owner: str, path: str) -> Mapping[str, _Slot]:
         """JSON key -> slot, in the order of R4, for the children of a type (path "") or of an element inside it."""
         structure = self._definitions.structure(owner)
         slots = (slot for element in structure.children(path) for slot in self._slots_of(structure, element))
         return {slot.key: slot for slot in slots}
+
+    def _make_tags(self, owner: str, path: str) -> Mapping[str, _Slot]:
+        """The same by the qualified name of the XML element."""
+        slots = self._slots(owner, path).values()
+        return {_DIV if slot.xml == "xhtml" else _F + slot.key: slot for slot in slots}
 
     def _slots_of(self, structure: Structure, element: Element) -> list[_Slot]:
         if element.content is not None:
@@ -75,7 +82,7 @@ class XmlFormat:
 
     def to_xml(self, resource: Resource, pretty: bool = False) -> bytes:
         """The XML of a valid resource, UTF-8 with a declaration."""
-        root = etree.Element(_F + resource["resourceType"], nsmap={None: FHIR})
+        root = etree.Element(_F + resource["resourceType"], nsmap=_PREFIXES)
         self._write_children(root, resource, resource["resourceType"], "", True)
         return etree.tostring(root, encoding="UTF-8", xml_declaration=True, pretty_print=pretty)
 
@@ -161,18 +168,18 @@ class XmlFormat:
         depth: int,
         is_resource: bool = False,
     ) -> None:
-        slots = self._slots(owner, path)
         if depth > DEEPEST:
             faults.append(_fault(element, place, f"elements are nested deeper than {DEEPEST}"))
             return
-        if not is_resource:
-            self._read_attributes(element, value, slots, place, faults)
-        elif element.attrib.keys():
+        if element.attrib and is_resource:
             faults.append(_fault(element, place, "a resource has no attributes"))
+        elif element.attrib:
+            self._read_attributes(element, value, self._slots(owner, path), place, faults)
+        tags = self._tags(owner, path)
         for child in element:
-            slot = slots.get(etree.QName(child).localname)
-            if slot is None or child.tag != (_DIV if slot.xml == "xhtml" else _F + slot.key):
-                faults.append(_fault(child, place, f"{child.tag} is not an element of {place}"))
+            slot = tags.get(str(child.tag))
+            if slot is None:
+                faults.append(_fault(child, place, f"{_name(child)} is not an element of {place}"))
             else:
                 self._read_child(child, slot, value, place, faults, depth)
         if (element.text or "").strip():
@@ -225,20 +232,22 @@ class XmlFormat:
         self, child: etree._Element, slot: _Slot, value: dict[str, Any], at: str, faults: list[Issue], depth: int
     ) -> None:
         extra: dict[str, Any] = {}
-        unknown = set(child.attrib.keys()) - {"value", "id"}
-        if unknown:
-            faults.append(_fault(child, at, f"attribute {min(map(str, unknown))} is not known here"))
-        if "id" in child.attrib:
-            extra["id"] = child.attrib["id"]
+        sent: str | None = None
+        for name, text in child.attrib.items():
+            if name == "value":
+                sent = str(text)
+            elif name == "id":
+                extra["id"] = text
+            else:
+                faults.append(_fault(child, at, f"attribute {name} is not known here"))
         for extension in child:
             if extension.tag != _F + "extension":
-                faults.append(_fault(extension, at, f"{extension.tag} is not an element of {at}"))
+                faults.append(_fault(extension, at, f"{_name(extension)} is not an element of {at}"))
                 continue
             inner: dict[str, Any] = {}
             self._read_children(extension, inner, "Extension", "", f"{at}.extension", faults, depth + 1)
             extra.setdefault("extension", []).append(inner)
-        sent = child.attrib.get("value")
-        found = None if sent is None else _value(str(sent), slot.code)
+        found = None if sent is None else _value(sent, slot.code)
         if slot.is_list:
             _place_in_list(value, slot.key, found, extra or None)
             return
@@ -253,6 +262,10 @@ def _parser() -> etree.XMLParser:
     return etree.XMLParser(
         resolve_entities=False, no_network=True, load_dtd=False, remove_comments=True, remove_pis=True, huge_tree=False
     )
+
+
+def _name(element: etree._Element) -> str:
+    return str(etree.QName(element).text)
 
 
 def _fault(element: etree._Element, place: str, text: str) -> Issue:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import uuid
 import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
@@ -13,16 +15,18 @@ from urllib.parse import unquote
 import structlog
 from starlette.types import Message, Receive, Scope, Send
 
+from fhir_server.definitions.xml_format import XmlFormat
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.errors import refusal, unexpected
-from fhir_server.http.negotiate import check_sent, wanted
-from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
-from fhir_server.model.resources import pretty
+from fhir_server.http.negotiate import JSON, XML, sent, wanted
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
+from fhir_server.model.resources import decode, pretty
 from fhir_server.search.parse import query_pairs
 
 log = structlog.get_logger("fhir_server.access")
 
 PATH_LIMIT = 2_000
+WORTH_PACKING = 1_400  # bytes; below one network packet gzip wins nothing
 QUERY_LIMIT = 64_000  # longer queries belong into POST _search
 _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}")
 _OWN = ("_format", "_pretty")  # what the edge itself answers to
@@ -37,6 +41,12 @@ class FhirEndpoint:
 
     def __init__(self, context_of: Callable[[Scope], Context]) -> None:
         self._context_of = context_of
+        self._xml: XmlFormat | None = None
+
+    def _xml_of(self, context: Context) -> XmlFormat:
+        if self._xml is None:
+            self._xml = XmlFormat(context.definitions)
+        return self._xml
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
@@ -44,13 +54,11 @@ class FhirEndpoint:
         request_id = _request_id(headers)
         try:
             response = await self._answer(scope, receive, headers)
-        except FhirError as fault:
-            response = refusal(fault)
         except Disconnected:
             return
         except Exception as fault:
             response = unexpected(fault, request_id)
-        await _send(send, scope["method"], response, request_id)
+        await _send(send, scope["method"], _packed(response, headers), request_id)
         log.info(
             "request",
             request_id=request_id,
@@ -61,19 +69,37 @@ class FhirEndpoint:
         )
 
     async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str]) -> FhirResponse:
+        """The response in the format asked for, refusals too; they are JSON when that format itself is the fault."""
+        media_type, controls = JSON, {}
         context = self._context_of(scope)
-        pairs = _pairs(scope)
-        controls = {name: value for name, value in pairs if name in _OWN}
-        media_type = wanted(headers.get("accept", ""), controls.get("_format"))
+        try:
+            pairs = _pairs(scope)
+            controls = {name: value for name, value in pairs if name in _OWN}
+            media_type = wanted(headers.get("accept", ""), controls.get("_format"))
+            request = await self._request(context, scope, receive, headers, pairs)
+            response = await context.dispatch(context, request)
+        except FhirError as fault:
+            response = refusal(fault)
+        return self._formed(context, response, media_type, controls.get("_pretty") == "true")
+
+    async def _request(
+        self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs
+    ) -> FhirRequest:
         body = await _body(receive, headers, context.settings.body_limit_mb * 1024 * 1024)
         segments = _segments(scope)
-        if body and segments[-1:] != ("_search",):
-            check_sent(headers.get("content-type", ""))
         query = tuple(pair for pair in pairs if pair[0] not in _OWN)
-        response = await context.dispatch(context, FhirRequest(scope["method"], segments, query, headers, body))
-        if response.body and controls.get("_pretty") == "true" and response.media_type == media_type:
-            return FhirResponse(response.status, pretty(response.body), response.headers)
-        return response
+        request = FhirRequest(scope["method"], segments, query, headers, body)
+        if body and segments[-1:] != ("_search",) and sent(headers.get("content-type", "")) == XML:
+            return replace(request, body=b"", resource=self._xml_of(context).from_xml(body))
+        return request
+
+    def _formed(self, context: Context, response: FhirResponse, media_type: str, is_pretty: bool) -> FhirResponse:
+        if not response.body or response.media_type != JSON:
+            return response
+        if media_type == XML:
+            body = self._xml_of(context).to_xml(decode(response.body), is_pretty)
+            return replace(response, body=body, media_type=XML)
+        return replace(response, body=pretty(response.body)) if is_pretty else response
 
 
 def _request_id(headers: dict[str, str]) -> str:
@@ -147,6 +173,14 @@ def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
     return unpack
 
 
+def _packed(response: FhirResponse, headers: dict[str, str]) -> FhirResponse:
+    """The response gzipped when the client takes that and it is worth it."""
+    if len(response.body) < WORTH_PACKING or "gzip" not in headers.get("accept-encoding", ""):
+        return response
+    body = gzip.compress(response.body, compresslevel=1, mtime=0)
+    return replace(response, body=body, headers={**response.headers, "Content-Encoding": "gzip"})
+
+
 async def _send(send: Send, method: str, response: FhirResponse, request_id: str) -> None:
     headers: list[tuple[bytes, bytes]] = [
         (name.lower().encode("latin-1"), value.encode("latin-1"))
@@ -155,6 +189,7 @@ async def _send(send: Send, method: str, response: FhirResponse, request_id: str
     ]
     headers.append((b"x-request-id", request_id.encode()))
     headers.append((b"cache-control", b"no-store"))
+    headers.append((b"vary", b"accept, accept-encoding"))
     if response.body:
         headers.append((b"content-type", f"{response.media_type}; charset=utf-8".encode()))
     if response.status not in (204, 304):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from fhir_server.errors import FhirError, Kind
 
 JSON = "application/fhir+json"
-# The names that R4 and its clients use for the one format.
+XML = "application/fhir+xml"
+# The names that R4 and its clients use for the two formats.
 _NAMES = {
     "json": JSON,
     "application/json": JSON,
@@ -13,9 +14,15 @@ _NAMES = {
     "application/fhir json": JSON,  # a plus in a query that nobody encoded
     "text/json": JSON,
     "application/json+fhir": JSON,
+    "xml": XML,
+    "application/xml": XML,
+    "application/fhir+xml": XML,
+    "application/fhir xml": XML,
+    "text/xml": XML,
+    "application/xml+fhir": XML,
 }
 _ANY = ("*/*", "application/*", "text/*", "text/html")
-_SENT = (*_NAMES, "application/json-patch+json", "application/merge-patch+json", "application/octet-stream", "")
+_BESIDE = ("application/json-patch+json", "application/merge-patch+json", "application/octet-stream", "")
 
 
 def wanted(accept: str, format: str | None) -> str:
@@ -28,14 +35,14 @@ def wanted(accept: str, format: str | None) -> str:
             return _NAMES[name]
         if quality > 0 and name in _ANY:
             return JSON
-    raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON}, not in {accept[:120]!r}")
+    raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON} or {XML}, not in {accept[:120]!r}")
 
 
 def _named(format: str) -> str:
     name = format.partition(";")[0].strip().lower()
     if name in _NAMES:
         return _NAMES[name]
-    raise FhirError(Kind.NOT_ACCEPTABLE, f"_format {format[:64]!r} is not known; json is", ("_format",))
+    raise FhirError(Kind.NOT_ACCEPTABLE, f"_format {format[:64]!r} is not known; json and xml are", ("_format",))
 
 
 def _range(text: str) -> tuple[str, float]:
@@ -47,11 +54,12 @@ def _range(text: str) -> tuple[str, float]:
         return name, 0.0
 
 
-def check_sent(content_type: str) -> None:
-    """Raises MEDIA_TYPE unless the body is in a format that is read here, in UTF-8."""
+def sent(content_type: str) -> str:
+    """The format of a body, JSON or XML. Raises MEDIA_TYPE unless it is one that is read here, in UTF-8."""
     name, *parameters = (part.strip().lower() for part in content_type.split(";"))
-    if name not in _SENT:
-        raise FhirError(Kind.MEDIA_TYPE, f"send {JSON}, not {content_type[:80]!r}")
+    if name not in _NAMES and name not in _BESIDE:
+        raise FhirError(Kind.MEDIA_TYPE, f"send {JSON} or {XML}, not {content_type[:80]!r}")
     charset = next((value[8:].strip('"') for value in parameters if value.startswith("charset=")), "utf-8")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise FhirError(Kind.MEDIA_TYPE, f"FHIR is exchanged in UTF-8 (R4 section 3.1.0.1.11), not in {charset[:32]!r}")
+    return _NAMES.get(name, JSON)

@@ -1,4 +1,4 @@
-"""patch and conditional patch, R4 section 3.1.0.5: JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7396)."""
+"""patch and conditional patch, R4 section 3.1.0.5: JSON Patch, JSON Merge Patch (RFC 7396) and FHIRPath Patch."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import jsonpointer
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.content import answer
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.fhirpath_patch import FhirpathPatch
 from fhir_server.interactions.headers import if_match
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.writing import Change, Write, perform
@@ -32,35 +33,39 @@ async def conditional_patch(context: Context, request: FhirRequest) -> FhirRespo
 
 async def _patch(context: Context, request: FhirRequest, type: str, id: str | None) -> FhirResponse:
     writable_type(context, type, "patch")
-    change = change_of_entry(context, request.resource) if request.resource else change_of_body(request)
+    change = change_of_body(context, request)
     criteria = request.query if id is None else None
     write = Write("PATCH", type, id=id, criteria=criteria, change=change, expected=if_match(request.headers))
     (done,) = await perform(context, [write])
     return answer(context, request, done, type)
 
 
-def change_of_body(request: FhirRequest) -> Change:
-    """The change that a body means, by its content type; a JSON array is a JSON Patch under any JSON type.
-
-    fhirpy sends a partial resource as plain JSON, which is what a merge patch is.
-    """
-    value = decode(request.body) if request.body.strip() else None
+def change_of_body(context: Context, request: FhirRequest) -> Change:
+    """The change that a body means: a Parameters is a FHIRPath Patch, an array a JSON Patch, any other object a merge
+    patch, under every content type (fhirpy sends a partial resource as plain JSON)."""
+    value: Any = request.resource
+    if value is None:
+        value = decode(request.body) if request.body.strip() else None
     if isinstance(value, list):
         return json_patch(value)
-    if isinstance(value, dict):
-        return merge_patch(value)
-    raise FhirError(Kind.STRUCTURE, "a patch is a JSON array of operations or a JSON object to merge")
+    if not isinstance(value, dict):
+        raise FhirError(Kind.STRUCTURE, "a patch is a Parameters, a JSON array of operations or an object to merge")
+    if value.get("resourceType") == "Parameters":
+        return FhirpathPatch(context.definitions).change(value)
+    return merge_patch(value)
 
 
 def change_of_entry(context: Context, resource: Resource | None) -> Change:
-    """In a bundle a JSON Patch travels as a Binary of content type application/json-patch+json."""
+    """In a bundle a patch travels as a Parameters, or as a Binary of content type application/json-patch+json."""
+    if resource is not None and resource.get("resourceType") == "Parameters":
+        return FhirpathPatch(context.definitions).change(resource, "resource")
     if resource is None or resource.get("resourceType") != "Binary":
-        raise FhirError(Kind.INVALID, "a PATCH entry holds its JSON Patch in a Binary", ("resource",))
+        raise FhirError(Kind.INVALID, "a PATCH entry holds a Parameters, or its JSON Patch in a Binary", ("resource",))
     try:
         body = base64.b64decode(resource.get("data") or "", validate=True)
     except (binascii.Error, ValueError):
         raise FhirError(Kind.VALUE, "Binary.data is no base64", ("resource.data",)) from None
-    return change_of_body(FhirRequest("PATCH", body=body))
+    return change_of_body(context, FhirRequest("PATCH", body=body))
 
 
 def json_patch(operations: list[Any]) -> Change:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, Pairs
 from fhir_server.interactions.matching import criterion, match
@@ -246,7 +247,7 @@ async def _patched(context: Context, transaction: Transaction, target: _Target) 
 async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str, str]) -> dict[int, Draft]:
     """The drafts by place in `targets`, links rewritten to the identities that were settled."""
     table = {**links, **_table(targets)}
-    names = context.definitions.uri_element_names if table else frozenset()
+    names = uri_element_names(context.definitions) if table else frozenset()
     change = by_table(table)
     drafts = {}
     for place, target in enumerate(targets):

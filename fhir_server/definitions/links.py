@@ -1,0 +1,21 @@
+"""Which elements hold links: those of type uri, url, oid and uuid. R4 section 3.1.0.11.2 has them rewritten."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from fhir_server.definitions.load import Definitions
+
+_LINKS = frozenset({"uri", "url", "oid", "uuid"})
+
+
+@lru_cache(maxsize=4)
+def uri_element_names(definitions: Definitions) -> frozenset[str]:
+    """JSON names of all elements of those types, in any resource or datatype (`url`, `valueUri`, …)."""
+    return frozenset(
+        name
+        for type in definitions.concrete_types | definitions.complex_types
+        for element in definitions.structure(type).elements.values()
+        for name, kind in element.json_names()
+        if kind.code in _LINKS
+    )

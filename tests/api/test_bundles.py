@@ -1,0 +1,195 @@
+"""batch and transaction over HTTP. R4 section 3.1.0.11."""
+
+from __future__ import annotations
+
+import base64
+import json
+
+from tests.api.conftest import Client
+from tests.builders import (
+    CCCD,
+    a_bundle,
+    a_condition,
+    a_patient,
+    an_allergy,
+    an_entry,
+    an_immunization,
+    with_cccd,
+)
+
+PERSON = "urn:uuid:0f0c5d0a-0000-4000-8000-000000000001"
+
+
+async def test_a_transaction_writes_a_person_with_all_four_types_and_links_them(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Condition", a_condition(PERSON), "urn:uuid:0f0c5d0a-0000-4000-8000-000000000002"),
+        an_entry("POST", "Patient", with_cccd("038085900010"), PERSON),
+        an_entry("POST", "Immunization", an_immunization(PERSON)),
+        an_entry("POST", "AllergyIntolerance", an_allergy(PERSON)),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert told["type"] == "transaction-response"
+    assert [entry["response"]["status"][:3] for entry in told["entry"]] == ["201"] * 4
+    person = told["entry"][1]["response"]["location"].split("/")[-3]
+    condition = told["entry"][0]["response"]["location"].split("/fhir/")[1].split("/_history")[0]
+    assert (await client.get(condition)).json()["subject"]["reference"] == f"Patient/{person}"
+
+
+async def test_a_transaction_with_one_fault_writes_nothing_and_tells_every_fault(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", a_patient()),
+        an_entry("POST", "Patient", a_patient(gender="?")),
+        an_entry("POST", "Patient", a_patient(birthDate="soon")),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 400
+    places = {path for issue in answer.json()["issue"] for path in issue["expression"]}
+    assert places == {"Bundle.entry[1].resource.gender", "Bundle.entry[2].resource.birthDate"}
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 0
+
+
+async def test_entries_without_shape_are_all_told_by_place(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        {"resource": a_patient()},
+        an_entry("STEAL", "Patient", a_patient()),
+        an_entry("POST", "Patient"),
+        an_entry("PUT", "Patient", a_patient()),
+        an_entry("POST", "Nonsense", a_patient()),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 400
+    assert len(answer.json()["issue"]) >= 3
+    assert all(path.startswith("Bundle.entry[") for issue in answer.json()["issue"] for path in issue["expression"])
+
+
+async def test_two_entries_for_one_identity_are_refused(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("PUT", "Patient/an", a_patient(id="an")),
+        an_entry("DELETE", "Patient/an"),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 400
+    assert (await client.get("Patient/an")).status_code == 404
+
+
+async def test_if_none_exist_in_a_transaction_links_to_the_one_that_is_there(client: Client) -> None:
+    there = await client.created(with_cccd("038085900011"))
+    condition = f"identifier={CCCD}|038085900011"
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", with_cccd("038085900011"), PERSON, ifNoneExist=condition),
+        an_entry("POST", "Condition", a_condition(PERSON)),
+    )
+    told = (await client.send("POST", "", bundle, prefer="return=representation")).json()
+    assert told["entry"][0]["response"]["status"][:3] == "200"
+    assert told["entry"][1]["resource"]["subject"]["reference"] == f"Patient/{there['id']}"
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 1
+
+
+async def test_links_in_narrative_attachments_and_extensions_are_rewritten(client: Client) -> None:
+    report = {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "text": {
+            "status": "generated",
+            "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><a href="{PERSON}">x</a></div>',
+        },
+        "extension": [{"url": "urn:x", "valueUri": PERSON}],
+        "content": [{"attachment": {"url": PERSON, "title": PERSON}}],
+    }
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", a_patient(), PERSON),
+        an_entry("POST", "DocumentReference", report),
+    )
+    told = (await client.send("POST", "", bundle, prefer="return=representation")).json()
+    person = f"Patient/{told['entry'][0]['resource']['id']}"
+    made = told["entry"][1]["resource"]
+    assert f'href="{person}"' in made["text"]["div"]
+    assert made["extension"][0]["valueUri"] == person
+    assert made["content"][0]["attachment"] == {"url": person, "title": PERSON}
+
+
+async def test_order_is_delete_post_put_get_and_answers_stand_in_the_order_asked(client: Client) -> None:
+    await client.send("PUT", "Patient/old", with_cccd("038085900012", id="old"))
+    condition = f"identifier={CCCD}|038085900012"
+    bundle = a_bundle(
+        "transaction",
+        an_entry("GET", f"Patient?{condition}"),
+        an_entry("PUT", "Patient/kept", a_patient(id="kept")),
+        an_entry("POST", "Patient", with_cccd("038085900012")),
+        an_entry("DELETE", "Patient/old"),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()["entry"]
+    assert [entry["response"]["status"][:3] for entry in told] == ["200", "201", "201", "204"]
+    found = [entry["resource"]["id"] for entry in told[0]["resource"]["entry"]]
+    assert found == [told[2]["response"]["location"].split("/")[-3]]
+
+
+async def test_a_read_that_fails_undoes_the_transaction(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("PUT", "Patient/an", a_patient(id="an")),
+        an_entry("GET", "Patient/nobody"),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 404
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1]"]
+    assert (await client.get("Patient/an")).status_code == 404
+
+
+async def test_if_match_and_patch_inside_a_transaction(client: Client) -> None:
+    await client.send("PUT", "Patient/a", a_patient(id="a"))
+    await client.send("PUT", "Patient/b", a_patient(id="b"))
+    operations = json.dumps([{"op": "add", "path": "/active", "value": True}]).encode()
+    patch = {
+        "resourceType": "Binary",
+        "contentType": "application/json-patch+json",
+        "data": base64.b64encode(operations).decode(),
+    }
+    bundle = a_bundle(
+        "transaction",
+        an_entry("PUT", "Patient/a", a_patient("B", id="a"), ifMatch='W/"1"'),
+        an_entry("PATCH", "Patient/b", patch),
+    )
+    assert (await client.send("POST", "", bundle)).status_code == 200
+    assert (await client.get("Patient/b")).json()["active"] is True
+    assert (await client.send("POST", "", bundle)).status_code == 412
+    assert (await client.get("Patient/b")).json()["meta"]["versionId"] == "2"
+
+
+async def test_a_batch_runs_each_entry_on_its_own(client: Client) -> None:
+    bundle = a_bundle(
+        "batch",
+        an_entry("POST", "Patient", a_patient()),
+        an_entry("POST", "Patient", a_patient(gender="?")),
+        an_entry("GET", "Patient/nobody"),
+        an_entry("PUT", "Patient/an", a_patient(id="an")),
+        {"resource": a_patient()},
+    )
+    told = (await client.send("POST", "", bundle)).json()
+    assert told["type"] == "batch-response"
+    assert [entry["response"]["status"][:3] for entry in told["entry"]] == ["201", "400", "404", "201", "400"]
+    outcome = told["entry"][1]["response"]["outcome"]
+    assert outcome["issue"][0]["expression"] == ["Bundle.entry[1].resource.gender"]
+
+
+async def test_other_bundles_are_stored_at_bundle_and_refused_at_the_base(client: Client) -> None:
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": a_patient(id="x")}]}
+    assert (await client.send("POST", "", bundle)).status_code == 400
+    assert (await client.send("POST", "Bundle", bundle)).status_code == 201
+
+
+async def test_a_bundle_over_the_limit_is_refused_before_anything_is_written(client: Client) -> None:
+    entry = an_entry("POST", "Patient", a_patient())
+    answer = await client.send("POST", "", a_bundle("transaction", *[entry] * 25_001))
+    assert answer.status_code == 403
+    assert "25000" in answer.json()["issue"][0]["diagnostics"]

@@ -1,0 +1,137 @@
+"""read, vread, history, metadata, and every path that is none. R4 sections 3.1.0.2, 3.1.0.3, 3.1.0.12."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.api.conftest import Client
+from tests.builders import a_patient
+
+
+async def test_read_of_an_unknown_id_is_404(client: Client) -> None:
+    answer = await client.get("Patient/nobody")
+    assert (answer.status_code, answer.json()["issue"][0]["code"]) == (404, "not-found")
+
+
+async def test_a_caller_who_has_the_version_gets_304(client: Client) -> None:
+    made = await client.send("PUT", "Patient/an", a_patient(id="an"))
+    assert (await client.get("Patient/an", if_none_match=made.headers["etag"])).status_code == 304
+    assert (await client.get("Patient/an", if_none_match='W/"9"')).status_code == 200
+    assert (await client.get("Patient/an", if_modified_since=made.headers["last-modified"])).status_code == 304
+    early = await client.get("Patient/an", if_modified_since="Thu, 01 Jan 2015 00:00:00 GMT")
+    assert early.status_code == 200
+
+
+async def test_head_answers_as_get_without_the_body(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    got, head = await client.get("Patient/an"), await client.send("HEAD", "Patient/an")
+    assert (head.status_code, head.content) == (200, b"")
+    assert head.headers["content-length"] == str(len(got.content))
+
+
+async def test_vread_of_a_deletion_is_410_and_of_a_version_never_made_404(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    await client.send("DELETE", "Patient/an")
+    assert (await client.get("Patient/an/_history/1")).status_code == 200
+    assert (await client.get("Patient/an/_history/2")).status_code == 410
+    for version in ("3", "0", "x", "99999999999999999999"):
+        assert (await client.get(f"Patient/an/_history/{version}")).status_code == 404
+
+
+async def test_history_shows_every_version_newest_first_with_request_and_response(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    await client.send("PUT", "Patient/an", a_patient("B", id="an"))
+    await client.send("DELETE", "Patient/an")
+    bundle = (await client.get("Patient/an/_history")).json()
+    assert (bundle["type"], bundle["total"]) == ("history", 3)
+    assert [entry["request"]["method"] for entry in bundle["entry"]] == ["DELETE", "PUT", "PUT"]
+    assert [entry["response"]["etag"] for entry in bundle["entry"]] == ['W/"3"', 'W/"2"', 'W/"1"']
+    assert [entry["response"]["status"] for entry in bundle["entry"]] == ["204", "200", "201"]
+    assert "resource" not in bundle["entry"][0]
+
+
+async def test_history_pages_neither_skip_nor_repeat(client: Client) -> None:
+    for turn in range(7):
+        await client.send("PUT", "Patient/an", a_patient(f"An {turn}", id="an"))
+    seen: list[str] = []
+    path = "Patient/an/_history?_count=3"
+    while path:
+        bundle = (await client.get(path)).json()
+        seen += [entry["resource"]["meta"]["versionId"] for entry in bundle.get("entry", [])]
+        following = [link["url"] for link in bundle["link"] if link["relation"] == "next"]
+        path = following[0].removeprefix("http://test/fhir/") if following else ""
+    assert seen == ["7", "6", "5", "4", "3", "2", "1"]
+
+
+async def test_history_of_an_unknown_id_is_404_and_of_a_bad_since_400(client: Client) -> None:
+    assert (await client.get("Patient/nobody/_history")).status_code == 404
+    answer = await client.get("Patient/nobody/_history?_since=yesterday")
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, ["_since"])
+
+
+async def test_metadata_tells_where_it_is_and_what_it_does(client: Client) -> None:
+    told = (await client.get("metadata")).json()
+    assert (told["resourceType"], told["fhirVersion"]) == ("CapabilityStatement", "4.0.1")
+    assert told["implementation"]["url"] == "http://test/fhir"
+    assert "+07:00" in told["implementation"]["description"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "Nonsense", 404),
+        ("GET", "Nonsense/1", 404),
+        ("GET", "Parameters/1", 404),
+        ("GET", "patient/1", 404),
+        ("GET", "Patient/1/2/3/4", 404),
+        ("GET", "Patient/$nonsense", 404),
+        ("GET", "Patient/a%2Fb", 404),
+        ("GET", "Patient/..%2F..%2Fetc", 404),
+        ("GET", "Patient/" + "x" * 65, 404),
+        ("PUT", "Patient/1/_history/1", 405),
+        ("DELETE", "metadata", 405),
+        ("POST", "Patient/1", 405),
+        ("BREW", "Patient/1", 405),
+    ],
+)
+async def test_a_path_or_method_that_is_none_answers_an_outcome(
+    client: Client, method: str, path: str, status: int
+) -> None:
+    answer = await client.send(method, path)
+    assert answer.status_code == status
+    assert answer.json()["resourceType"] == "OperationOutcome"
+    assert answer.headers["content-type"].startswith("application/fhir+json")
+    if status == 405:
+        assert answer.headers["allow"]
+
+
+async def test_paths_outside_fhir_answer_outcomes_too(client: Client) -> None:
+    assert (await client.http.get("/nothing")).json()["resourceType"] == "OperationOutcome"
+    assert (await client.http.post("/health")).json()["resourceType"] == "OperationOutcome"
+
+
+async def test_formats_that_are_not_served_are_406_and_415(client: Client) -> None:
+    assert (await client.get("metadata", accept="text/turtle")).status_code == 406
+    assert (await client.get("metadata?_format=text/turtle")).status_code == 406
+    assert (await client.get("metadata?_format=json", accept="image/png")).status_code == 200
+    assert (await client.get("metadata", accept="text/html, */*;q=0.1")).status_code == 200
+    assert (await client.send("POST", "Patient", "x", content_type="text/csv")).status_code == 415
+    assert (
+        await client.send("POST", "Patient", "x", content_type="application/json; charset=latin1")
+    ).status_code == 415
+
+
+async def test_the_request_id_is_echoed_when_it_is_one(client: Client) -> None:
+    assert (await client.get("metadata", x_request_id="abc-1")).headers["x-request-id"] == "abc-1"
+    assert (await client.get("metadata", x_request_id="a b")).headers["x-request-id"] != "a b"
+
+
+async def test_pretty_indents(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    assert '\n  "resourceType"' in (await client.get("Patient/an?_pretty=true")).text
+
+
+async def test_ready_and_health_and_the_start_page_answer(client: Client) -> None:
+    assert (await client.http.get("/health")).json()["status"] == "up"
+    assert (await client.http.get("/ready")).json()["status"] == "ready"
+    assert "Open mode" in (await client.http.get("/")).text
