@@ -1,0 +1,56 @@
+# What a person runs; CI runs `make test` and nothing that is not here.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+VENV := .venv
+BIN := $(VENV)/bin
+PINNED := pyproject.toml constraints.txt
+WHEELHOUSE ?= dist/wheelhouse
+ROUNDS ?= 20
+# Tests run in two processes: on two cores that is the fastest, and each process has a mongod of its own.
+JOBS ?= 2
+
+.PHONY: help serve test lint format bench soak wheel wheelhouse offline-test constraints clean
+
+help:  ## show this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
+
+serve: $(VENV)/.ready-to-serve  ## install what is missing, start, load the sample at the first start (PORT=9000 moves it)
+	@exec $(BIN)/fhir-server serve $(if $(PORT),--port $(PORT))
+
+test: $(VENV)/.ready-to-test lint  ## the whole suite on a real MongoDB
+	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov
+
+lint: $(VENV)/.ready-to-test  ## ruff, mypy, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(VENV)/.ready-to-test  ## let ruff write the code as `make lint` wants it
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+soak: $(VENV)/.ready-to-test  ## kill the server in the middle of imports, ROUNDS=20 times
+	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_import.py --timeout 3600
+
+wheel: $(VENV)/.ready-to-test  ## dist/*.whl, with its data
+	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+wheelhouse: wheel  ## a folder of wheels that installs without a network
+	$(BIN)/python -m pip download --quiet --only-binary :all: --dest $(WHEELHOUSE) -c constraints.txt "$$(ls -t dist/*.whl | head -1)[embedded]"
+
+offline-test: wheelhouse  ## prove that the wheelhouse installs and serves with no registry
+	packaging/offline_install_test.sh $(WHEELHOUSE)
+
+constraints:  ## take over the newest versions that pyproject.toml allows (then run `make test`)
+	scripts/renew_constraints.sh
+
+$(VENV)/.ready-to-serve: $(PINNED)
+	@scripts/environment.sh serve
+
+$(VENV)/.ready-to-test: $(PINNED)
+	@scripts/environment.sh test
+
+clean:  ## remove what was built; the data directory stays
+	rm -rf $(VENV) dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/clients/node/node_modules
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

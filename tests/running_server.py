@@ -1,0 +1,123 @@
+"""A real `fhir-server serve` in a process of its own, for tests that must see what a user sees."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from queue import Empty, Queue
+
+PROGRAM = (sys.executable, "-m", "fhir_server")
+READY = re.compile(r"ready at (http://\S+)")
+START_SECONDS = 90
+STOP_SECONDS = 60
+
+
+def environment(data_dir: Path, **settings: str) -> dict[str, str]:
+    """The environment of a server with its data in the folder and every other setting at its default."""
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("FHIR_", "COV_"))}
+    own = {
+        "FHIR_DATA_DIR": str(data_dir),
+        "FHIR_PORT": "0",
+        "FHIR_MONGODB_CACHE_MB": "256",
+        "FHIR_LOG_LEVEL": "warning",
+    }
+    return inherited | own | settings
+
+
+def run(*arguments: str, env: Mapping[str, str], seconds: float = 150) -> subprocess.CompletedProcess[str]:
+    """A command of the program from start to end, its output captured."""
+    return subprocess.run(
+        [*PROGRAM, *arguments],
+        env=dict(env),
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        stdin=subprocess.DEVNULL,
+        check=False,
+    )
+
+
+class RunningServer:
+    """One started server. base: its FHIR URL. said: the lines it has written to stdout so far."""
+
+    def __init__(self, env: Mapping[str, str], *options: str) -> None:
+        self.env = dict(env)
+        self.said: list[str] = []
+        self.base = ""
+        self._lines: Queue[str | None] = Queue()
+        self.errors = ""
+        self.process = subprocess.Popen(
+            [*PROGRAM, "serve", *options],
+            env=self.env,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for read in (self._read_lines, self._read_errors):
+            threading.Thread(target=read, daemon=True).start()
+
+    def _read_lines(self) -> None:
+        assert self.process.stdout is not None
+        for line in self.process.stdout:
+            self._lines.put(line.rstrip("\n"))
+        self._lines.put(None)
+
+    def _read_errors(self) -> None:
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.errors += line
+
+    def wait_for(self, pattern: re.Pattern[str], seconds: float = START_SECONDS) -> re.Match[str]:
+        """Waits until a line of stdout matches. Fails with all output when the server ends or stays silent."""
+        while True:
+            try:
+                line = self._lines.get(timeout=seconds)
+            except Empty:
+                line = None
+            if line is None:
+                self.process.poll()
+                raise AssertionError(f"no {pattern.pattern!r} from the server:\n{self.said}\n{self.errors[-4000:]}")
+            self.said.append(line)
+            if found := pattern.search(line):
+                return found
+
+    def wait_until_ready(self) -> RunningServer:
+        self.base = self.wait_for(READY).group(1)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Sends the signal, waits for the end and gives the exit code."""
+        self.process.send_signal(number)
+        return self.process.wait(STOP_SECONDS)
+
+    def mongod(self) -> int | None:
+        """Process id of the mongod that the server's data directory belongs to, None when none runs."""
+        database = str(Path(self.env["FHIR_DATA_DIR"]).resolve() / "db").encode()
+        for entry in Path("/proc").iterdir():
+            if entry.name.isdigit():
+                try:
+                    command = (entry / "cmdline").read_bytes().split(b"\0")
+                except OSError:
+                    continue
+                if command[0].endswith(b"/mongod") and database in command:
+                    return int(entry.name)
+        return None
+
+
+@contextmanager
+def running_server(data_dir: Path, *options: str, **settings: str) -> Iterator[RunningServer]:
+    """A server that answers, stopped after the block."""
+    server = RunningServer(environment(data_dir, **settings), *options)
+    try:
+        yield server.wait_until_ready()
+    finally:
+        if server.process.poll() is None:
+            server.stop()
