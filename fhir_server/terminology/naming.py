@@ -45,9 +45,10 @@ class NamingSystems:
     by_uri: Mapping[str, NamingSystem]
 
     @classmethod
-    def load(cls, root: Path = DATA_ROOT / "terminology") -> NamingSystems:
-        """Reads root/naming_systems/*.json. Raises FhirError(INVALID) when two kinds claim one URI."""
-        return cls.of(decode(path.read_bytes()) for path in sorted((root / "naming_systems").glob("*.json")))
+    def load(cls, root: Path = DATA_ROOT) -> NamingSystems:
+        """Reads terminology/naming_systems/*.json below root. Raises FhirError(INVALID) when two kinds claim a URI."""
+        folder = root / "terminology" / "naming_systems"
+        return cls.of(decode(path.read_bytes()) for path in sorted(folder.glob("*.json")))
 
     @classmethod
     def of(cls, resources: Iterable[Mapping[str, Any]]) -> NamingSystems:

@@ -1,0 +1,231 @@
+"""Code systems as they are asked: by code, by name, by date, by place in a hierarchy. R4 section 4.8 (CodeSystem)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from functools import cached_property
+from typing import Any
+
+from fhir_server.terminology.folding import fold_name
+
+EFFECTIVE_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
+# CodeSystem.hierarchyMeaning that says nothing about subsumption (R4 section 4.8.10).
+_NOT_SUBSUMING = frozenset({"grouped-by", "part-of", "classified-with"})
+
+
+@dataclass(frozen=True, slots=True)
+class Coding:
+    """A code with its system, as R4's Coding."""
+
+    system: str
+    code: str
+    display: str | None = None
+    version: str | None = None
+
+    def resource(self) -> dict[str, str]:
+        """The Coding as FHIR JSON."""
+        whole = {"system": self.system, "version": self.version, "code": self.code, "display": self.display}
+        return {name: value for name, value in whole.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """Days on which something held, both included; None is open."""
+
+    start: date | None = None
+    end: date | None = None
+
+    def holds(self, on: date | None) -> bool:
+        """True on that day, and for None, which asks for no day in particular."""
+        return on is None or ((self.start is None or self.start <= on) and (self.end is None or on <= self.end))
+
+
+ALWAYS = Period()
+
+
+@dataclass(frozen=True, slots=True)
+class Designation:
+    value: str
+    language: str | None = None
+    use: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Concept:
+    """One code of a system. properties: (code, value as JSON) pairs; abstract: a grouping, not to be recorded."""
+
+    code: str
+    display: str | None = None
+    definition: str | None = None
+    designations: tuple[Designation, ...] = ()
+    properties: tuple[tuple[str, str, Any], ...] = ()
+    parents: tuple[str, ...] = ()
+
+    def values(self, property: str) -> tuple[Any, ...]:
+        """The values of one property."""
+        return tuple(value for code, _, value in self.properties if code == property)
+
+    @property
+    def abstract(self) -> bool:
+        return True in self.values("notSelectable")
+
+    def active(self, on: date | None = None) -> bool:
+        """False when the concept is inactive, retired, or not of that day (properties of R4 section 4.8.9)."""
+        if True in self.values("inactive") or "retired" in self.values("status"):
+            return False
+        starts, ends = self.values("effectiveDate"), self.values("deprecationDate")
+        return Period(_day(starts[0]) if starts else None, _day(ends[0]) if ends else None).holds(on)
+
+    def names(self) -> Iterator[str]:
+        """The display and every other name."""
+        if self.display:
+            yield self.display
+        yield from (one.value for one in self.designations)
+
+    def display_in(self, language: str | None) -> str | None:
+        """The first name in that language (`vi`, `en-GB`), else the display."""
+        if language:
+            wanted = language.split("-")[0].lower()
+            for one in self.designations:
+                if one.language and one.language.split("-")[0].lower() == wanted:
+                    return one.value
+        return self.display
+
+
+class CodeSystem:
+    """A CodeSystem resource made ready for questions; tables are built when first asked for."""
+
+    def __init__(self, resource: Mapping[str, Any]) -> None:
+        self.url: str = resource["url"]
+        self.version: str | None = resource.get("version")
+        self.title: str = resource.get("title") or resource.get("name") or self.url
+        self.language: str | None = resource.get("language")
+        self.content: str = resource.get("content", "complete")
+        self.period = period_of(resource)
+        self.case_sensitive: bool = resource.get("caseSensitive", True)
+        self.subsuming: bool = resource.get("hierarchyMeaning", "is-a") not in _NOT_SUBSUMING
+        self.concepts: Mapping[str, Concept] = {one.code: one for one in _concepts(resource.get("concept", ()), ())}
+
+    @property
+    def complete(self) -> bool:
+        """True when a code that is not listed does not exist."""
+        return self.content == "complete"
+
+    def get(self, code: str) -> Concept | None:
+        """The concept of a code, in any case of letters where the system says that case does not matter."""
+        found = self.concepts.get(code)
+        if found is None and not self.case_sensitive:
+            return self._by_lower_code.get(code.lower())
+        return found
+
+    def find(self, text: str) -> Concept | None:
+        """The concept that bears this name after folding. A display goes before other names; a name shared by
+        several concepts identifies none."""
+        key = fold_name(text)
+        for table in (self._by_display, self._by_name):
+            found = table.get(key, ())
+            if len(found) == 1:
+                return self.concepts[found[0]]
+            if found:
+                return None
+        return None
+
+    def coding(self, concept: Concept, language: str | None = None) -> Coding:
+        return Coding(self.url, concept.code, concept.display_in(language))
+
+    def ancestors(self, code: str) -> set[str]:
+        """Every code above, the code itself left out."""
+        return _closure(code, {one.code: one.parents for one in self.concepts.values()})
+
+    def descendants(self, code: str) -> set[str]:
+        """Every code below, the code itself left out."""
+        return _closure(code, self._children)
+
+    @cached_property
+    def _by_lower_code(self) -> Mapping[str, Concept]:
+        return {code.lower(): concept for code, concept in self.concepts.items()}
+
+    @cached_property
+    def _children(self) -> Mapping[str, tuple[str, ...]]:
+        children: dict[str, list[str]] = {}
+        for concept in self.concepts.values():
+            for parent in concept.parents:
+                children.setdefault(parent, []).append(concept.code)
+        return {parent: tuple(codes) for parent, codes in children.items()}
+
+    @cached_property
+    def _by_display(self) -> Mapping[str, tuple[str, ...]]:
+        return _index((one.code, (one.display,) if one.display else ()) for one in self.concepts.values())
+
+    @cached_property
+    def _by_name(self) -> Mapping[str, tuple[str, ...]]:
+        return _index((one.code, tuple(one.names())) for one in self.concepts.values())
+
+
+def period_of(resource: Mapping[str, Any]) -> Period:
+    """The days on which a definition was in force, from HL7's extension resource-effectivePeriod."""
+    for extension in resource.get("extension", ()):
+        if extension.get("url") == EFFECTIVE_PERIOD:
+            period = extension["valuePeriod"]
+            return Period(_day(period.get("start")), _day(period.get("end"), last=True))
+    return ALWAYS
+
+
+def _day(text: str | None, last: bool = False) -> date | None:
+    """The first day that a FHIR date or dateTime names, or the last."""
+    if not text:
+        return None
+    parts = [int(part) for part in text[:10].split("-")]
+    if len(parts) == 3:
+        return date(*parts)
+    year, month = parts[0], parts[1] if len(parts) > 1 else (12 if last else 1)
+    if not last:
+        return date(year, month, 1)
+    following = date(year + month // 12, month % 12 + 1, 1)
+    return date.fromordinal(following.toordinal() - 1)
+
+
+def _concepts(listed: Any, parents: tuple[str, ...]) -> Iterator[Concept]:
+    """The concepts of a resource, nested ones with their parents, in the order of the list."""
+    for one in listed:
+        properties = tuple(_property(item) for item in one.get("property", ()))
+        above = parents + tuple(value for code, _, value in properties if code in ("parent", "subsumedBy"))
+        yield Concept(
+            code=one["code"],
+            display=one.get("display"),
+            definition=one.get("definition"),
+            designations=tuple(
+                Designation(item["value"], item.get("language"), item.get("use")) for item in one.get("designation", ())
+            ),
+            properties=properties,
+            parents=above,
+        )
+        if "concept" in one:
+            yield from _concepts(one["concept"], (one["code"],))
+
+
+def _property(item: Mapping[str, Any]) -> tuple[str, str, Any]:
+    """(code, name of the value[x], value)."""
+    name = next(key for key in item if key.startswith("value"))
+    return item["code"], name, item[name]
+
+
+def _index(named: Iterable[tuple[str, tuple[str, ...]]]) -> Mapping[str, tuple[str, ...]]:
+    index: dict[str, tuple[str, ...]] = {}
+    for code, names in named:
+        for key in {fold_name(name) for name in names}:
+            index[key] = (*index.get(key, ()), code)
+    return index
+
+
+def _closure(code: str, steps: Mapping[str, tuple[str, ...]]) -> set[str]:
+    found: set[str] = set()
+    waiting = list(steps.get(code, ()))
+    while waiting:
+        one = waiting.pop()
+        if one not in found:
+            found.add(one)
+            waiting.extend(steps.get(one, ()))
+    return found
