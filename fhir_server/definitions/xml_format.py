@@ -196,7 +196,7 @@ class XmlFormat:
         for name, text in element.attrib.items():
             slot = slots.get(str(name))
             if slot is None or slot.xml != "attribute":
-                faults.append(_fault(element, place, f"attribute {name} is not known here"))
+                faults.append(_fault(element, place, f"attribute {name!s} is not known here"))
             else:
                 value[str(name)] = text
 
@@ -239,7 +239,7 @@ class XmlFormat:
             elif name == "id":
                 extra["id"] = text
             else:
-                faults.append(_fault(child, at, f"attribute {name} is not known here"))
+                faults.append(_fault(child, at, f"attribute {name!s} is not known here"))
         for extension in child:
             if extension.tag != _F + "extension":
                 faults.append(_fault(extension, at, f"{_name(extension)} is not an element of {at}"))

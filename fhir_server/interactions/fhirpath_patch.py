@@ -239,8 +239,7 @@ def _drop_empty(value: Any) -> bool:
         for key in [key for key, item in value.items() if isinstance(item, dict | list) and _drop_empty(item)]:
             del value[key]
     elif isinstance(value, list):
-        for item in value:
-            _drop_empty(item)
+        value[:] = [item for item in value if not (isinstance(item, dict | list) and _drop_empty(item))]
     return not value
 
 

@@ -36,25 +36,27 @@ async def history(context: Context, request: FhirRequest) -> FhirResponse:
 
 def _query(context: Context, scope: list[str], pairs: dict[str, str]) -> HistoryQuery:
     type, id = (*scope, None, None)[:2]
+    since, at = _moment(context, "_since", pairs), _moment(context, "_at", pairs)
     return HistoryQuery(
         type,
         id,
-        since=_moment(context, "_since", pairs, 0),
-        at=_moment(context, "_at", pairs, 1),
+        since=since[0] if since else None,
+        at=at[0] if at else None,
+        at_end=at[1] if at else None,
         limit=_limit(context, pairs.get("_count")),
         before=_before(pairs.get("_page")),
     )
 
 
-def _moment(context: Context, name: str, pairs: dict[str, str], end: int) -> int | None:
-    """ms of the low (0) or high (1) end of a date or instant."""
+def _moment(context: Context, name: str, pairs: dict[str, str]) -> tuple[int, int] | None:
+    """The ms that a date or instant covers: the first one inside and the first one after."""
     text = pairs.get(name)
     if text is None:
         return None
-    span = range_of(text.replace(" ", "+"), context.settings.zone)
+    span = range_of(text.replace(" ", "+"), context.settings.zone)  # a plus that nobody encoded
     if span is None:
         raise FhirError(Kind.VALUE, f"{name} must be a date or an instant, not {text[:64]!r}", (name,))
-    return span[end] - end
+    return span
 
 
 def _limit(context: Context, text: str | None) -> int:

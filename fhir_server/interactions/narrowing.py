@@ -61,7 +61,7 @@ class NarrowingRules:
             for reference in resource[name] if isinstance(resource[name], list) else [resource[name]]:
                 target = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
                 if target and target.type == "Organization":
-                    yield target.id
+                    yield f"Organization/{target.id}"
 
     def _is_restricted(self, resource: Resource) -> bool:
         labels = (resource.get("meta") or {}).get("security") or []
@@ -83,10 +83,11 @@ def _code(extension: Resource) -> str | None:
     for name in ("valueCode", "valueString"):
         if name in extension:
             return str(extension[name])
-    coding = extension.get("valueCoding") or next(
+    coding: Resource = extension.get("valueCoding") or next(
         iter((extension.get("valueCodeableConcept") or {}).get("coding") or []), {}
     )
-    return coding.get("code")
+    code = coding.get("code")
+    return str(code) if code else None
 
 
 def _codings(value: Any) -> Iterator[Resource]:

@@ -6,6 +6,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import is_unchanged, version_headers
 from fhir_server.interactions.planning import writable_type
+from fhir_server.search.result_parameters import ResultReader, Unusable
 from fhir_server.store.contract import Stored
 
 
@@ -14,7 +15,7 @@ async def read(context: Context, request: FhirRequest) -> FhirResponse:
     type, id = request.segments
     writable_type(context, type, "read")
     stored = await context.store.read(type, id, context.view)
-    return _answer(request, stored, f"{type}/{id}")
+    return _answer(context, request, stored, f"{type}/{id}")
 
 
 async def vread(context: Context, request: FhirRequest) -> FhirResponse:
@@ -23,10 +24,10 @@ async def vread(context: Context, request: FhirRequest) -> FhirResponse:
     writable_type(context, type, "vread")
     number = int(version) if version.isdigit() and len(version) < 10 else -1
     stored = await context.store.vread(type, id, number, context.view)
-    return _answer(request, stored, f"{type}/{id}/_history/{version}")
+    return _answer(context, request, stored, f"{type}/{id}/_history/{version}")
 
 
-def _answer(request: FhirRequest, stored: Stored | None, name: str) -> FhirResponse:
+def _answer(context: Context, request: FhirRequest, stored: Stored | None, name: str) -> FhirResponse:
     if stored is None:
         raise FhirError(Kind.NOT_FOUND, f"{name} is not known here")
     headers = version_headers(stored)
@@ -34,4 +35,20 @@ def _answer(request: FhirRequest, stored: Stored | None, name: str) -> FhirRespo
         raise FhirError(Kind.DELETED, f"{name} was deleted", headers=headers)
     if is_unchanged(request.headers, stored):
         return FhirResponse(304, b"", headers)
-    return FhirResponse(200, stored.raw, headers)
+    return FhirResponse(200, _shaped(context, request, stored), headers)
+
+
+def _shaped(context: Context, request: FhirRequest, stored: Stored) -> bytes:
+    """The whole resource, or the part that `_summary` or `_elements` asks for (R4 section 3.1.0.2)."""
+    asked = [(name, value) for name, value in request.query if name in ("_summary", "_elements")]
+    if not asked:
+        return stored.raw
+    reader = ResultReader(context.search.parameters, (stored.type,), 1, 1)
+    for name, value in asked:
+        try:
+            reader.take(name, value)
+        except Unusable as fault:
+            raise FhirError(Kind.VALUE, str(fault), (name,)) from None
+    if reader.results.only_count:
+        raise FhirError(Kind.VALUE, "_summary=count asks for a search, not for one resource", ("_summary",))
+    return stored.raw if reader.results.is_whole else context.search.subsets.cut(stored.raw, reader.results)
