@@ -22,7 +22,8 @@ _NAMES = {
     "application/xml+fhir": XML,
 }
 _ANY = ("*/*", "application/*", "text/*", "text/html")
-_BESIDE = ("application/json-patch+json", "application/merge-patch+json", "application/octet-stream", "")
+# Patches, and a body whose type nobody named: it is read as JSON.
+_BESIDE = ("application/json-patch+json", "application/merge-patch+json", "")
 
 
 def wanted(accept: str, format: str | None) -> str:
