@@ -1,0 +1,494 @@
+"""FHIRPath compiled to closures over plain JSON, with the types of elements known from the structures beforehand.
+
+A choice element is read by the JSON names of its types, so `value is Quantity` asks whether `valueQuantity` is there.
+Expressions that need what is not here (other resources, terminology) are refused at compile time by FhirPathError.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from fhir_server.definitions import fhirpath as syntax
+from fhir_server.definitions.fhirpath import FhirPathError, parse
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.structures import Element
+from fhir_server.validation import collections as of
+from fhir_server.validation.collections import Environment, Focus, NoValue
+
+Run = Callable[[Focus, Environment], Focus]
+Test = Callable[[Focus, Environment], bool | None]
+
+# Where a value may stand: (structure, path below it). None: not known, children are read by their JSON names.
+Shape = frozenset[tuple[str, str]] | None
+
+_UCUM = "http://unitsofmeasure.org"
+_CONSTANTS = {"ucum": _UCUM, "sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
+_ORDERS: Mapping[str, Callable[[int], bool]] = {
+    "<": lambda order: order < 0,
+    "<=": lambda order: order <= 0,
+    ">": lambda order: order > 0,
+    ">=": lambda order: order >= 0,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A closure, and where its results may stand."""
+
+    run: Run
+    shape: Shape = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """How one JSON property holds the values of an element: its name and the name of its primitive extensions."""
+
+    key: str
+    sibling: str | None
+
+
+def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "") -> Test:
+    """The test of an invariant of an element: (focus, environment) → true, false or None for empty.
+
+    type, path: the structure and the path of the element below it. Raises FhirPathError for an expression that cannot
+    be evaluated here.
+    """
+    compiler = _Compiler(definitions, type, path)
+    test = compiler.test(parse(expression), compiler.context)
+    if "%context" not in expression:
+        return test
+    return lambda focus, environment: test(focus, replace(environment, context=focus[0]))
+
+
+class _Compiler:
+    """Compiles trees for one context; `shape` in each method is where the focus stands."""
+
+    def __init__(self, definitions: Definitions, type: str, path: str) -> None:
+        self._definitions = definitions
+        self._type = type
+        places = self._places(type, definitions.structure(type).elements[path]) if path else [("", "", (type, ""))]
+        self.context: Shape = frozenset(place for _, _, place in places)
+
+    # --- conditions
+
+    def test(self, tree: syntax.Tree, shape: Shape) -> Test:
+        if isinstance(tree, syntax.Binary) and tree.operator in _LOGIC:
+            return _LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
+        if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *_ORDERS):
+            return self._comparison(tree.operator, self.run(tree.left, shape).run, self.run(tree.right, shape).run)
+        if isinstance(tree, syntax.Call) and tree.name in ("exists", "empty", "not", "hasValue") and not tree.arguments:
+            return self._simple_call(tree, shape)
+        run = self.run(tree, shape).run
+        return lambda focus, environment: of.truth(run(focus, environment))
+
+    def _simple_call(self, tree: syntax.Call, shape: Shape) -> Test:
+        if tree.name == "not":
+            inner = self.test(tree.target, shape)
+            return lambda focus, environment: None if (held := inner(focus, environment)) is None else not held
+        run = self.run(tree.target, shape).run
+        if tree.name == "exists":
+            return lambda focus, environment: bool(run(focus, environment))
+        if tree.name == "empty":
+            return lambda focus, environment: not run(focus, environment)
+        return lambda focus, environment: len(found := run(focus, environment)) == 1 and found[0].__class__ not in _BARE
+
+    def _comparison(self, operator: str, left: Run, right: Run) -> Test:
+        if operator == "=":
+            return lambda focus, environment: of.equal(left(focus, environment), right(focus, environment))
+        if operator == "!=":
+            return lambda focus, environment: (
+                None if (same := of.equal(left(focus, environment), right(focus, environment))) is None else not same
+            )
+        if operator == "in":
+            return lambda focus, environment: of.contains(right(focus, environment), left(focus, environment))
+        if operator == "contains":
+            return lambda focus, environment: of.contains(left(focus, environment), right(focus, environment))
+        holds = _ORDERS[operator]
+        return lambda focus, environment: of.compare(left(focus, environment), right(focus, environment), holds)
+
+    # --- collections
+
+    def run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
+        match tree:
+            case syntax.This():
+                return Compiled(lambda focus, environment: focus, shape)
+            case syntax.Literal(value):
+                constant = [] if value is None else [value]
+                return Compiled(lambda focus, environment: constant)
+            case syntax.Variable(name):
+                return self._variable(name)
+            case syntax.Member(target, name):
+                return self._member(target, name, shape)
+            case syntax.Call(target, name, arguments):
+                return self._call(target, name, arguments, shape)
+            case syntax.Index(target, index):
+                return self._index(target, index, shape)
+            case syntax.Binary(operator, left, right):
+                return self._binary(operator, left, right, tree, shape)
+            case syntax.TypeTest(operator, target, type):
+                return self._type_test(operator, target, type, shape)
+            case syntax.Negative():
+                raise FhirPathError("negative numbers are not evaluated")
+
+    def _variable(self, name: str) -> Compiled:
+        if name == "resource":
+            return Compiled(lambda focus, environment: [environment.resource], self._resource_shape())
+        if name == "rootResource":
+            return Compiled(lambda focus, environment: [environment.root])
+        if name == "context":
+            return Compiled(lambda focus, environment: [environment.context], self.context)
+        if name in _CONSTANTS:
+            constant = [_CONSTANTS[name]]
+            return Compiled(lambda focus, environment: constant)
+        raise FhirPathError(f"%{name} is not evaluated")
+
+    def _resource_shape(self) -> Shape:
+        """The resource around a value is known for elements of resources, not for datatypes."""
+        is_resource = self._definitions.structure(self._type).kind == "resource"
+        return frozenset({(self._type, "")}) if is_resource and self._type != "DomainResource" else None
+
+    def _member(self, target: syntax.Tree, name: str, shape: Shape, only: str | None = None) -> Compiled:
+        if isinstance(target, syntax.This) and shape is not None and name == self._type and (name, "") in shape:
+            return Compiled(lambda focus, environment: focus, shape)  # `Appointment.status` from an Appointment
+        inner = self.run(target, shape)
+        if inner.shape is None:
+            run = inner.run
+            return Compiled(lambda focus, environment: of.named(run(focus, environment), name))
+        if name == "extension" and isinstance(target, syntax.Member) and self._is_primitive(inner.shape):
+            raise FhirPathError("extensions of primitives are not evaluated")
+        steps, below = self._steps(inner.shape, name, only)
+        return Compiled(_reader(inner.run, steps), below)
+
+    def _is_primitive(self, shape: frozenset[tuple[str, str]]) -> bool:
+        return all(type in self._definitions.primitive_types for type, _ in shape)
+
+    def _steps(self, shape: frozenset[tuple[str, str]], name: str, only: str | None) -> tuple[tuple[_Step, ...], Shape]:
+        """The JSON names that hold the child `name`, with `only` those of one type of a choice."""
+        elements = [(type, one) for type, path in shape for one in self._children(type, path) if one.name == name]
+        if not elements:
+            if any(type in ("Resource", "DomainResource") for type, _ in shape):
+                return (_Step(name, None),), None
+            raise FhirPathError(f"there is no element {name} in {' or '.join(sorted(type for type, _ in shape))}")
+        steps: dict[str, _Step] = {}
+        below: set[tuple[str, str]] = set()
+        for type, element in elements:
+            for key, code, place in self._places(type, element):
+                if only is None or code == only:
+                    primitive = code in self._definitions.primitive_types
+                    steps[key] = _Step(key, f"_{key}" if primitive else None)
+                    below.add(place)
+        return tuple(steps.values()), frozenset(below)
+
+    def _children(self, type: str, path: str) -> tuple[Element, ...]:
+        return self._definitions.structure(type).children(path)
+
+    def _places(self, type: str, element: Element) -> list[tuple[str, str, tuple[str, str]]]:
+        """(JSON name, type code, where its value stands) of each form of an element."""
+        if element.content is not None:
+            return [(element.name, "BackboneElement", (type, element.content))]
+        own = bool(self._children(type, element.path))
+        return [(key, one.code, (type, element.path) if own else (one.code, "")) for key, one in element.json_names()]
+
+    def _index(self, target: syntax.Tree, index: syntax.Tree, shape: Shape) -> Compiled:
+        if not isinstance(index, syntax.Literal) or not isinstance(index.value, int):
+            raise FhirPathError("only a plain number is evaluated as an index")
+        inner, place = self.run(target, shape), index.value
+        run = inner.run
+        return Compiled(lambda focus, environment: run(focus, environment)[place : place + 1], inner.shape)
+
+    def _binary(
+        self, operator: str, left: syntax.Tree, right: syntax.Tree, tree: syntax.Tree, shape: Shape
+    ) -> Compiled:
+        if operator in _COLLECTIONS:
+            combine = _COLLECTIONS[operator]
+            one, other = self.run(left, shape), self.run(right, shape)
+            first, second = one.run, other.run
+            both = one.shape | other.shape if one.shape is not None and other.shape is not None else None
+            return Compiled(
+                lambda focus, environment: combine(first(focus, environment), second(focus, environment)), both
+            )
+        if operator in _LOGIC or operator in _ORDERS or operator in ("=", "!=", "in", "contains"):
+            return _boxed(self.test(tree, shape))
+        raise FhirPathError(f"the operator {operator} is not evaluated")
+
+    # --- types
+
+    def _type_test(self, operator: str, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
+        cast = self._of_type(target, type, shape)
+        if operator != "is":
+            return cast
+        whole, part = self.run(target, shape).run, cast.run
+        return _boxed(lambda focus, environment: bool(part(focus, environment)) if whole(focus, environment) else None)
+
+    def _of_type(self, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
+        """The values of one type: by the JSON name of a choice, by resourceType, or all when no other type can be."""
+        name = _type_code(type)
+        whole = self.run(target, shape)
+        run = whole.run
+        codes = None if whole.shape is None else {code for code, path in whole.shape if not path}
+        if codes is None or codes & {"Resource", "DomainResource"}:
+            known = self._definitions.concrete_types
+            if name not in known:
+                raise FhirPathError(f"{name} is not a resource type")
+            return Compiled(
+                lambda focus, environment: [one for one in run(focus, environment) if _resource_type(one) == name],
+                frozenset({(name, "")}),
+            )
+        if isinstance(target, syntax.Member):
+            return self._member(target.target, target.name, shape, only=name)
+        return whole if name in codes else Compiled(lambda focus, environment: [])
+
+    # --- functions
+
+    def _call(self, target: syntax.Tree, name: str, arguments: tuple[syntax.Tree, ...], shape: Shape) -> Compiled:
+        if name in ("is", "as", "ofType"):
+            if len(arguments) != 1 or not isinstance(arguments[0], syntax.Literal):
+                raise FhirPathError(f"{name}() needs one type")
+            return self._type_test(name, target, str(arguments[0].value), shape)
+        inner = self.run(target, shape)
+        if name in ("exists", "empty", "not", "hasValue") and not arguments:
+            return _boxed(self._simple_call(syntax.Call(target, name, ()), shape))
+        if name in _BY_ITEM:
+            condition = self.test(self._only(name, arguments), inner.shape)
+            boxed = name in ("exists", "all")
+            return Compiled(_BY_ITEM[name](inner.run, condition), None if boxed else inner.shape)
+        if name == "select":
+            return self._select(inner, self._only(name, arguments))
+        if name == "iif":
+            return self._iif(inner, arguments)
+        if name == "resolve":
+            run = inner.run
+            return Compiled(
+                lambda focus, environment: of.resolve(run(focus, environment), environment),
+                frozenset({("Resource", "")}),
+            )
+        return self._plain_call(inner, name, tuple(self.run(one, shape).run for one in arguments))
+
+    def _only(self, name: str, arguments: tuple[syntax.Tree, ...]) -> syntax.Tree:
+        if len(arguments) != 1:
+            raise FhirPathError(f"{name}() needs one argument")
+        return arguments[0]
+
+    def _select(self, inner: Compiled, projection: syntax.Tree) -> Compiled:
+        run, each = inner.run, self.run(projection, inner.shape)
+        project = each.run
+        return Compiled(
+            lambda focus, environment: [
+                found for item in run(focus, environment) for found in project([item], environment)
+            ],
+            each.shape,
+        )
+
+    def _iif(self, inner: Compiled, arguments: tuple[syntax.Tree, ...]) -> Compiled:
+        if len(arguments) not in (2, 3):
+            raise FhirPathError("iif() needs two or three arguments")
+        run, condition = inner.run, self.test(arguments[0], inner.shape)
+        yes = self.run(arguments[1], inner.shape).run
+        no = self.run(arguments[2] if len(arguments) == 3 else syntax.Literal(None), inner.shape).run
+
+        def choose(focus: Focus, environment: Environment) -> Focus:
+            items = run(focus, environment)
+            return (yes if condition(items, environment) else no)(items, environment)
+
+        return Compiled(choose)
+
+    def _plain_call(self, inner: Compiled, name: str, arguments: tuple[Run, ...]) -> Compiled:
+        if name == "trace":
+            return inner
+        function = _FUNCTIONS.get((name, len(arguments)))
+        if function is None:
+            raise FhirPathError(f"the function {name}() is not evaluated")
+        run, keeps = inner.run, name in _SAME_SHAPE
+        return Compiled(
+            lambda focus, environment: function(
+                run(focus, environment), *(one(focus, environment) for one in arguments)
+            ),
+            inner.shape if keeps else None,
+        )
+
+
+_BARE = (NoValue, dict)
+
+
+def _reader(run: Run, steps: tuple[_Step, ...]) -> Run:
+    """Reads children: each value of a list by itself, a primitive that is only extensions as NoValue."""
+    if len(steps) == 1 and steps[0].sibling is None:
+        key = steps[0].key
+        return lambda focus, environment: of.named(run(focus, environment), key)
+
+    def read(focus: Focus, environment: Environment) -> Focus:
+        found: Focus = []
+        for item in run(focus, environment):
+            if isinstance(item, dict):
+                for step in steps:
+                    value = item.get(step.key)
+                    if value is None or isinstance(value, list):
+                        _spread(found, value, item.get(step.sibling) if step.sibling else None)
+                    else:
+                        found.append(value)
+        return found
+
+    return read
+
+
+def _spread(found: Focus, values: Any, siblings: Any) -> None:
+    values = values if isinstance(values, list) else []
+    others = siblings if isinstance(siblings, list) else [siblings]
+    for place in range(max(len(values), len(others))):
+        value = values[place] if place < len(values) else None
+        sibling = others[place] if place < len(others) else None
+        if value is not None:
+            found.append(value)
+        elif isinstance(sibling, dict):
+            found.append(NoValue(sibling.get("extension")))
+
+
+def _boxed(test: Test) -> Compiled:
+    def run(focus: Focus, environment: Environment) -> Focus:
+        held = test(focus, environment)
+        return [] if held is None else [held]
+
+    return Compiled(run)
+
+
+def _type_code(name: str) -> str:
+    """`FHIR.Patient` → Patient, `System.String` and `Boolean` → string, boolean."""
+    code = name.rpartition(".")[2]
+    return _SYSTEM_TYPES.get(code, code)
+
+
+_SYSTEM_TYPES = {
+    "Boolean": "boolean", "String": "string", "Integer": "integer", "Decimal": "decimal", "Date": "date",
+    "DateTime": "dateTime", "Time": "time",
+}  # fmt: skip
+
+
+def _resource_type(item: Any) -> Any:
+    return item.get("resourceType") if isinstance(item, dict) else None
+
+
+# --- three-valued logic, FHIRPath section 6.5
+
+
+def _and(left: Test, right: Test) -> Test:
+    def both(focus: Focus, environment: Environment) -> bool | None:
+        one = left(focus, environment)
+        if one is False:
+            return False
+        other = right(focus, environment)
+        return False if other is False else None if one is None or other is None else True
+
+    return both
+
+
+def _or(left: Test, right: Test) -> Test:
+    def either(focus: Focus, environment: Environment) -> bool | None:
+        one = left(focus, environment)
+        if one is True:
+            return True
+        other = right(focus, environment)
+        return True if other is True else None if one is None or other is None else False
+
+    return either
+
+
+def _xor(left: Test, right: Test) -> Test:
+    def one_of(focus: Focus, environment: Environment) -> bool | None:
+        one, other = left(focus, environment), right(focus, environment)
+        return None if one is None or other is None else one is not other
+
+    return one_of
+
+
+def _implies(left: Test, right: Test) -> Test:
+    def follows(focus: Focus, environment: Environment) -> bool | None:
+        one = left(focus, environment)
+        if one is False:
+            return True
+        other = right(focus, environment)
+        return True if other is True else None if one is None or other is None else False
+
+    return follows
+
+
+_LOGIC: Mapping[str, Callable[[Test, Test], Test]] = {"and": _and, "or": _or, "xor": _xor, "implies": _implies}
+
+_COLLECTIONS: Mapping[str, Callable[[Focus, Focus], Focus]] = {"|": of.union, "&": of.join, "+": of.add}
+
+
+# --- functions that look at each item by itself
+
+
+def _where(run: Run, condition: Test) -> Run:
+    return lambda focus, environment: [
+        item for item in run(focus, environment) if condition([item], environment) is True
+    ]
+
+
+def _exists(run: Run, condition: Test) -> Run:
+    return lambda focus, environment: [any(condition([item], environment) is True for item in run(focus, environment))]
+
+
+def _all(run: Run, condition: Test) -> Run:
+    return lambda focus, environment: [all(condition([item], environment) is True for item in run(focus, environment))]
+
+
+_BY_ITEM: Mapping[str, Callable[[Run, Test], Run]] = {"where": _where, "exists": _exists, "all": _all}
+
+
+# --- plain functions: (name, number of arguments) → (items, arguments…) → items
+
+
+def _on_text(change: Callable[..., Any]) -> Callable[..., Focus]:
+    """A function of one text and texts: empty when the focus or an argument is not exactly one text."""
+
+    def apply(items: Focus, *arguments: Focus) -> Focus:
+        values = [one[0] for one in (items, *arguments) if len(one) == 1]
+        if len(values) != 1 + len(arguments) or not isinstance(values[0], str):
+            return []
+        return [change(*values)]
+
+    return apply
+
+
+def _matches(text: str, pattern: str) -> bool:
+    return re.fullmatch(pattern, text) is not None
+
+
+def _substring(items: Focus, start: Focus) -> Focus:
+    text, place = (items or [None])[0], (start or [None])[0]
+    if not isinstance(text, str) or not isinstance(place, int) or not 0 <= place < len(text):
+        return []
+    return [text[place:]]
+
+
+_FUNCTIONS: Mapping[tuple[str, int], Callable[..., Focus]] = {
+    ("count", 0): lambda items: [len(items)],
+    ("first", 0): lambda items: items[:1],
+    ("last", 0): lambda items: items[-1:],
+    ("tail", 0): lambda items: items[1:],
+    ("distinct", 0): of.distinct,
+    ("isDistinct", 0): lambda items: [of.is_distinct(items)],
+    ("combine", 1): lambda items, others: [*items, *others],
+    ("union", 1): of.union,
+    ("intersect", 1): of.intersect,
+    ("children", 0): of.children,
+    ("descendants", 0): of.descendants,
+    ("extension", 1): lambda items, url: of.extensions(items, str(url[0])) if url else [],
+    ("toInteger", 0): of.to_integer,
+    ("toString", 0): lambda items: [of.text_of(items[0])] if len(items) == 1 else [],
+    ("length", 0): _on_text(len),
+    ("lower", 0): _on_text(str.lower),
+    ("upper", 0): _on_text(str.upper),
+    ("startsWith", 1): _on_text(str.startswith),
+    ("endsWith", 1): _on_text(str.endswith),
+    ("contains", 1): _on_text(lambda text, part: part in text),
+    ("matches", 1): _on_text(_matches),
+    ("replaceMatches", 2): _on_text(lambda text, pattern, other: re.sub(pattern, other, text)),
+    ("replace", 2): _on_text(str.replace),
+    ("substring", 1): _substring,
+}
+_SAME_SHAPE = ("first", "last", "tail", "distinct", "extension")

@@ -1,0 +1,191 @@
+"""What validation says: one row a kind of fault, with its R4 issue code and its text in English and Vietnamese."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from fhir_server.errors import Issue
+from fhir_server.model.resources import Digits
+
+# More faults than this are counted, not told: the answer to a hostile body stays small.
+MOST_ISSUES = 200
+_LONGEST_QUOTE = 60
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    code: str
+    en: str
+    vi: str
+
+
+MESSAGES: Mapping[str, Message] = {
+    "not-a-resource": Message(
+        "structure",
+        "a resource is a JSON object with a resourceType; {found} was sent",
+        "tài nguyên phải là một đối tượng JSON có resourceType; nhận được {found}",
+    ),
+    "no-resource-type": Message("required", "resourceType is missing", "thiếu resourceType"),
+    "unknown-type": Message(
+        "structure", "{found} is not a resource type of R4", "{found} không phải là loại tài nguyên của R4"
+    ),
+    "other-type": Message(
+        "structure", "{expected} is expected, {found} was sent", "cần {expected}, nhận được {found}"
+    ),
+    "unknown-element": Message(
+        "structure", "{type} has no element {found} in R4", "{type} trong R4 không có phần tử {found}"
+    ),
+    "too-deep": Message(
+        "structure", "values nest deeper than {most} levels", "dữ liệu lồng nhau sâu hơn {most} tầng"
+    ),
+    "not-an-object": Message(
+        "structure", "a JSON object ({type}) is expected, {found} was sent",
+        "cần đối tượng JSON ({type}), nhận được {found}",
+    ),
+    "not-a-list": Message(
+        "structure", "the element repeats, so a JSON array is expected; {found} was sent",
+        "phần tử được lặp lại nên phải là mảng JSON; nhận được {found}",
+    ),
+    "not-single": Message(
+        "structure", "the element does not repeat: one value is expected, not an array",
+        "phần tử không được lặp lại: cần một giá trị, không phải mảng",
+    ),
+    "empty-list": Message("structure", "an array must not be empty", "mảng không được rỗng"),
+    "empty-object": Message(
+        "structure", "an element must have a value or children (ele-1)",
+        "phần tử phải có giá trị hoặc phần tử con (ele-1)",
+    ),
+    "null": Message("structure", "null is no value in FHIR", "null không phải là giá trị trong FHIR"),
+    "nothing-at-place": Message(
+        "structure", "this place of the array has neither a value nor an extension",
+        "vị trí này của mảng không có giá trị lẫn phần mở rộng",
+    ),
+    "required": Message(
+        "required", "{element} is required ({min}..{max})", "bắt buộc phải có {element} ({min}..{max})"
+    ),
+    "not-allowed": Message("structure", "{element} is not allowed here", "không được dùng {element} ở đây"),
+    "several-choices": Message(
+        "structure", "only one of {found} is allowed", "chỉ được dùng một trong {found}"
+    ),
+    "wrong-json-type": Message(
+        "value", "{type} is written as a JSON {expected}; {found} was sent",
+        "{type} phải viết dưới dạng {expected} của JSON; nhận được {found}",
+    ),
+    "format": Message(
+        "value", "{found} is not a valid {type} (for example {example})",
+        "{found} không đúng dạng {type} (ví dụ {example})",
+    ),
+    "too-long": Message(
+        "too-long", "the text has {found} characters, {most} are allowed",
+        "chuỗi dài {found} ký tự, chỉ cho phép {most}",
+    ),
+    "out-of-range": Message(
+        "value", "{found} is out of range for {type} ({example})", "{found} ngoài phạm vi của {type} ({example})"
+    ),
+    "code": Message(
+        "code-invalid", "{found} is not in the value set {value_set} (required binding){choices}",
+        "{found} không thuộc tập giá trị {value_set} (ràng buộc bắt buộc){choices}",
+    ),
+    "concept": Message(
+        "code-invalid", "no coding is from the value set {value_set} (required binding){choices}",
+        "không có mã nào thuộc tập giá trị {value_set} (ràng buộc bắt buộc){choices}",
+    ),
+    "invariant": Message("invariant", "{key}: {human}", "vi phạm quy tắc {key}: {human}"),
+    "reference-form": Message(
+        "value", "{found} is no reference: Type/id, an absolute URL, urn:uuid:, urn:oid: or #id is expected",
+        "{found} không phải là tham chiếu: cần Type/id, URL tuyệt đối, urn:uuid:, urn:oid: hoặc #id",
+    ),
+    "reference-target": Message(
+        "structure", "a reference to {found} is not allowed here, only to {allowed}",
+        "không được tham chiếu đến {found} ở đây, chỉ được đến {allowed}",
+    ),
+    "reference-type": Message(
+        "structure", "the reference is to {found} but its type says {expected}",
+        "tham chiếu trỏ đến {found} nhưng type ghi {expected}",
+    ),
+    "reference-contained": Message(
+        "invariant", "ref-1: there is no contained resource with the id of {found}",
+        "ref-1: không có tài nguyên contained nào mang id của {found}",
+    ),
+    "contained-unused": Message(
+        "invariant", "dom-3: nothing in the resource refers to the contained resource {found}",
+        "dom-3: không có chỗ nào trong tài nguyên tham chiếu đến tài nguyên contained {found}",
+    ),
+    "narrative-xml": Message(
+        "invariant", "txt-1: the narrative is not well-formed XHTML: {found}",
+        "txt-1: phần văn bản không phải là XHTML hợp lệ: {found}",
+    ),
+    "narrative-content": Message(
+        "invariant", "txt-1: {found} is not allowed in a narrative", "txt-1: không được dùng {found} trong phần văn bản"
+    ),
+    "narrative-blank": Message(
+        "invariant", "txt-2: the narrative has no text", "txt-2: phần văn bản không có nội dung"
+    ),
+}  # fmt: skip
+
+
+_VIETNAMESE = {
+    "an object": "một đối tượng", "an array": "một mảng", "string": "chuỗi", "boolean": "giá trị true/false",
+    "integer": "số nguyên", "number": "số",
+}  # fmt: skip
+
+
+@dataclass(slots=True)
+class Report:
+    """The issues found so far, bounded."""
+
+    issues: list[Issue] = field(default_factory=list)
+    untold: int = 0
+
+    def tell(self, kind: str, path: str, **facts: Any) -> None:
+        """Adds a fault of one kind at a FHIRPath; facts fill its text."""
+        self._add("error", MESSAGES[kind], path, facts)
+
+    def warn(self, kind: str, path: str, **facts: Any) -> None:
+        self._add("warning", MESSAGES[kind], path, facts)
+
+    def _add(self, severity: str, message: Message, path: str, facts: Mapping[str, Any]) -> None:
+        if len(self.issues) >= MOST_ISSUES:
+            self.untold += 1
+            return
+        en = message.en.format(**facts)
+        vi = message.vi.format(**{name: _VIETNAMESE.get(fact, fact) for name, fact in facts.items()})
+        self.issues.append(Issue(severity, message.code, en, (path,), vi))
+
+    def told(self) -> list[Issue]:
+        """All issues, and how many more there are when not all were told."""
+        if not self.untold:
+            return self.issues
+        more = f"{self.untold} more faults are not told", f"còn {self.untold} lỗi khác không liệt kê"
+        return [*self.issues, Issue("information", "informational", more[0], (), more[1])]
+
+
+def quote(value: Any) -> str:
+    """A sender's value for a message: what it is, or its first characters."""
+    if isinstance(value, dict):
+        return "an object"
+    if isinstance(value, list):
+        return "an array"
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f"'{value[:_LONGEST_QUOTE]}…'" if len(value) > _LONGEST_QUOTE else f"'{value}'"
+    if isinstance(value, Digits):
+        return value.text[:_LONGEST_QUOTE]
+    if isinstance(value, int) and value.bit_length() > 128:
+        return f"a number of {value.bit_length()} bits"
+    return str(value)[:_LONGEST_QUOTE]
+
+
+def child(path: str, key: str) -> str:
+    """The FHIRPath of a child; a key that is no name is written between backticks."""
+    if _PLAIN_NAME.fullmatch(key) and len(key) <= _LONGEST_QUOTE:
+        return f"{path}.{key}"
+    shown = key[:_LONGEST_QUOTE].replace("\\", "\\\\").replace("`", "\\`")
+    return f"{path}.`{shown}`"

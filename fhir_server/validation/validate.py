@@ -1,0 +1,31 @@
+"""Base R4 validation of a resource: every fault at once, as issues with exact places; it raises nothing."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhir_server.definitions.load import Definitions
+from fhir_server.errors import Issue
+from fhir_server.validation.messages import Report, child, quote
+from fhir_server.validation.structure import StructureChecks
+
+
+class Validator:
+    """Validates against the definitions it was made with; one object serves all requests."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._structure = StructureChecks(definitions)
+
+    def validate(self, resource: Any, type: str | None = None, path: str | None = None) -> list[Issue]:
+        """The faults of a resource as `model.resources.decode` gives it; empty when there are none.
+
+        type: the type it must have, if that is known. path: the FHIRPath to stand in front of the places told
+        (`Bundle.entry[3].resource`); without it the type stands there.
+        """
+        report = Report()
+        found = resource.get("resourceType") if isinstance(resource, dict) else None
+        place = path or (found if isinstance(found, str) and found.isalpha() else type or "Resource")
+        if type is not None and isinstance(found, str) and found != type:
+            report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
+        self._structure.check(resource, place, report)
+        return report.told()
