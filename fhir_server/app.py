@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from typing import Any
 
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
@@ -15,6 +16,7 @@ from starlette.types import Scope
 from fhir_server.config import DATA_ROOT, VERSION, Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
+from fhir_server.http import openapi
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
 from fhir_server.http.pages import pages
@@ -46,9 +48,22 @@ def build_app(settings: Settings) -> FastAPI:
     app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
-    app.include_router(pages(lambda: held[0]))
+    app.include_router(pages(lambda: held[0], lambda: app.openapi()))
+    _describe(app, held)
     app.router.routes.append(Mount(BASE_PATH, app=FhirEndpoint(partial(_context, settings, held))))
     return app
+
+
+def _describe(app: FastAPI, held: list[Context]) -> None:
+    """Adds the FHIR paths to the document that FastAPI makes of its own routes."""
+    own = app.openapi
+
+    def document() -> dict[str, Any]:
+        made = own()
+        made["paths"].update(openapi.paths(held[0].capability, BASE_PATH))
+        return made
+
+    app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
 
 def _context(settings: Settings, held: list[Context], scope: Scope) -> Context:

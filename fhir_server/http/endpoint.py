@@ -17,6 +17,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from fhir_server.definitions.xml_format import XmlFormat
 from fhir_server.errors import FhirError, Kind
+from fhir_server.http.binary import as_resource, content, sends_content, wants_content
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
@@ -75,7 +76,11 @@ class FhirEndpoint:
         try:
             pairs = _pairs(scope)
             controls = {name: value for name, value in pairs if name in _OWN}
-            media_type = wanted(headers.get("accept", ""), controls.get("_format"))
+            accept, segments = headers.get("accept", ""), _segments(scope)
+            if wants_content(scope["method"], segments, accept, controls.get("_format")):
+                request = FhirRequest(scope["method"], segments, (), headers)
+                return content(await context.dispatch(context, request))
+            media_type = wanted(accept, controls.get("_format"))
             request = await self._request(context, scope, receive, headers, pairs)
             response = await context.dispatch(context, request)
         except FhirError as fault:
@@ -89,6 +94,8 @@ class FhirEndpoint:
         segments = _segments(scope)
         query = tuple(pair for pair in pairs if pair[0] not in _OWN)
         request = FhirRequest(scope["method"], segments, query, headers, body)
+        if sends_content(scope["method"], segments, headers.get("content-type", "")):
+            return as_resource(request)
         if body and segments[-1:] != ("_search",) and sent(headers.get("content-type", "")) == XML:
             return replace(request, body=b"", resource=self._xml_of(context).from_xml(body))
         return request
@@ -191,7 +198,8 @@ async def _send(send: Send, method: str, response: FhirResponse, request_id: str
     headers.append((b"cache-control", b"no-store"))
     headers.append((b"vary", b"accept, accept-encoding"))
     if response.body:
-        headers.append((b"content-type", f"{response.media_type}; charset=utf-8".encode()))
+        charset = "; charset=utf-8" if response.media_type in (JSON, XML) else ""
+        headers.append((b"content-type", f"{response.media_type}{charset}".encode("latin-1", "replace")))
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     start: dict[str, Any] = {"type": "http.response.start", "status": response.status, "headers": headers}

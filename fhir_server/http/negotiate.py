@@ -39,6 +39,11 @@ def wanted(accept: str, format: str | None) -> str:
     raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON} or {XML}, not in {accept[:120]!r}")
 
 
+def is_fhir(text: str) -> bool:
+    """True when an Accept, _format or Content-Type names one of the FHIR formats outright."""
+    return any(_range(part)[0] in _NAMES for part in text.split(","))
+
+
 def _named(format: str) -> str:
     name = format.partition(";")[0].strip().lower()
     if name in _NAMES:

