@@ -53,7 +53,7 @@ def _operation(method: str, interaction: Any, route: Route) -> Json:
         "description": section,
         "responses": {
             **{status: {"description": text} for status, text in _ANSWERS[method].items()},
-            **{status: _OUTCOME for status in _FAULTS},
+            **dict.fromkeys(_FAULTS, _OUTCOME),
         },
     }
     if method in _BODIES:
