@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from uuid import uuid4
 
@@ -13,6 +13,7 @@ from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.store.embedded import Embedded
+from fhir_server.store.mongo import MongoStore, open_store
 
 TEST_CACHE_MB = 256
 
@@ -51,5 +52,13 @@ def database_name(mongodb: MongoClient[dict[str, object]]) -> Iterator[str]:
 
 
 @pytest.fixture
-def settings() -> Settings:
-    return Settings()
+def settings(mongodb_uri: str, database_name: str) -> Settings:
+    return Settings(mongodb_uri=mongodb_uri, mongodb_database=database_name)
+
+
+@pytest.fixture
+async def store(settings: Settings) -> AsyncIterator[MongoStore]:
+    """A store over an empty database."""
+    opened = await open_store(str(settings.mongodb_uri), settings)
+    yield opened
+    await opened.close()

@@ -20,6 +20,24 @@ Filter = Mapping[str, Any]
 
 NOTHING: Filter = {"_id": {"$in": []}}
 
+# The order key `o` is seconds << 30 | 30 bits of a hash of the id. Dates outside these seconds (the years 1698 to 2242)
+# are written as the nearest one, so a range over `o` must not be planned from or to beyond them.
+ORDER_SHIFT = 30
+EARLIEST_ORDER = -(1 << 33)
+LATEST_ORDER = (1 << 33) - 1
+
+# Names of the indexes of every resource collection, for `Find.hint`: {k, o desc, s}, {o desc}, {u, _id}.
+INDEX_KEYS = "keys"
+INDEX_ORDER = "order"
+INDEX_UPDATED = "updated"
+
+# The largest resource, as JSON bytes with its search keys. MongoDB's own limit of a document is 16 MiB.
+LARGEST_RESOURCE_BYTES = 15 << 20
+
+
+class StartError(Exception):
+    """The database cannot be used at all; the message is one sentence for the person who started the program."""
+
 
 @dataclass(frozen=True, slots=True)
 class View:
@@ -61,10 +79,12 @@ class Indexed:
 @dataclass(frozen=True, slots=True)
 class Narrowing:
     """The fields that access control narrows by. For a resource of a patient's compartment the store fills ward,
-    denied and tiers from that Patient, and rewrites them when the Patient changes.
+    denied and tiers from that Patient, and rewrites them, in every version, in the transaction that changes the
+    Patient. A resource with a patient must have the key `@<patient id>`, by which the store finds it then.
 
     patient: id of the patient whose compartment it is in. ward: ward code of residence. sensitivity: 0 none, 1
-    restricted. denied: the patient's Consent denies. parties: sending and caring organisations and tier codes.
+    restricted. denied: the patient's Consent denies. parties: sending and caring organisations, each written as its
+    reference (`Organization/12`), and tier codes (without `/`).
     """
 
     patient: str | None = None
@@ -104,7 +124,8 @@ class Draft:
 @dataclass(frozen=True, slots=True)
 class Put:
     """Write a draft. expected: None any (a retry reads again); 0 must not exist (or be deleted); n must be version n
-    (else FhirError PRECONDITION). An identical draft makes no new version. method goes into history."""
+    (else FhirError PRECONDITION). An identical draft makes no new version, but new keys and narrowing are written.
+    method goes into history. FhirError TOO_LONG when the resource is over LARGEST_RESOURCE_BYTES as stored."""
 
     draft: Draft
     expected: int | None = None
@@ -153,13 +174,15 @@ class Find:
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:
-    """One page of history, newest first. type None: whole system; id None: whole type. before: cursor of the last
-    page (opaque to callers). since/at in ms."""
+    """One page of history, newest first; equal times by descending `Type/id`. type None: whole system; id None: whole
+    type. since: from this time on (ms). at: what was current at this time, or at some time from at until at_end (ms,
+    not included). before: what the last page ended with (opaque to callers)."""
 
     type: str | None = None
     id: str | None = None
     since: int | None = None
     at: int | None = None
+    at_end: int | None = None
     limit: int = 20
     before: tuple[int, str, int] | None = None  # (updated, "Type/id", version) of the last entry told
 

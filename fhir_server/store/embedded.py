@@ -28,6 +28,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.store import guarded_exec
+from fhir_server.store.contract import StartError as StartError
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,6 @@ STOP_SECONDS = 60.0
 RESTARTS_A_MINUTE = 5
 _ALREADY_INITIATED, _NOT_INITIATED, _NOT_A_MEMBER = 23, 94, 93
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+")
-
-
-class StartError(Exception):
-    """The database cannot start; the message is one sentence for the person who started the server."""
 
 
 class Embedded:

@@ -1,0 +1,130 @@
+"""What a patient's whole compartment is narrowed by, kept in one small document a patient.
+
+    compartments: {_id: patient id, w: ward, c: denied, a: tier codes, t: [types with members], n: times locked}
+
+A transaction that adds a member writes to this document, and so does one that changes the Patient; so the two can
+never pass each other by under snapshot isolation and leave a member with what the Patient said before.
+`w c a` are absent until a Patient of that id is stored.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.store.documents import Document, organisations, tiers
+from fhir_server.store.indexes import HISTORY
+
+COMPARTMENTS = "compartments"
+_SINGLY = 2  # up to so many patients, one find-and-modify each costs less than an update and a find
+Members = Mapping[str, set[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a Patient gives to every resource of its compartment."""
+
+    ward: str | None
+    denied: int
+    tiers: tuple[str, ...]
+
+    @classmethod
+    def of(cls, document: Mapping[str, Any]) -> Shared | None:
+        """Of a resource's document or of a document of `compartments`; None when no Patient has said it yet."""
+        return cls(document.get("w"), document["c"], tuple(tiers(document["a"]))) if "c" in document else None
+
+    def give(self, document: Document) -> Document:
+        return document | {"w": self.ward, "c": self.denied, "a": [*organisations(document["a"]), *self.tiers]}
+
+    def fields(self) -> Document:
+        return {"w": self.ward, "c": self.denied, "a": list(self.tiers)}
+
+
+class Compartments:
+    """The compartments of one database, within one transaction."""
+
+    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession) -> None:
+        self._database = database
+        self._patients = database[COMPARTMENTS]
+        self._session = session
+
+    async def join(self, members: Members) -> dict[str, Shared]:
+        """Locks the compartments that get new members and tells what each gives; dangling patients are left out.
+
+        members: patient ids and the types that join them.
+        """
+        if len(members) <= _SINGLY:
+            found = [await self._join_one(patient, types) for patient, types in sorted(members.items())]
+        else:
+            await self._patients.bulk_write(
+                [UpdateOne({"_id": patient}, _joining(types), upsert=True) for patient, types in members.items()],
+                ordered=False,
+                session=self._session,
+            )
+            found = await self._patients.find({"_id": {"$in": list(members)}}, session=self._session).to_list()
+        told = {document["_id"]: Shared.of(document) for document in found}
+        return {patient: shared for patient, shared in told.items() if shared is not None}
+
+    async def _join_one(self, patient: str, types: set[str]) -> Document:
+        after = await self._patients.find_one_and_update(
+            {"_id": patient},
+            _joining(types),
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=self._session,
+        )
+        return after or {}
+
+    async def begin(self, patients: Mapping[str, Shared], members: Members) -> None:
+        """The compartments of Patients whose ids have never been seen. A duplicate key tells that one has been."""
+        documents = [
+            {"_id": patient, **shared.fields(), "t": sorted(members.get(patient, ())), "n": 0}
+            for patient, shared in sorted(patients.items())
+        ]
+        if documents:
+            await self._patients.insert_many(documents, session=self._session)
+
+    async def known(self, patients: Iterable[str]) -> set[str]:
+        cursor = self._patients.find({"_id": {"$in": list(patients)}}, {"_id": 1}, session=self._session)
+        return {document["_id"] async for document in cursor}
+
+    async def change(self, patient: str, shared: Shared, types: set[str]) -> None:
+        """Writes what the Patient says now into every version of every resource of its compartment."""
+        before = await self._patients.find_one_and_update(
+            {"_id": patient},
+            _joining(types) | {"$set": shared.fields()},
+            upsert=True,
+            return_document=ReturnDocument.AFTER,
+            session=self._session,
+        )
+        rewrite = _rewrite(shared)
+        for type in sorted({"Patient", *types, *(before or {}).get("t", ())}):
+            current, old = self._database[type], self._database[type + HISTORY]
+            await current.update_many({"k": f"@{patient}", "p": patient}, rewrite, session=self._session)
+            await current.update_many({"p": patient, "d": True}, rewrite, session=self._session)
+            await old.update_many({"p": patient}, rewrite, session=self._session)
+
+
+def members_of(documents: Iterable[tuple[str, Document]]) -> dict[str, set[str]]:
+    """Patient ids and the types of (type, document) pairs that belong to them."""
+    members: dict[str, set[str]] = defaultdict(set)
+    for type, document in documents:
+        members[document["p"]].add(type)
+    return dict(members)
+
+
+def _joining(types: Iterable[str]) -> dict[str, Any]:
+    return {"$addToSet": {"t": {"$each": sorted(types)}}, "$inc": {"n": 1}}
+
+
+def _rewrite(shared: Shared) -> list[dict[str, Any]]:
+    """Replaces the tier codes among the parties and leaves the organisations."""
+    own = {"$filter": {"input": "$a", "as": "party", "cond": {"$gte": [{"$indexOfCP": ["$$party", "/"]}, 0]}}}
+    parties = {"$concatArrays": [own, {"$literal": list(shared.tiers)}]}
+    return [{"$set": {"w": {"$literal": shared.ward}, "c": shared.denied, "a": parties}}]

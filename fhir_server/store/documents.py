@@ -1,0 +1,148 @@
+"""The stored document: a resource's own JSON bytes, its search keys and what access is narrowed by, in one place.
+
+    {_id, v: versionId, u: lastUpdated ms, o: order key, k: keys, x: sort values, p w s c a: narrowing,
+     g: generation of the keys, b: creation ms, m: method, raw: JSON bytes}
+
+A tombstone has `d: true`, `k: []`, no `o x raw`. An old version, in `<Type>_history`, has `_id: "id/00000006"`,
+`i: id` and `e`: the ms at which its successor took its place.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.dates import instant
+from fhir_server.model.resources import decode, render, same_content
+from fhir_server.store.contract import (
+    EARLIEST_ORDER,
+    LARGEST_RESOURCE_BYTES,
+    LATEST_ORDER,
+    ORDER_SHIFT,
+    Draft,
+    Stored,
+)
+
+Document = dict[str, Any]
+
+BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "raw": 1}
+HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "raw": 1}
+_HASH_MASK = (1 << ORDER_SHIFT) - 1
+
+
+def order_key(seconds: int, id: str) -> int:
+    """Sorts by date, then apart by id; far dates are clamped (`contract.EARLIEST_ORDER`, `LATEST_ORDER`)."""
+    clamped = min(max(seconds, EARLIEST_ORDER), LATEST_ORDER)
+    return clamped << ORDER_SHIFT | zlib.crc32(id.encode()) & _HASH_MASK
+
+
+def tiers(parties: Iterable[str]) -> list[str]:
+    """The tier codes among parties; organisations are references and have a slash."""
+    return [party for party in parties if "/" not in party]
+
+
+def organisations(parties: Iterable[str]) -> list[str]:
+    return [party for party in parties if "/" in party]
+
+
+def live_document(draft: Draft, previous: Document | None, now: int, method: str, generation: int) -> Document:
+    """The document of the next version. `previous` is the version or tombstone that it follows, if any.
+
+    Raises FhirError TOO_LONG.
+    """
+    version, updated = next_of(previous, now)
+    created = previous["b"] if previous else updated
+    document: Document = {"_id": draft.id, "v": version, "u": updated}
+    document |= index_fields(draft, created)
+    document |= narrowing_fields(draft)
+    document |= {"g": generation, "b": created, "m": method}
+    document["raw"] = render(draft.resource, draft.id, version, instant(updated))
+    _refuse_too_long(draft, document)
+    return document
+
+
+def next_of(previous: Document | None, now: int) -> tuple[int, int]:
+    """versionId and lastUpdated of the next version; lastUpdated always grows, whatever the clock does."""
+    return (previous["v"] + 1, max(now, previous["u"] + 1)) if previous else (1, now)
+
+
+def index_fields(draft: Draft, created: int) -> Document:
+    seconds = draft.indexed.order if draft.indexed.order is not None else created // 1000
+    return {"o": order_key(seconds, draft.id), "k": list(draft.indexed.keys), "x": _plain(draft.indexed.sort)}
+
+
+def _plain(sort: Mapping[str, Any]) -> Document:
+    """As it comes back from the database, so that the two can be compared."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in sort.items()}
+
+
+def narrowing_fields(draft: Draft) -> Document:
+    told = draft.narrowing
+    return {
+        "p": told.patient,
+        "w": told.ward,
+        "s": told.sensitivity,
+        "c": int(told.denied),
+        "a": list(told.parties),
+    }
+
+
+def tombstone(previous: Document, now: int, generation: int) -> Document:
+    version, updated = next_of(previous, now)
+    kept = {name: previous[name] for name in ("p", "w", "s", "c", "a", "b")}
+    return {
+        "_id": previous["_id"],
+        "v": version,
+        "u": updated,
+        "k": [],
+        **kept,
+        "g": generation,
+        "m": "DELETE",
+        "d": True,
+    }
+
+
+def history_document(document: Document, ended: int) -> Document:
+    """The old version as kept: without what only the current version is sorted by."""
+    kept = {name: value for name, value in document.items() if name not in ("o", "x", "b")}
+    return {**kept, "_id": history_id(document["_id"], document["v"]), "i": document["_id"], "e": ended}
+
+
+def history_id(id: str, version: int) -> str:
+    return f"{id}/{version:08d}"
+
+
+def stored(type: str, document: Mapping[str, Any]) -> Stored:
+    """A document, current or old, as the rest of the program sees it."""
+    return Stored(
+        type,
+        document.get("i") or document["_id"],
+        document["v"],
+        document["u"],
+        document.get("raw", b""),
+        document.get("d", False),
+        document.get("o", 0),
+        document.get("x"),
+        tuple(document["k"]) if "k" in document else None,
+        document["m"],
+    )
+
+
+def same_version(draft: Draft, previous: Document) -> bool:
+    """True when the draft says what the stored version says already."""
+    raw: bytes = previous["raw"]
+    if render(draft.resource, draft.id, previous["v"], instant(previous["u"])) == raw:
+        return True
+    return same_content(decode(raw), draft.resource)
+
+
+def _refuse_too_long(draft: Draft, document: Document) -> None:
+    size = len(document["raw"]) + sum(len(key) + 16 for key in document["k"])
+    if size > LARGEST_RESOURCE_BYTES:
+        raise FhirError(
+            Kind.TOO_LONG,
+            f"{draft.type}/{draft.id} takes {size} bytes as stored; the limit of one resource is "
+            f"{LARGEST_RESOURCE_BYTES} bytes (15 MiB)",
+        )

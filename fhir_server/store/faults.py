@@ -1,0 +1,80 @@
+"""Driver errors become FhirError here, so that none leaves the store."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from bson.errors import BSONError
+from pymongo.errors import (
+    ConfigurationError,
+    ConnectionFailure,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    OperationFailure,
+    PyMongoError,
+    WaitQueueTimeoutError,
+)
+
+from fhir_server.errors import FhirError, Kind
+
+log = logging.getLogger(__name__)
+
+TRANSIENT = "TransientTransactionError"
+UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
+
+WRITE_CONFLICT, DUPLICATE_KEY = 112, 11000
+_TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and the like
+_TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
+_UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
+_RETRY = {"Retry-After": "2"}
+
+
+@contextmanager
+def wrapped(doing: str, limit_seconds: float | None = None, in_transaction: bool = False) -> Iterator[None]:
+    """Raises FhirError in place of a driver's error; `doing` names the work in the diagnostics.
+
+    in_transaction: errors after which the transaction is to run again pass unchanged, for `transactions.run`.
+    """
+    try:
+        yield
+    except (BSONError, UnicodeError, OverflowError) as fault:
+        raise FhirError(Kind.VALUE, f"{doing}: a value cannot be stored ({type(fault).__name__})") from fault
+    except PyMongoError as fault:
+        if in_transaction and runs_again(fault):
+            raise
+        raise fhir_error(fault, doing, limit_seconds) from fault
+
+
+def runs_again(fault: PyMongoError) -> bool:
+    """True when the transaction has been undone and may be run again from its start."""
+    return fault.has_error_label(TRANSIENT) or code_of(fault) in (WRITE_CONFLICT, DUPLICATE_KEY)
+
+
+def code_of(fault: PyMongoError) -> int | None:
+    """The server's code, also of the first refused write of a batch."""
+    if not isinstance(fault, OperationFailure):
+        return None
+    refused = (fault.details or {}).get("writeErrors") or ()
+    return refused[0]["code"] if refused else fault.code
+
+
+def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = None) -> FhirError:
+    """The kind by what can be done about it: wait, ask for less, send less; all else is unexpected and logged."""
+    code = code_of(fault)
+    if isinstance(fault, ExecutionTimeout) or code in _TOO_COSTLY:
+        limit = f"the limit of {limit_seconds:g} seconds" if limit_seconds else "a limit of the database"
+        return FhirError(Kind.TOO_COSTLY, f"{doing} took more work than {limit} allows; narrow it")
+    if isinstance(fault, DocumentTooLarge) or code in _TOO_LONG:
+        return FhirError(Kind.TOO_LONG, f"{doing}: a document is over MongoDB's limit of 16 MiB")
+    if isinstance(fault, WaitQueueTimeoutError):
+        return FhirError(Kind.UNAVAILABLE, "every connection to the database is busy", headers=_RETRY)
+    if isinstance(fault, ConnectionFailure) or code in _UNAVAILABLE:
+        return FhirError(Kind.UNAVAILABLE, "the database does not answer now", headers=_RETRY)
+    if code in (WRITE_CONFLICT, DUPLICATE_KEY) or fault.has_error_label(TRANSIENT):
+        return FhirError(Kind.CONFLICT, f"{doing} met another write of the same resources; send it again")
+    if isinstance(fault, ConfigurationError):
+        return FhirError(Kind.UNAVAILABLE, "the settings of the database connection do not fit the server")
+    log.error("%s failed: %s", doing, fault)
+    return FhirError(Kind.UNEXPECTED, f"{doing} failed in the database")

@@ -1,0 +1,99 @@
+"""Collections and their indexes: made once, before the first transaction that writes a type."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
+
+from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED
+from fhir_server.store.documents import Document
+
+HISTORY = "_history"
+MAJORITY = WriteConcern("majority")
+_NAMESPACE_EXISTS = 48
+
+# `{o}` also tells tombstones apart: they have no `o`.
+LIVE_INDEXES = (
+    IndexModel([("k", ASCENDING), ("o", DESCENDING), ("s", ASCENDING)], name=INDEX_KEYS),
+    IndexModel([("o", DESCENDING)], name=INDEX_ORDER),
+    IndexModel([("u", ASCENDING), ("_id", ASCENDING)], name=INDEX_UPDATED),
+    # Tombstones have no keys, so a patient's are found by `p` when what they are narrowed by changes.
+    IndexModel([("p", ASCENDING)], name="gone", partialFilterExpression={"d": True}),
+)
+HISTORY_INDEXES = (
+    IndexModel([("u", ASCENDING), ("i", ASCENDING)], name=INDEX_UPDATED),
+    IndexModel([("p", ASCENDING)], name="patient", partialFilterExpression={"p": {"$gt": ""}}),
+)
+
+
+class Collections:
+    """The collections of one database that are known to exist with their indexes.
+
+    deferred: collections made now get their indexes from `build`, after a first bulk load.
+    """
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
+        self._ready: set[str] = set()
+        self._making = asyncio.Lock()
+        self.deferred = False
+
+    def missing(self, names: Iterable[str]) -> list[str]:
+        return [name for name in names if name not in self._ready]
+
+    async def ensure(self, names: Iterable[str]) -> None:
+        """Makes what is missing, durably. Another worker may do the same at the same time."""
+        async with self._making:
+            for name in self.missing(names):
+                await create(self._database, name)
+                if not self.deferred:
+                    await self._index(name)
+                self._ready.add(name)
+
+    async def open(self) -> None:
+        """Finishes what a killed process left half made: a collection without all its indexes."""
+        await self.ensure(sorted(name for name in await self.existing() if name[0].isupper()))
+
+    async def existing(self) -> set[str]:
+        return set(await self._database.list_collection_names())
+
+    async def types(self) -> set[str]:
+        """The resource types that have ever been written."""
+        return {name for name in await self.existing() if name[0].isupper() and not name.endswith(HISTORY)}
+
+    async def build(self) -> None:
+        """Makes the indexes that were put off, all of a collection in one pass over it."""
+        self.deferred = False
+        for name in sorted(self._ready):
+            await self._index(name)
+
+    async def without_indexes(self) -> list[str]:
+        """Collections that lack one of their indexes."""
+        lacking = []
+        for name in sorted(self._ready):
+            found = await self._database[name].index_information()
+            if any(model.document["name"] not in found for model in indexes_of(name)):
+                lacking.append(name)
+        return lacking
+
+    async def _index(self, name: str) -> None:
+        collection = self._database[name].with_options(write_concern=MAJORITY)
+        await collection.create_indexes(list(indexes_of(name)))
+
+
+def indexes_of(name: str) -> tuple[IndexModel, ...]:
+    return HISTORY_INDEXES if name.endswith(HISTORY) else LIVE_INDEXES
+
+
+async def create(database: AsyncDatabase[Document], name: str) -> None:
+    options: Mapping[str, Any] = {"wiredTiger": {"configString": "block_compressor=zstd"}}
+    try:
+        await database.create_collection(name, storageEngine=options, write_concern=MAJORITY, check_exists=False)
+    except OperationFailure as answer:
+        if answer.code != _NAMESPACE_EXISTS:
+            raise

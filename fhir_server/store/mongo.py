@@ -1,0 +1,190 @@
+"""The store on MongoDB: opens a database and offers what `store.contract` promises."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import TypeVar
+
+from pymongo import AsyncMongoClient
+from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
+
+from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.registry import Registry
+from fhir_server.store.contract import Filter, Find, HistoryQuery, StartError, Stored, Transaction, View
+from fhir_server.store.documents import Document
+from fhir_server.store.faults import wrapped
+from fhir_server.store.history import History
+from fhir_server.store.indexes import Collections
+from fhir_server.store.keeping import Keeping
+from fhir_server.store.reads import Reads
+from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
+from fhir_server.store.transactions import Transactions
+
+T = TypeVar("T")
+SELECTION_MS = 5_000  # how long an operation waits for a primary: a restart of the embedded mongod takes one second
+_LEAST_WIRE_VERSION = 13  # MongoDB 5.0
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
+
+
+async def open_store(uri: str, settings: Settings, clock: Callable[[], int] = _now) -> MongoStore:
+    """The store in the database `settings.mongodb_database`. clock: ms since the epoch.
+
+    Raises StartError when the URI is not one, nobody answers, the server is a standalone mongod or too old, or the
+    store was written by another version of this program.
+    """
+    try:
+        client: AsyncMongoClient[Document] = AsyncMongoClient(
+            uri,
+            appname="fhir-server",
+            serverSelectionTimeoutMS=SELECTION_MS,
+            socketTimeoutMS=int(max(settings.search_seconds, settings.transaction_seconds) * 1000) + 10_000,
+        )
+    except (InvalidURI, ConfigurationError, ValueError) as fault:
+        raise StartError(f"FHIR_MONGODB_URI is no address of a MongoDB: {fault}.") from None
+    store = MongoStore(client, settings, clock)
+    try:
+        await _refuse_unfit(client)
+        await store.open()
+    except BaseException as fault:
+        await store.close()
+        if isinstance(fault, OperationFailure) and fault.code in (13, 18):
+            raise StartError(f"MongoDB refuses the user or the password of FHIR_MONGODB_URI: {fault.code}.") from None
+        if isinstance(fault, PyMongoError):
+            raise StartError(f"MongoDB cannot be used: {_first_sentence(fault)}.") from None
+        raise
+    return store
+
+
+async def _refuse_unfit(client: AsyncMongoClient[Document]) -> None:
+    hello = await client.admin.command("hello")
+    if hello["maxWireVersion"] < _LEAST_WIRE_VERSION:
+        raise StartError("This MongoDB is too old; version 5.0 or later is needed.")
+    if "setName" not in hello and hello.get("msg") != "isdbgrid":
+        raise StartError(
+            "FHIR_MONGODB_URI names a standalone mongod, and transactions need a replica set: start it with "
+            "--replSet and run rs.initiate() once (one member is enough)."
+        )
+
+
+def _first_sentence(fault: PyMongoError) -> str:
+    return str(fault).partition(", Timeout:")[0].partition(", full error:")[0]
+
+
+class MongoStore:
+    """contract.Store on one MongoDB database; see there for what each method promises."""
+
+    def __init__(self, client: AsyncMongoClient[Document], settings: Settings, clock: Callable[[], int]) -> None:
+        self._client = client
+        self._database = client[settings.mongodb_database]
+        self._collections = Collections(self._database)
+        self._durable = DurableRegistry(self._database)
+        self._keeping = Keeping(self._database)
+        self._reads = Reads(self._database, settings.search_seconds)
+        self._history = History(self._reads, self._collections)
+        self.registry: Registry = self._durable.snapshot
+        self._transactions = Transactions(
+            client, self._reads, self._collections, self.registry, clock, settings.transaction_seconds
+        )
+
+    async def open(self) -> None:
+        """Makes what every store has, finishes what a killed process left, reads the registry. Raises StartError."""
+        await self._keeping.open()
+        version = await self._durable.schema_version()
+        if version > SCHEMA_VERSION:
+            raise StartError(
+                f"The database {self._database.name!r} was written by a newer program "
+                f"(store version {version}; this program knows {SCHEMA_VERSION})."
+            )
+        if version < SCHEMA_VERSION:
+            raise StartError(
+                f"The database {self._database.name!r} has store version {version} and this program needs "
+                f"{SCHEMA_VERSION}: run `fhir-server migrate`."
+            )
+        await self._collections.open()
+        await self._durable.load()
+
+    async def close(self) -> None:
+        await self._client.close()
+
+    async def ready(self) -> dict[str, int]:
+        """What is in place: types and generation. Raises FhirError UNAVAILABLE when something is missing."""
+        with wrapped("the readiness check"):
+            lacking = await self._collections.without_indexes()
+            types = await self._collections.types()
+        if lacking:
+            raise FhirError(Kind.UNAVAILABLE, f"indexes are being built: {', '.join(lacking)}")
+        return {"types": len(types), "generation": self.registry.generation}
+
+    async def ensure_letters(self, definitions: Mapping[tuple[str, str], str]) -> None:
+        """Gives letters to search parameters. definitions: {(resource type, code): hash of the definition}."""
+        with wrapped("reading the registry"):
+            await self._durable.ensure_letters(definitions, await self._collections.types())
+
+    async def intern(self, uris: Sequence[str]) -> None:
+        with wrapped("giving numbers to code systems"):
+            await self._durable.intern(uris)
+
+    async def known_system(self, uri: str) -> int | None:
+        with wrapped("looking up a code system"):
+            return await self._durable.known_system(uri)
+
+    async def read(self, type: str, id: str, view: View) -> Stored | None:
+        return await self._reads.read(type, id, view)
+
+    async def read_many(self, type: str, ids: Sequence[str], view: View) -> dict[str, Stored]:
+        return await self._reads.read_many(type, ids, view)
+
+    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
+        return await self._history.vread(type, id, version, view)
+
+    async def find(self, query: Find, view: View) -> list[Stored]:
+        return await self._reads.find(query, view)
+
+    async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
+        return await self._reads.count(type, filter, view, cap)
+
+    async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
+        return await self._history.page(query, view)
+
+    async def history_count(self, query: HistoryQuery, view: View) -> int:
+        return await self._history.count(query, view)
+
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        return await self._transactions.run(work)
+
+    def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
+        return self._reads.walk(type, view, raw)
+
+    @asynccontextmanager
+    async def bulk_load(self) -> AsyncIterator[bool]:
+        """For a first load: into an empty store, indexes are built once at the end, which is quicker by half.
+
+        Gives whether they are put off; while they are, searches of the types being loaded read everything, so load by
+        given ids. If the process dies meanwhile, the next start builds the indexes.
+        """
+        with wrapped("preparing a load"):
+            self._collections.deferred = not await self._collections.types()
+        try:
+            yield self._collections.deferred
+        finally:
+            if self._collections.deferred:
+                with wrapped("building indexes"):
+                    await self._collections.build()
+
+    async def secret(self, name: str) -> bytes:
+        with wrapped("reading a secret"):
+            return await self._keeping.secret(name)
+
+    async def keep(self, content: bytes) -> str:
+        with wrapped("keeping a query"):
+            return await self._keeping.keep(content)
+
+    async def kept(self, hash: str) -> bytes | None:
+        with wrapped("reading a kept query"):
+            return await self._keeping.kept(hash)

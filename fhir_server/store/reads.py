@@ -1,0 +1,193 @@
+"""Reading current versions: by id, by filter, counts and walks. The caller's View is part of every query."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import bson
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.collection import AsyncCollection
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.store.contract import Filter, Find, Stored, View
+from fhir_server.store.documents import BODY, Document, stored
+from fhir_server.store.faults import wrapped
+
+MOST_IDS_A_QUERY = 1000
+WALK_STEP = 200
+# What a tombstone never satisfies, as a range that the index of `o` answers.
+LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
+_ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
+_TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
+
+_Waiting = list[tuple[str, asyncio.Future[Stored | FhirError | None]]]
+
+
+def is_id(id: str) -> bool:
+    """R4 section 2.24.0.1, the datatype id. Nothing else can be stored under."""
+    return _ID.fullmatch(id) is not None
+
+
+class Reads:
+    """The read side of one database. limit_seconds: time that one query may take in the database."""
+
+    def __init__(self, database: AsyncDatabase[Document], limit_seconds: float) -> None:
+        self.limit_seconds = limit_seconds
+        self.database = database
+        self._limit_ms = max(1, int(limit_seconds * 1000))
+        self._waiting: dict[tuple[str, bytes], _Waiting] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    def collection(self, type: str) -> AsyncCollection[Document]:
+        """The collection of a resource type; no other collection can be named. Raises FhirError UNKNOWN_TYPE."""
+        if _TYPE.fullmatch(type) is None:
+            raise FhirError(Kind.UNKNOWN_TYPE, f"{type[:64]!r} is no resource type")
+        return self.database[type]
+
+    async def read(self, type: str, id: str, view: View) -> Stored | None:
+        """Joins the reads that arrive while an earlier query of the same type and View is under way."""
+        if not is_id(id):
+            return None
+        allowed = view.of(type)
+        key = (type, b"" if allowed is None else bson.encode(allowed))
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Stored | FhirError | None] = loop.create_future()
+        if key in self._waiting:
+            self._waiting[key].append((id, future))
+        else:
+            self._waiting[key] = [(id, future)]
+            task = loop.create_task(self._answer(key, view))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+        answer = await future
+        if isinstance(answer, FhirError):
+            raise replace(answer)  # each caller its own, so that tracebacks do not mix
+        return answer
+
+    async def _answer(self, key: tuple[str, bytes], view: View) -> None:
+        asked: _Waiting = []
+        try:
+            while self._waiting[key]:
+                asked, self._waiting[key] = self._waiting[key], []
+                answers = await self._read_or_fault(key[0], {id for id, _ in asked}, view)
+                for id, future in asked:
+                    if not future.done():  # its caller may have gone away
+                        future.set_result(answers if isinstance(answers, FhirError) else answers.get(id))
+        finally:
+            for _, future in (*asked, *self._waiting.pop(key)):
+                future.cancel()  # no effect on those that have their answer
+
+    async def _read_or_fault(self, type: str, ids: Iterable[str], view: View) -> Mapping[str, Stored] | FhirError:
+        try:
+            return await self.read_many(type, ids, view)
+        except FhirError as fault:
+            return fault
+
+    async def read_many(
+        self, type: str, ids: Iterable[str], view: View, session: AsyncClientSession | None = None
+    ) -> dict[str, Stored]:
+        """The current versions and tombstones of the ids that exist and the View allows."""
+        wanted = [id for id in dict.fromkeys(ids) if is_id(id)]
+        found: dict[str, Stored] = {}
+        for start in range(0, len(wanted), MOST_IDS_A_QUERY):
+            query = view.narrow(type, {"_id": {"$in": wanted[start : start + MOST_IDS_A_QUERY]}})
+            with wrapped(f"reading {type}", self.limit_seconds, session is not None):
+                cursor = self.collection(type).find(query, BODY, session=session, max_time_ms=self._limit_ms)
+                found.update((document["_id"], stored(type, document)) for document in await cursor.to_list())
+        return found
+
+    async def find(self, query: Find, view: View, session: AsyncClientSession | None = None) -> list[Stored]:
+        """One page. Raises FhirError TOO_COSTLY when it takes longer than the limit."""
+        if query.limit <= 0:
+            return []
+        filter = view.narrow(query.type, live(query.filter))
+        with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
+            if any(path.startswith("x.") and direction > 0 for path, direction in query.sort):
+                documents = await self._find_missing_last(query, filter, session)
+            else:
+                cursor = self.collection(query.type).find(
+                    filter,
+                    _projection(query),
+                    sort=list(query.sort),
+                    limit=query.limit,
+                    batch_size=query.limit,
+                    hint=query.hint,
+                    session=session,
+                    max_time_ms=self._limit_ms,
+                )
+                documents = await cursor.to_list()
+        return [stored(query.type, document) for document in documents]
+
+    async def _find_missing_last(
+        self, query: Find, filter: Filter, session: AsyncClientSession | None
+    ) -> Sequence[Document]:
+        """MongoDB sorts what is missing first when ascending; a flag in front of each such path turns that round."""
+        flags: dict[str, Any] = {}
+        order: dict[str, int] = {}
+        for place, (path, direction) in enumerate(query.sort):
+            if path.startswith("x.") and direction > 0:
+                column = re.sub(r"(\.\d+)+$", "", path)
+                flags[f"missing{place}"] = {"$lte": [f"${column}", None]}
+                order[f"missing{place}"] = 1
+            order[path] = direction
+        steps: list[Mapping[str, Any]] = [
+            {"$match": filter},
+            {"$set": flags},
+            {"$sort": order},
+            {"$limit": query.limit},
+        ]
+        steps.append({"$project": _projection(query)})
+        options: dict[str, Any] = {"hint": query.hint} if query.hint else {}
+        cursor = await self.collection(query.type).aggregate(
+            steps, session=session, maxTimeMS=self._limit_ms, batchSize=query.limit, allowDiskUse=False, **options
+        )
+        return await cursor.to_list()
+
+    async def count(self, type: str, filter: Filter, view: View, cap: int | None) -> int:
+        """The `count` command, which answers one key from the index alone."""
+        command: dict[str, Any] = {"count": self.collection(type).name, "query": view.narrow(type, live(filter))}
+        command |= {"maxTimeMS": self._limit_ms} | ({"limit": cap} if cap else {})
+        with wrapped(f"counting {type}", self.limit_seconds):
+            answer = await self.database.command(command)
+        counted: int = answer["n"]
+        return counted
+
+    async def walk(self, type: str, view: View, raw: bool) -> AsyncIterator[Stored]:
+        """Steps of its own instead of one long cursor: it survives a restart of the database."""
+        last = ""
+        while True:
+            step = Find(type, {"_id": {"$gt": last}}, (("_id", 1),), WALK_STEP, raw)
+            page = await self.find(step, view)
+            for found in page:
+                yield found
+            if len(page) < WALK_STEP:
+                return
+            last = page[-1].id
+
+
+def live(filter: Filter) -> Filter:
+    """`filter` and not deleted; unchanged where it names a key or an order that a tombstone does not have."""
+    return filter if _needs_life(filter) else {"$and": [filter, LIVE]} if filter else LIVE
+
+
+def _needs_life(filter: Filter) -> bool:
+    for name, wanted in filter.items():
+        if name == "$and" and any(_needs_life(part) for part in wanted):
+            return True
+        if name == "k" and (isinstance(wanted, str) or wanted.keys() <= {"$in", "$elemMatch", "$all"}):
+            return True
+        if name == "o" and isinstance(wanted, Mapping) and wanted.keys() & {"$gte", "$lte", "$gt", "$lt"}:
+            return True
+    return False
+
+
+def _projection(query: Find) -> dict[str, int]:
+    fields = dict(BODY)
+    if not query.raw:
+        del fields["raw"]
+    return fields | ({"x": 1} if query.want_sort else {}) | ({"k": 1} if query.want_keys else {})

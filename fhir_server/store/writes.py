@@ -1,0 +1,239 @@
+"""Applies ops inside a transaction: reads what is there, plans each op, and writes in one batch a collection."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from pymongo import ReplaceOne
+from pymongo.asynchronous.client_session import AsyncClientSession
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.store.compartments import Compartments, Shared, members_of
+from fhir_server.store.contract import Op, Put, Remove, Stored, Written
+from fhir_server.store.documents import (
+    Document,
+    history_document,
+    index_fields,
+    live_document,
+    narrowing_fields,
+    same_version,
+    stored,
+    tombstone,
+)
+from fhir_server.store.indexes import HISTORY, Collections
+from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
+
+Identity = tuple[str, str]
+
+
+class RunAgain(Exception):
+    """The transaction must be undone and run again from its start.
+
+    collections: to be made before.
+    """
+
+    def __init__(self, collections: Iterable[str] = ()) -> None:
+        self.collections = tuple(collections)
+        super().__init__("the transaction is run again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One op with what it found (`previous`) and what it leaves (`document`, None when nothing is written).
+
+    same_version: only keys or narrowing are written anew.
+    """
+
+    op: Op
+    previous: Document | None
+    document: Document | None
+    same_version: bool = False
+
+    @property
+    def type(self) -> str:
+        return _identity(self.op)[0]
+
+    @property
+    def id(self) -> str:
+        return _identity(self.op)[1]
+
+    def joins(self, patients: Mapping[str, Shared]) -> bool:
+        """True when it enters the compartment of a patient who does not say something new in this very batch."""
+        if self.document is None or self.type == "Patient" or self.document["p"] is None:
+            return False
+        entered = self.previous is None or self.previous["p"] != self.document["p"]
+        return entered and self.document["p"] not in patients
+
+    @property
+    def history(self) -> Document | None:
+        if self.previous is None or self.document is None or self.same_version:
+            return None
+        return history_document(self.previous, self.document["u"])
+
+
+@dataclass(frozen=True, slots=True)
+class Writes:
+    """What writing needs within one transaction. now: ms since the epoch. careful: look before writing new ids."""
+
+    reads: Reads
+    collections: Collections
+    session: AsyncClientSession
+    compartments: Compartments
+    generation: int
+    now: int
+    careful: bool
+
+    async def apply(self, ops: Sequence[Op]) -> list[Written]:
+        """As contract.Transaction.apply. Raises RunAgain, FhirError and errors of the driver."""
+        written: dict[int, Written] = {}
+        for places in _rounds(ops):
+            batch = [ops[place] for place in places]
+            written.update(zip(places, await self._apply_batch(batch), strict=True))
+        return [written[place] for place in range(len(ops))]
+
+    async def _apply_batch(self, ops: Sequence[Op]) -> list[Written]:
+        """Ops on different identities."""
+        self._require({_identity(op)[0] for op in ops if isinstance(op, Put)})
+        found = await self._previous(ops)
+        steps = [_plan(op, found.get(_identity(op)), self.now, self.generation) for op in ops]
+        patients = _changed_patients(steps)
+        steps = await self._narrow(steps, patients)
+        self._require({step.type + HISTORY for step in steps if step.history})
+        await self._write(steps)
+        await self._settle(steps, patients)
+        return [_written(step) for step in steps]
+
+    def _require(self, names: Iterable[str]) -> None:
+        missing = self.collections.missing(names)
+        if missing:
+            raise RunAgain(collections=missing)
+
+    async def _previous(self, ops: Iterable[Op]) -> dict[Identity, Document]:
+        """The documents of the ops' identities. What must be new is not looked for until that has failed once."""
+        wanted: dict[str, list[str]] = defaultdict(list)
+        for op in ops:
+            if self.careful or not (isinstance(op, Put) and op.expected == 0):
+                type, id = _identity(op)
+                wanted[type].append(id)
+        found: dict[Identity, Document] = {}
+        for type, ids in sorted(wanted.items()):
+            collection = self.reads.collection(type)
+            for start in range(0, len(ids), MOST_IDS_A_QUERY):
+                query = {"_id": {"$in": ids[start : start + MOST_IDS_A_QUERY]}}
+                documents = await collection.find(query, session=self.session).to_list()
+                found.update(((type, document["_id"]), document) for document in documents)
+        return found
+
+    async def _narrow(self, steps: list[_Step], patients: Mapping[str, Shared]) -> list[_Step]:
+        """Gives each resource of a compartment what its Patient says: written here, read, or known from before."""
+        joining = [(step.type, step.document) for step in steps if step.document and step.joins(patients)]
+        given = {**await self.compartments.join(members_of(joining)), **patients} if joining else patients
+        return [_without_needless(_narrowed(step, given)) for step in steps]
+
+    async def _write(self, steps: Iterable[_Step]) -> None:
+        inserts: dict[str, list[Document]] = defaultdict(list)
+        replacements: dict[str, list[ReplaceOne[Document]]] = defaultdict(list)
+        for step in sorted(steps, key=lambda step: _identity(step.op)):
+            if step.document is None:
+                continue
+            if step.previous is None:
+                inserts[step.type].append(step.document)
+            else:
+                current = {"_id": step.document["_id"], "v": step.previous["v"]}
+                replacements[step.type].append(ReplaceOne(current, step.document))
+            if step.history:
+                inserts[step.type + HISTORY].append(step.history)
+        database = self.reads.database
+        for name, documents in sorted(inserts.items()):
+            await database[name].insert_many(documents, session=self.session)
+        for name, requests in sorted(replacements.items()):
+            result = await database[name].bulk_write(requests, session=self.session)
+            if result.matched_count != len(requests):
+                raise RunAgain
+
+    async def _settle(self, steps: Sequence[_Step], patients: Mapping[str, Shared]) -> None:
+        """Keeps what the Patients of this batch say now, and brings it to what is stored already."""
+        if not patients:
+            return
+        members = members_of(
+            (step.type, step.document) for step in steps if step.document and step.document["p"] in patients
+        )
+        new = {step.id for step in steps if step.type == "Patient" and step.previous is None} & patients.keys()
+        unseen = new - await self.compartments.known(new) if self.careful and new else new
+        await self.compartments.begin({id: patients[id] for id in unseen}, members)
+        for id in sorted(patients.keys() - unseen):
+            await self.compartments.change(id, patients[id], members.get(id, set()))
+
+
+def _rounds(ops: Sequence[Op]) -> list[list[int]]:
+    """Places of the ops in rounds of different identities: a second op on one identity waits for the next round."""
+    rounds: list[list[int]] = []
+    times: dict[Identity, int] = defaultdict(int)
+    for place, op in enumerate(ops):
+        turn = times[_identity(op)]
+        times[_identity(op)] += 1
+        if turn == len(rounds):
+            rounds.append([])
+        rounds[turn].append(place)
+    return rounds
+
+
+def _identity(op: Op) -> Identity:
+    return (op.draft.type, op.draft.id) if isinstance(op, Put) else (op.type, op.id)
+
+
+def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step:
+    """What the op leaves, before narrowing. Raises FhirError PRECONDITION, TOO_LONG, VALUE."""
+    is_live = previous is not None and not previous.get("d", False)
+    version = previous["v"] if previous is not None and is_live else 0
+    if op.expected is not None and op.expected != version:
+        type, id = _identity(op)
+        current = f"version {version} is current" if version else "it does not exist"
+        wanted = f"version {op.expected}" if op.expected else "a new resource"
+        raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}")
+    if isinstance(op, Remove):
+        left = tombstone(previous, now, generation) if previous is not None and is_live else None
+        return _Step(op, previous, left)
+    if not is_id(op.draft.id):
+        raise FhirError(Kind.VALUE, f"{op.draft.id[:80]!r} is no id of R4 (section 2.24.0.1)")
+    if previous is not None and is_live and same_version(op.draft, previous):
+        fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
+        return _Step(op, previous, {**previous, **fields, "g": generation}, same_version=True)
+    return _Step(op, previous, live_document(op.draft, previous, now, op.method, generation))
+
+
+def _changed_patients(steps: Iterable[_Step]) -> dict[str, Shared]:
+    """What those Patients say whose compartment has to hear of it: new ones and those that say something else."""
+    changed = {}
+    for step in steps:
+        if step.type == "Patient" and step.document is not None:
+            shared = Shared.of(step.document)
+            if shared is not None and (step.previous is None or Shared.of(step.previous) != shared):
+                changed[step.id] = shared
+    return changed
+
+
+def _narrowed(step: _Step, given: Mapping[str, Shared]) -> _Step:
+    """With what its Patient gives: told now, or the same as its previous version."""
+    document = step.document
+    if document is None or step.type == "Patient" or document["p"] is None:
+        return step
+    shared = given.get(document["p"])
+    if shared is None and step.previous is not None and step.previous["p"] == document["p"]:
+        shared = Shared.of(step.previous)
+    return replace(step, document=shared.give(document)) if shared else step
+
+
+def _without_needless(step: _Step) -> _Step:
+    return replace(step, document=None) if step.same_version and step.document == step.previous else step
+
+
+def _written(step: _Step) -> Written:
+    kept = step.document or step.previous
+    if kept is None:
+        return Written(Stored(step.type, step.id, 0, 0, b"", deleted=True), created=False, changed=False)
+    changed = step.document is not None and not step.same_version
+    was_live = step.previous is not None and not step.previous.get("d", False)
+    return Written(stored(step.type, kept), created=changed and not was_live, changed=changed)
