@@ -206,6 +206,10 @@ class Transaction(Protocol):
 class Store(Protocol):
     registry: Registry
 
+    async def ready(self) -> Mapping[str, int]:
+        """What is in place (`types`, `generation`). Raises FhirError UNAVAILABLE while an index is missing."""
+        ...
+
     async def read(self, type: str, id: str, view: View) -> Stored | None:
         """The current version, a tombstone (deleted=True) or None. Concurrent reads of a tick share one query."""
         ...
@@ -221,6 +225,10 @@ class Store(Protocol):
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]: ...
 
     async def history_count(self, query: HistoryQuery, view: View) -> int: ...
+
+    async def switch_letters(self) -> None:
+        """Ends a re-index: every stored resource has its pending keys, and they become the ones that are searched."""
+        ...
 
     async def intern(self, uris: Sequence[str]) -> None:
         """Gives numbers to system URIs, durably, and adds them to `registry`."""

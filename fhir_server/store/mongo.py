@@ -126,6 +126,10 @@ class MongoStore:
         with wrapped("reading the registry"):
             await self._durable.ensure_letters(definitions, await self._collections.types())
 
+    async def switch_letters(self) -> None:
+        with wrapped("ending a re-index"):
+            await self._durable.switch()
+
     async def intern(self, uris: Sequence[str]) -> None:
         with wrapped("giving numbers to code systems"):
             await self._durable.intern(uris)
