@@ -24,8 +24,8 @@ if [ ! -x $venv/bin/python ] || ! suitable $venv/bin/python; then
     if command -v uv >/dev/null 2>&1; then
         uv venv --quiet --python "${python:-3.11}" $venv
     elif [ -z "$python" ]; then
-        found=$(python3 --version 2>&1 || true)
-        echo "Python 3.11 or newer is needed, and this machine has ${found:-none}. Install it, or name it: make PYTHON=/path/to/python3.11 …" >&2
+        found=$(python3 --version 2>/dev/null || echo none)
+        echo "Python 3.11 or newer is needed, and this machine has $found. Install it, or name it: make PYTHON=/path/to/python3.11 …" >&2
         exit 1
     elif ! "$python" -m venv $venv; then
         rm -rf $venv
