@@ -95,7 +95,8 @@ class Writes:
 
     async def _apply_batch(self, ops: Sequence[Op]) -> list[Written]:
         """Ops on different identities."""
-        self._require({_identity(op)[0] for op in ops if isinstance(op, Put)})
+        types = {self.reads.collection(_identity(op)[0]).name for op in ops}
+        self._require(types)
         found = await self._previous(ops)
         steps = [_plan(op, found.get(_identity(op)), self.now, self.generation) for op in ops]
         patients = _changed_patients(steps)
