@@ -1,10 +1,9 @@
-"""The FHIRPath of search parameters as a syntax tree: the part of FHIRPath that R4 search expressions are written in."""
+"""The FHIRPath of search parameters as a syntax tree: the part that R4 search expressions are written in."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import NoReturn
 
 from fhir_server.errors import FhirError, Kind
 
@@ -87,12 +86,12 @@ _LEVELS = (("or",), ("and",), ("=", "!="), ("|",))
 def parse(text: str) -> Expression:
     """The tree of an expression. Raises FhirError(UNPROCESSABLE) for what is no FHIRPath or beyond this part of it."""
     if len(text) > _LONGEST:
-        refuse(text, f"it is longer than {_LONGEST} characters")
+        raise refused(text, f"it is longer than {_LONGEST} characters")
     return _Parser(text).whole()
 
 
-def refuse(text: str, why: str) -> NoReturn:
-    raise FhirError(Kind.UNPROCESSABLE, f"the expression {text[:200]!r} cannot be searched by: {why}")
+def refused(text: str, why: str) -> FhirError:
+    return FhirError(Kind.UNPROCESSABLE, f"the expression {text[:200]!r} cannot be searched by: {why}")
 
 
 class _Parser:
@@ -108,7 +107,7 @@ class _Parser:
         while place < end:
             found = _TOKEN.match(self._text, place)
             if found is None or found.lastgroup is None:
-                refuse(self._text, f"unknown sign at character {place + 1}")
+                raise refused(self._text, f"unknown sign at character {place + 1}")
             tokens.append((found.lastgroup, found[found.lastgroup]))
             place = found.end()
         return tokens
@@ -116,14 +115,14 @@ class _Parser:
     def whole(self) -> Expression:
         tree = self._level(0)
         if self._place < len(self._tokens):
-            refuse(self._text, f"{self._tokens[self._place][1]!r} is out of place")
+            raise refused(self._text, f"{self._tokens[self._place][1]!r} is out of place")
         return tree
 
     def _peek(self) -> str | None:
         """The next sign or word; None at the end and before a string."""
         if self._place < len(self._tokens):
-            kind, token = self._tokens[self._place]
-            return None if kind == "string" else token
+            kind, sign = self._tokens[self._place]
+            return None if kind == "string" else sign
         return None
 
     def _take(self, token: str) -> bool:
@@ -134,11 +133,11 @@ class _Parser:
 
     def _expect(self, token: str) -> None:
         if not self._take(token):
-            refuse(self._text, f"{token!r} is missing")
+            raise refused(self._text, f"{token!r} is missing")
 
     def _next(self, kind: str) -> str:
         if self._place >= len(self._tokens) or self._tokens[self._place][0] != kind:
-            refuse(self._text, f"a {kind} is missing")
+            raise refused(self._text, f"a {kind} is missing")
         self._place += 1
         return self._tokens[self._place - 1][1]
 
@@ -195,28 +194,28 @@ class _Parser:
     def _nested(self) -> Expression:
         self._depth += 1
         if self._depth > _DEEPEST:
-            refuse(self._text, f"it is nested more than {_DEEPEST} deep")
+            raise refused(self._text, f"it is nested more than {_DEEPEST} deep")
         tree = self._level(0)
         self._depth -= 1
         return tree
 
     def _primary(self) -> Expression:
         if self._place >= len(self._tokens):
-            refuse(self._text, "it ends too early")
-        kind, token = self._tokens[self._place]
-        if kind == "word" and token not in ("true", "false"):
+            raise refused(self._text, "it ends too early")
+        kind, sign = self._tokens[self._place]
+        if kind == "word" and sign not in ("true", "false"):
             return self._member(None)
         self._place += 1
         if kind == "string":
-            return Constant(_ESCAPE.sub(r"\1", token[1:-1]))
+            return Constant(_ESCAPE.sub(r"\1", sign[1:-1]))
         if kind == "number":
-            return Constant(int(token))
+            return Constant(int(sign))
         if kind == "word":
-            return Constant(token == "true")
+            return Constant(sign == "true")
         if kind == "variable":
-            return Variable(token)
-        if token != "(":
-            refuse(self._text, f"{token!r} is out of place")
+            return Variable(sign)
+        if sign != "(":
+            raise refused(self._text, f"{sign!r} is out of place")
         tree = self._nested()
         self._expect(")")
         return tree

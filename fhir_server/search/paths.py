@@ -12,6 +12,7 @@ from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
+from fhir_server.errors import FhirError
 from fhir_server.model.references import literal
 from fhir_server.search.expression import (
     Binary,
@@ -24,7 +25,7 @@ from fhir_server.search.expression import (
     TypeTest,
     Variable,
     parse,
-    refuse,
+    refused,
 )
 
 Walk = Callable[[Any], Sequence[Any]]
@@ -110,10 +111,10 @@ class Path:
 
     def walk(self) -> Walk:
         """The function from a resource (or the element the path starts at) to the values."""
-        return _walk(self.steps)
+        return walk_of(self.steps)
 
 
-# --- from expression to paths ------------------------------------------------------------------------------------------
+# --- from expression to paths ----------------------------------------------------------------------------------------
 
 
 class PathCompiler:
@@ -169,7 +170,7 @@ class _Reading:
                 return [self._truth(tree, here)]
             case Call(target, name, arguments):
                 return self._call(target, name, arguments, here)
-        refuse(self._text, "a constant is no path")
+        raise refused(self._text, "a constant is no path")
 
     def _start(self, name: str, here: Path) -> list[Path]:
         if name[:1].isupper():
@@ -184,7 +185,7 @@ class _Reading:
         paths = list(paths)
         found = [child for path in paths for child in self._child(path, name)]
         if paths and not found:
-            refuse(self._text, f"{paths[0].type} has no element {name!r}")
+            raise refused(self._text, f"{paths[0].type} has no element {name!r}")
         return found
 
     def _child(self, path: Path, name: str) -> list[Path]:
@@ -243,7 +244,7 @@ class _Reading:
                 return paths
             case "select", (inner,):
                 return [found for path in paths for found in self._paths(inner, path)]
-        refuse(self._text, f"{name}() with these arguments is no part of search expressions here")
+        raise refused(self._text, f"{name}() with these arguments is no part of search expressions here")
 
     def _where(self, path: Path, condition: Expression) -> Path:
         test = _Testing(self, path.type).test(condition)
@@ -260,8 +261,8 @@ class _Reading:
         """The paths of a part of the expression that is applied to an item of a type."""
         return self._paths(tree, Path(type))
 
-    def refuse(self, why: str) -> None:
-        refuse(self._text, why)
+    def refused(self, why: str) -> FhirError:
+        return refused(self._text, why)
 
 
 def _last(path: Path) -> str:
@@ -274,7 +275,7 @@ def _url_is(url: str) -> Expression:
     return Binary("=", Name("url"), Constant(url))
 
 
-# --- conditions --------------------------------------------------------------------------------------------------------
+# --- conditions ------------------------------------------------------------------------------------------------------
 
 
 class _Testing:
@@ -314,7 +315,7 @@ class _Testing:
             case Constant(bool(value)):
                 return lambda item: value
             case Binary("|") | TypeTest("is") | Constant() | Binary():
-                self._reading.refuse("a comparison is between an element and a constant")
+                raise self._reading.refused("a comparison is between an element and a constant")
         return self._compare(tree, True, True)
 
     def _walks(self, tree: Expression) -> list[Walk]:
@@ -347,16 +348,16 @@ def target_type(value: Any) -> str | None:
     return named if isinstance(named, str) else None
 
 
-# --- from steps to functions -------------------------------------------------------------------------------------------
+# --- from steps to functions -----------------------------------------------------------------------------------------
 
 
-def _walk(steps: tuple[Step, ...]) -> Walk:
+def walk_of(steps: tuple[Step, ...]) -> Walk:
     for place, step in enumerate(steps):
         if isinstance(step, At):
-            return _pick(_walk(steps[:place]), step.place, _walk(steps[place + 1 :]))
+            return _pick(walk_of(steps[:place]), step.place, walk_of(steps[place + 1 :]))
     if not steps:
         return lambda item: (item,)
-    rest = _walk(steps[1:]) if len(steps) > 1 else None
+    rest = walk_of(steps[1:]) if len(steps) > 1 else None
     match steps[0]:
         case Child(name, many):
             return _all(name, rest) if many else _one(name, rest)

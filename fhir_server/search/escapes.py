@@ -1,0 +1,29 @@
+"""The escapes of search values: `\\,` `\\$` `\\|` `\\\\` (R4 section 3.1.1.4.19)."""
+
+from __future__ import annotations
+
+import re
+
+_ESCAPED = re.compile(r"\\([,$|\\])")
+
+
+def unescape(text: str) -> str:
+    """The text that is meant; a backslash before any other sign is kept."""
+    return _ESCAPED.sub(r"\1", text) if "\\" in text else text
+
+
+def split(text: str, separator: str, most: int = -1) -> list[str]:
+    """The parts between unescaped separators, escapes still in them; at most `most` cuts when it is not negative."""
+    if separator not in text:
+        return [text]
+    if "\\" not in text:
+        return text.split(separator, most)
+    parts, start, place = [], 0, 0
+    while place < len(text):
+        if text[place] == "\\":
+            place += 1
+        elif text[place] == separator and most:
+            parts.append(text[start:place])
+            start, most = place + 1, most - 1
+        place += 1
+    return [*parts, text[start:]]

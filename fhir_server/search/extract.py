@@ -1,0 +1,265 @@
+"""What a resource is found and sorted by: its search keys, sort values and order, made from the resource alone."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.search_params import SearchParameter
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.references import literal
+from fhir_server.model.registry import Registry, UnknownSystems
+from fhir_server.model.resources import Resource
+from fhir_server.search.entry import Entry, Write
+from fhir_server.search.lookup import Setting, identity
+from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
+from fhir_server.search.primary_dates import primary_date, primary_dates
+from fhir_server.search.types import composite, date
+from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
+from fhir_server.store.contract import Indexed
+
+# Raised when keys of unchanged definitions would come out differently: all stored keys are then of an older making.
+KEYS_VERSION = 1
+
+# Answered from the document's own fields.
+_OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
+
+# What the keys of each compartment begin with; the one asked for most has the shortest.
+_MARKS = {"Patient": "@", "Encounter": "@E:", "RelatedPerson": "@R:", "Practitioner": "@P:", "Device": "@D:"}
+
+ParametersOf = Callable[[str], Mapping[str, SearchParameter]]
+
+
+def compartment_key(code: str, id: str) -> str:
+    """The key that every member of a compartment carries (R4 section 3.3). Raises KeyError for an unknown one."""
+    return _MARKS[code] + id
+
+
+def sort_path(type: str, param: SearchParameter, letters: str) -> str | None:
+    """The path of a stored document that orders by a parameter, None for a type without an order.
+
+    It may lead to a list: MongoDB takes its lowest value ascending and its highest descending, as R4 section 3.1.1.5.1
+    wants. The primary date is the order key.
+    """
+    if param.code == primary_date(type):
+        return "o"
+    below = TYPES[param.type].sorted_by
+    return None if below is None else f"x.{letters}{below}"
+
+
+@dataclass(slots=True)
+class _Plan:
+    """How one type is indexed. by_name: what to do with each top-level element that is present; whole: what needs the
+    whole resource. made_for: the state of the registry that its letters are from."""
+
+    made_for: tuple[int, int, int]
+    by_name: dict[str, list[Write]] = field(default_factory=dict)
+    whole: list[Write] = field(default_factory=list)
+
+
+class Extractor:
+    """Compiles the search parameters of each type once and makes the index entries of resources."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        zone: str,
+        canonical_system: Callable[[str], str] = identity,
+        base: str = "",
+        parameters: ParametersOf | None = None,
+    ) -> None:
+        """zone: of dates without one. canonical_system: makes the known URIs of one naming system one. base: the
+        server's own URL, references below which are relative. parameters: those of a type, all of R4 by default."""
+        self._definitions = definitions
+        self._parameters = parameters or definitions.search_params
+        self._setting = Setting(zone, base, canonical_system)
+        self._compiler = PathCompiler(definitions)
+        self._plans: dict[str, _Plan] = {}
+        self._numbers: dict[str, str] = {}
+
+    def params(self, type: str) -> Mapping[str, SearchParameter]:
+        """The parameters of a type that have keys."""
+        return {
+            code: param
+            for code, param in self._parameters(type).items()
+            if param.expression and code not in _OWN_FIELDS and param.type in TYPES
+        }
+
+    def paths(self, type: str, param: SearchParameter) -> tuple[Path, ...]:
+        """What the parameter's expression can yield for a type. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
+        mark = "#" in param.url
+        if not mark:
+            return self._compiler.paths(type, param.expression)
+        whole = self._parameters(type)[param.code.partition("[")[0]]
+        elements = self.paths(type, whole)
+        return tuple(
+            dict.fromkeys(path for element in elements for path in self._compiler.paths(element.type, param.expression))
+        )
+
+    def component(self, type: str, param: SearchParameter, place: int) -> SearchParameter:
+        """The parameter that a component of a composite stands for: of the type that its definition has, with the
+        component's own expression. Raises FhirError(UNPROCESSABLE) when the definition is not known."""
+        part = param.components[place]
+        defined = self._definitions.search_param_by_url(part.definition)
+        if defined is None or defined.type not in COMPONENT_KINDS:
+            why = f"{param.code}: {part.definition!r} cannot be a component"
+            raise FhirError(Kind.UNPROCESSABLE, why, (param.code,))
+        return replace(
+            defined,
+            url=f"{param.url}#{place}",
+            code=f"{param.code}[{place + 1}]",
+            expression=part.expression,
+            components=(),
+        )
+
+    def declared(self, type: str) -> dict[tuple[str, str], str]:
+        """For each parameter with keys a hash of all that its keys depend on: a new hash needs new letters."""
+        return {(type, code): self._hash(type, param) for code, param in self.params(type).items()}
+
+    def _hash(self, type: str, param: SearchParameter) -> str:
+        facts = [KEYS_VERSION, self._setting.zone, param.type, param.expression, param.components, param.targets]
+        if primary_date(type) == param.code:
+            facts.append("primary")
+        return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
+
+    def index(self, resource: Resource, registry: Registry) -> Indexed:
+        """The index entry of a resource. Raises UnknownSystems when code systems have no number yet."""
+        type = resource["resourceType"]
+        plan = self._plan(type, registry)
+        entry = Entry(registry.systems, self._numbers, self._setting.canonical_system)
+        by_name = plan.by_name
+        for name, value in resource.items():
+            writes = by_name.get(name)
+            if writes is not None:
+                for write in writes:
+                    write(value, entry)
+        for write in plan.whole:
+            write(resource, entry)
+        if type in _MARKS and "id" in resource:
+            entry.keys.add(compartment_key(type, resource["id"]))
+        if entry.unknown:
+            raise UnknownSystems(entry.unknown)
+        return Indexed(tuple(entry.keys), _bounded(entry.sort), entry.order)
+
+    # --- plans -------------------------------------------------------------------------------------------------------
+
+    def _plan(self, type: str, registry: Registry) -> _Plan:
+        state = (registry.generation, len(registry.letters), len(registry.pending))
+        plan = self._plans.get(type)
+        if plan is None or plan.made_for != state:
+            plan = self._plans[type] = self._make_plan(type, registry, state)
+        return plan
+
+    def _make_plan(self, type: str, registry: Registry, state: tuple[int, int, int]) -> _Plan:
+        plan = _Plan(state)
+        for code, param in self.params(type).items():
+            for table in (registry.letters, registry.pending):
+                letters = table.get((type, code))
+                if letters is not None:
+                    for path, write in self._writers(type, param, letters):
+                        _add(plan, path, write)
+        for path, write in self._order_writers(type):
+            _add(plan, path, write)
+        for path, write in self._members(type):
+            _add(plan, path, write)
+        return plan
+
+    def _writers(self, type: str, param: SearchParameter, letters: str) -> Iterator[tuple[Path, Write]]:
+        paths = self.paths(type, param)
+        if param.type == "composite":
+            yield from self._composite_writers(type, param, letters, paths)
+        elif param.type == "date" and param.code == primary_date(type):
+            yield from date.primary_writers(letters, paths, self._setting)
+        else:
+            writers = TYPES[param.type].writers
+            assert writers is not None
+            yield from writers(letters, paths, self._setting)
+
+    def _composite_writers(
+        self, type: str, param: SearchParameter, letters: str, elements: tuple[Path, ...]
+    ) -> Iterator[tuple[Path, Write]]:
+        parts = [self.component(type, param, place) for place in range(len(param.components))]
+        for element in elements:
+            components = [
+                composite.component(
+                    COMPONENT_KINDS[part.type], self._compiler.paths(element.type, part.expression), self._setting
+                )
+                for part in parts
+            ]
+            yield Path("Resource"), composite.writer(letters, element.walk(), components)
+
+    def _order_writers(self, type: str) -> Iterator[tuple[Path, Write]]:
+        """The dates that stand in for a missing primary date, in order of preference."""
+        for code in primary_dates(type)[1:]:
+            param = self._parameters(type).get(code)
+            if param is not None:
+                for path, write in date.order_writers(self.paths(type, param), self._setting):
+                    # They look at the order that others have set, so they come last.
+                    yield Path(path.type), _after(path.walk(), write)
+
+    def _members(self, type: str) -> Iterator[tuple[Path, Write]]:
+        """What writes the keys of compartments that a resource of this type is in."""
+        for compartment in _MARKS:
+            for code in self._definitions.compartment(compartment).get(type, ()):
+                param = self._definitions.search_params(type).get(code)
+                if param is not None:
+                    for path in self.paths(type, param):
+                        if path.type == "Reference":
+                            yield path, _member_writer(compartment, self._setting.base)
+
+
+def _add(plan: _Plan, path: Path, write: Write) -> None:
+    """Puts a writer where its path begins."""
+    first = path.steps[0] if path.steps else None
+    if not isinstance(first, Child) or any(isinstance(step, At) for step in path.steps):
+        plan.whole.append(_after(path.walk(), write) if path.steps else write)
+        return
+    rest = path.steps[1:]
+    plan.by_name.setdefault(first.name, []).append(_from(first.many, walk_of(rest) if rest else None, write))
+
+
+def _after(walk: Callable[[Any], Any], write: Write) -> Write:
+    def reach(item: Any, entry: Entry) -> None:
+        for value in walk(item):
+            write(value, entry)
+
+    return reach
+
+
+def _from(many: bool, walk: Callable[[Any], Any] | None, write: Write) -> Write:
+    """The writer that starts at the value of the path's first element."""
+    if not many:
+        return write if walk is None else _after(walk, write)
+
+    def each(items: Any, entry: Entry) -> None:
+        for item in items:
+            if item is not None:
+                write(item, entry)
+
+    def each_below(items: Any, entry: Entry) -> None:
+        for item in items:
+            for value in walk(item):  # type: ignore[misc]
+                write(value, entry)
+
+    return each if walk is None else each_below
+
+
+def _member_writer(compartment: str, base: str) -> Write:
+    def write(value: Any, entry: Entry) -> None:
+        text = value.get("reference")
+        found = literal(text) if text else None
+        if found and found.type == compartment and found.base in (None, f"{base}/"):
+            entry.keys.add(compartment_key(compartment, found.id))
+
+    return write
+
+
+def _bounded(sort: dict[str, Any]) -> dict[str, Any]:
+    """Texts that only sort are needed by their lowest and highest; facts that are compared are all kept."""
+    for letters, values in sort.items():
+        if isinstance(values, list) and len(values) > 2 and isinstance(values[0], str):
+            sort[letters] = [min(values), max(values)]
+    return sort

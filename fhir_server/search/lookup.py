@@ -1,0 +1,84 @@
+"""What the compilation of a search value may look up: numbers of systems, expansions, the zone, the time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from fhir_server.definitions.search_params import SearchParameter
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.registry import Registry
+from fhir_server.search.paths import Path
+
+if TYPE_CHECKING:
+    from fhir_server.search.tree import Leaf
+
+# (system, code) pairs of a value set or of a part of a hierarchy; system "" for none.
+Codes = Iterable[tuple[str, str]]
+# `in`, `below` or `above`, and the value as it stands in the query: a value set's URL, or `system|code`.
+Expand = Callable[[str, str], Codes]
+
+
+def no_codes(modifier: str, value: str) -> Codes:
+    """The Expand of a server without terminology. Raises FhirError(UNSUPPORTED_PARAMETER)."""
+    raise FhirError(Kind.UNSUPPORTED_PARAMETER, f":{modifier} needs a code system or value set for {value[:200]!r}")
+
+
+def identity(uri: str) -> str:
+    return uri
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What key makers need beside the value: the same on the index side as on the query side."""
+
+    zone: str
+    base: str
+    canonical_system: Callable[[str], str] = identity
+
+
+@dataclass(frozen=True, slots=True)
+class Lookup:
+    """zone: of dates without one. base: the server's own URL, without a trailing slash. now: ms since the epoch, for
+    `ap`. paths: what a parameter's expression can yield (`Extractor.paths`). canonical_system: makes the known URIs of
+    one naming system one. component: the parameter that a component of a composite stands for (`Extractor.component`).
+    absent: systems that the database is known not to have.
+    """
+
+    registry: Registry
+    zone: str
+    base: str
+    now: int
+    paths: Callable[[str, SearchParameter], tuple[Path, ...]]
+    component: Callable[[str, SearchParameter, int], SearchParameter]
+    expand: Expand = no_codes
+    canonical_system: Callable[[str], str] = identity
+    absent: frozenset[str] = frozenset()
+
+    def number(self, system: str) -> str | None:
+        """The number of a system as it stands in keys, None for one that no stored resource has.
+
+        Raises UnknownSystems for a system that this process has not met: the executor asks the database, adds what that
+        does not know either to `absent`, and compiles again.
+        """
+        uri = self.canonical_system(system)
+        if uri in self.absent:
+            return None
+        return str(self.registry.numbers((uri,))[uri])
+
+    @property
+    def setting(self) -> Setting:
+        return Setting(self.zone, self.base, self.canonical_system)
+
+
+def unusable(param: str, value: str, why: str) -> FhirError:
+    """A value that a parameter cannot be searched by."""
+    return FhirError(Kind.INVALID, f"{param}: {value[:100]!r} {why}", (param,))
+
+
+def unknown_modifier(leaf: Leaf) -> FhirError:
+    code = leaf.param.code
+    return FhirError(
+        Kind.UNSUPPORTED_PARAMETER, f"{code} ({leaf.param.type}) has no modifier :{leaf.modifier}", (code,)
+    )

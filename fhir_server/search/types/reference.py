@@ -1,0 +1,162 @@
+"""Reference parameters: relative, absolute, versioned, canonical and by identifier (R4 section 3.1.1.4.12)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fhir_server.model.references import is_id, literal
+from fhir_server.search.clauses import beginning, between, key
+from fhir_server.search.compile import disjunction
+from fhir_server.search.entry import IDENTIFIER, PART, Entry, Write, plain
+from fhir_server.search.escapes import split, unescape
+from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
+from fhir_server.search.parts import Part, Parts, Sought
+from fhir_server.search.paths import Path
+from fhir_server.search.tree import Leaf
+from fhir_server.store.contract import NOTHING, Filter
+
+_CANONICAL = frozenset({"canonical", "uri", "url", "oid", "uuid"})
+
+MODIFIERS = frozenset({"identifier", "below"})
+
+
+def writers(letters: str, paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Write]]:
+    """For each path of a parameter the function that writes the keys of one of its values."""
+    for path in paths:
+        if path.type == "Reference":
+            yield path, lambda value, entry: _write_reference(letters, setting.base, value, entry)
+        elif path.type in _CANONICAL:
+            yield path, lambda value, entry: _write_canonical(letters, value, entry)
+        elif path.type == "Resource":
+            yield path, lambda value, entry: _write_nested(letters, value, entry)
+
+
+def _write_reference(letters: str, base: str, value: Any, entry: Entry) -> None:
+    text = value.get("reference")
+    # A contained resource cannot be pointed at from outside.
+    if text and text[0] != "#":
+        target, version = local(text, base)
+        entry.keys.add(letters + target)
+        entry.extend_sort(letters, target)
+        if version:
+            entry.keys.add(f"{letters}{target}{PART}{version}")
+    identifier = value.get("identifier")
+    if identifier:
+        _write_identifier(letters + IDENTIFIER, identifier, entry)
+
+
+def _write_identifier(letters: str, value: Any, entry: Entry) -> None:
+    code, system = value.get("value"), value.get("system")
+    number = entry.number(system) if system else ""
+    if number:
+        entry.keys.add(f"{letters}{PART}{number}")
+    if code:
+        entry.keys.update((letters + plain(code), f"{letters}{plain(code)}{PART}{number}"))
+
+
+def _write_canonical(letters: str, value: str, entry: Entry) -> None:
+    if value[0] == "#":
+        return
+    entry.keys.add(letters + plain(value))
+    entry.extend_sort(letters, plain(value))
+    address, bar, _ = value.partition("|")
+    if bar:
+        entry.keys.add(letters + plain(address))
+
+
+def _write_nested(letters: str, value: Any, entry: Entry) -> None:
+    if value.get("id"):
+        target = f"{value['resourceType']}/{value['id']}"
+        entry.keys.add(letters + target)
+        entry.extend_sort(letters, target)
+
+
+def readers(paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Parts]]:
+    """The parts of references within a composite: the target `r`."""
+    for path in paths:
+        if path.type == "Reference":
+            yield path, lambda value, entry: _target_parts(value.get("reference"), setting.base)
+        elif path.type in _CANONICAL:
+            yield path, lambda value, entry: _target_parts(value, setting.base)
+
+
+def _target_parts(text: str | None, base: str) -> tuple[Part, ...]:
+    if not text or text[0] == "#":
+        return ()
+    target, _ = local(text, base)
+    return (Part((target,), {"r": target}),)
+
+
+def local(text: str, base: str) -> tuple[str, str | None]:
+    """A reference as it stands in keys, and its version: relative when it is below our own base URL."""
+    found = literal(text)
+    if found is None:
+        return plain(text), None
+    if found.base is None or found.base == f"{base}/":
+        return f"{found.type}/{found.id}", found.version
+    return plain(f"{found.base}{found.type}/{found.id}"), found.version
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
+    """Raises FhirError for a modifier or value that references do not have, and UnknownSystems."""
+    types = {path.type for path in lookup.paths(leaf.type, leaf.param)}
+    match leaf.modifier:
+        case None:
+            return disjunction(_one(leaf, value, letters, lookup) for value in leaf.values)
+        case "identifier" if "Reference" in types:
+            return disjunction(_identifier(leaf, value, letters + IDENTIFIER, lookup) for value in leaf.values)
+        case "below" if types & _CANONICAL:
+            return disjunction(_version_below(unescape(value), letters) for value in leaf.values)
+    raise unknown_modifier(leaf)
+
+
+def _one(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
+    return disjunction(key(letters + target) for target in _targets(leaf, value, lookup))
+
+
+def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:
+    """What a value asks of one reference within a composite."""
+    targets = _targets(leaf, value, lookup)
+    return Sought({"r": {"$in": list(targets)}}, exact=targets[0] if len(targets) == 1 else None)
+
+
+def _targets(leaf: Leaf, value: str, lookup: Lookup) -> tuple[str, ...]:
+    """`id`, `Type/id`, a URL, or a canonical URL with or without `|version`, as it may stand in keys."""
+    text = unescape(value)
+    if not text:
+        raise unusable(leaf.param.code, value, "is empty")
+    if is_id(text):
+        return (*(f"{type}/{text}" for type in leaf.param.targets), text)
+    target, version = local(text, lookup.base)
+    return (f"{target}{PART}{version}" if version else target,)
+
+
+def _version_below(text: str, letters: str) -> Filter:
+    """R4 section 3.1.1.4.13: every version of a canonical URL, or those that begin with `|1`."""
+    address, bar, version = text.partition("|")
+    if bar:
+        return disjunction(
+            [
+                key(f"{letters}{address}|{version}"),
+                between(f"{letters}{address}|{version}.", f"{letters}{address}|{version}/"),
+            ]
+        )
+    return disjunction([key(letters + address), beginning(f"{letters}{address}|")])
+
+
+def _identifier(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
+    parts = split(value, "|", 1)
+    code = plain(unescape(parts[-1]))
+    if len(parts) == 1:
+        return key(letters + code)
+    system = unescape(parts[0])
+    if not system and not code:
+        raise unusable(leaf.param.code, value, "has neither system nor value")
+    number = lookup.number(system) if system else ""
+    if number is None:
+        return NOTHING
+    return key(f"{letters}{code}{PART}{number}" if code else f"{letters}{PART}{number}")

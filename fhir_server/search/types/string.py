@@ -1,0 +1,177 @@
+"""String parameters: names, addresses and other texts (R4 section 3.1.1.4.8).
+
+A text writes its folded beginning as a key; names and whole addresses write every word, so that any word may be
+searched for in any order. `x` keeps the folded texts (`f`, for sorting and `:contains`) and the texts as they stand
+(`e`, for `:exact`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from fhir_server.search.clauses import beginning, each, holds, key
+from fhir_server.search.compile import disjunction
+from fhir_server.search.entry import Entry, Write
+from fhir_server.search.escapes import unescape
+from fhir_server.search.fold import fold, words
+from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
+from fhir_server.search.parts import Part, Parts, Sought
+from fhir_server.search.paths import Child, Path
+from fhir_server.search.tree import Leaf
+from fhir_server.store.contract import Filter
+
+_NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
+_ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")
+_TEXTS = frozenset({"string", "markdown", "code", "id", "uri", "url", "canonical"})
+_LONGEST_KEY = 96
+_LONGEST_HEAD = 32
+_LONGEST_WORD = 48
+_MOST_WORDS = 64
+# Folded texts are searched by :contains and told apart beyond the key up to this length, exact ones by a hash.
+_LONGEST_TEXT = 4_096
+_LONGEST_EXACT = 512
+_LAST = "\U0010ffff"
+
+MODIFIERS = frozenset({"exact", "contains"})
+
+
+def writers(letters: str, paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Write]]:
+    """For each path of a parameter the function that writes the keys of one of its values."""
+    by_word = any(is_by_word(path) for path in paths)
+    for path in paths:
+        if path.type == "HumanName":
+            yield path, lambda value, entry: _write_parts(letters, _name(value), entry)
+        elif path.type == "Address":
+            yield path, lambda value, entry: _write_parts(letters, _parts(value, _ADDRESS_PARTS), entry)
+        elif path.type in _TEXTS:
+            if by_word:
+                yield path, lambda value, entry: _write_parts(letters, ([value], value), entry)
+            else:
+                yield path, lambda value, entry: _write_text(letters, value, entry)
+
+
+def is_by_word(path: Path) -> bool:
+    """True for names, parts of names and whole addresses: they are found by the beginning of any word."""
+    if path.type in ("HumanName", "Address"):
+        return True
+    last = path.steps[-1] if path.steps else None
+    return isinstance(last, Child) and last.name in ("family", "given") and path.type == "string"
+
+
+def _parts(value: Any, names: Iterable[str]) -> tuple[list[str], str]:
+    """The parts of a name or address, and the whole by which it is sorted."""
+    found: list[str] = []
+    for name in names:
+        part = value.get(name)
+        if part:
+            if isinstance(part, list):
+                found.extend(one for one in part if one)
+            else:
+                found.append(part)
+    return found, value.get("text") or " ".join(found)
+
+
+def _name(value: Any) -> tuple[list[str], str]:
+    parts, whole = _parts(value, _NAME_PARTS)
+    if value.get("text"):
+        return parts, whole
+    given = " ".join(one for one in value.get("given") or () if one)
+    return parts, f"{value.get('family') or ''} {given}".strip() or whole
+
+
+def _write_parts(letters: str, value: tuple[list[str], str], entry: Entry) -> None:
+    parts, whole = value
+    if not parts:
+        return
+    found: set[str] = set()
+    for part in parts:
+        found.update(words(part))
+    if len(found) > _MOST_WORDS:
+        found = set(sorted(found)[:_MOST_WORDS])
+    entry.keys.update([f"{letters}{word[:_LONGEST_WORD]}" for word in found])
+    _remember(letters, (whole, *parts), entry)
+
+
+def _write_text(letters: str, value: str, entry: Entry) -> None:
+    entry.keys.add(letters + fold(value)[:_LONGEST_KEY])
+    _remember(letters, (value,), entry)
+
+
+def _remember(letters: str, texts: tuple[str, ...], entry: Entry) -> None:
+    found = entry.sort.get(letters)
+    if found is None:
+        found = entry.sort[letters] = {"f": [], "e": []}
+    for text in texts:
+        folded = fold(text)[:_LONGEST_TEXT]
+        if folded not in found["f"]:
+            found["f"].append(folded)
+        exact = exactly(text)
+        if exact not in found["e"]:
+            found["e"].append(exact)
+
+
+def exactly(text: str) -> str:
+    """A text as `:exact` compares it: itself, or its beginning and a hash when it is long."""
+    if len(text) <= _LONGEST_EXACT:
+        return text
+    return text[:_LONGEST_EXACT] + hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def readers(paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Parts]]:
+    """The parts of texts within a composite: the folded text `f`."""
+    for path in paths:
+        if path.type in _TEXTS:
+            yield path, lambda value, entry: (Part((fold(value)[:_LONGEST_HEAD],), {"f": fold(value)[:_LONGEST_TEXT]}),)
+
+
+# --- queries ---------------------------------------------------------------------------------------------------------
+
+
+def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
+    """Raises FhirError for a modifier that strings do not have and for an empty value."""
+    by_word = any(is_by_word(path) for path in lookup.paths(leaf.type, leaf.param))
+    return disjunction(_one(leaf, unescape(value), letters, by_word) for value in leaf.values)
+
+
+def _one(leaf: Leaf, text: str, letters: str, by_word: bool) -> Filter:
+    if not text.strip():
+        raise unusable(leaf.param.code, text, "is empty")
+    match leaf.modifier:
+        case None:
+            return _words(text, letters) if by_word else _start(text, letters)
+        case "exact":
+            return _exact(text, letters, by_word)
+        case "contains":
+            return each([beginning(letters), holds(f"{letters}.f", fold(text))])
+    raise unknown_modifier(leaf)
+
+
+def _words(text: str, letters: str) -> Filter:
+    found = dict.fromkeys(words(text))
+    return each(beginning(f"{letters}{word[:_LONGEST_WORD]}") for word in found)
+
+
+def _start(text: str, letters: str) -> Filter:
+    folded = fold(text)
+    start = beginning(letters + folded[:_LONGEST_KEY])
+    if len(folded) <= _LONGEST_KEY:
+        return start
+    rest = folded[:_LONGEST_TEXT]
+    return each([start, {f"x.{letters}.f": {"$elemMatch": {"$gte": rest, "$lt": rest + _LAST}}}])
+
+
+def _exact(text: str, letters: str, by_word: bool) -> Filter:
+    word = max(words(text), key=len)[:_LONGEST_WORD] if by_word else fold(text)[:_LONGEST_KEY]
+    return each([key(letters + word), {f"x.{letters}.e": exactly(text)}])
+
+
+def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:
+    """What a value asks of one text within a composite: to begin with it."""
+    text = unescape(value)
+    if not text.strip():
+        raise unusable(leaf.param.code, value, "is empty")
+    start = fold(text)[:_LONGEST_TEXT]
+    head = start[:_LONGEST_HEAD]
+    return Sought({"f": {"$gte": start, "$lt": start + _LAST}}, low=head, high=head + _LAST)
