@@ -13,6 +13,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.references import literal
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
+from fhir_server.search.compartments import COMPARTMENTS, compartment_key
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.lookup import Setting, identity
 from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
@@ -27,15 +28,7 @@ KEYS_VERSION = 1
 # Answered from the document's own fields.
 _OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
 
-# What the keys of each compartment begin with; the one asked for most has the shortest.
-_MARKS = {"Patient": "@", "Encounter": "@E:", "RelatedPerson": "@R:", "Practitioner": "@P:", "Device": "@D:"}
-
 ParametersOf = Callable[[str], Mapping[str, SearchParameter]]
-
-
-def compartment_key(code: str, id: str) -> str:
-    """The key that every member of a compartment carries (R4 section 3.3). Raises KeyError for an unknown one."""
-    return _MARKS[code] + id
 
 
 def sort_path(type: str, param: SearchParameter, letters: str) -> str | None:
@@ -75,7 +68,7 @@ class Extractor:
         server's own URL, references below which are relative. parameters: those of a type, all of R4 by default."""
         self._definitions = definitions
         self._parameters = parameters or definitions.search_params
-        self._setting = Setting(zone, base, canonical_system)
+        self.setting = Setting(zone, base, canonical_system)
         self._compiler = PathCompiler(definitions)
         self._plans: dict[str, _Plan] = {}
         self._numbers: dict[str, str] = {}
@@ -120,7 +113,7 @@ class Extractor:
         return {(type, code): self._hash(type, param) for code, param in self.params(type).items()}
 
     def _hash(self, type: str, param: SearchParameter) -> str:
-        facts = [KEYS_VERSION, self._setting.zone, param.type, param.expression, param.components, param.targets]
+        facts = [KEYS_VERSION, self.setting.zone, param.type, param.expression, param.components, param.targets]
         if primary_date(type) == param.code:
             facts.append("primary")
         return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
@@ -129,7 +122,7 @@ class Extractor:
         """The index entry of a resource. Raises UnknownSystems when code systems have no number yet."""
         type = resource["resourceType"]
         plan = self._plan(type, registry)
-        entry = Entry(registry.systems, self._numbers, self._setting.canonical_system)
+        entry = Entry(registry.systems, self._numbers, self.setting.canonical_system)
         by_name = plan.by_name
         for name, value in resource.items():
             writes = by_name.get(name)
@@ -138,7 +131,7 @@ class Extractor:
                     write(value, entry)
         for write in plan.whole:
             write(resource, entry)
-        if type in _MARKS and "id" in resource:
+        if type in COMPARTMENTS and "id" in resource:
             entry.keys.add(compartment_key(type, resource["id"]))
         if entry.unknown:
             raise UnknownSystems(entry.unknown)
@@ -172,11 +165,11 @@ class Extractor:
         if param.type == "composite":
             yield from self._composite_writers(type, param, letters, paths)
         elif param.type == "date" and param.code == primary_date(type):
-            yield from date.primary_writers(letters, paths, self._setting)
+            yield from date.primary_writers(letters, paths, self.setting)
         else:
             writers = TYPES[param.type].writers
             assert writers is not None
-            yield from writers(letters, paths, self._setting)
+            yield from writers(letters, paths, self.setting)
 
     def _composite_writers(
         self, type: str, param: SearchParameter, letters: str, elements: tuple[Path, ...]
@@ -185,7 +178,7 @@ class Extractor:
         for element in elements:
             components = [
                 composite.component(
-                    COMPONENT_KINDS[part.type], self._compiler.paths(element.type, part.expression), self._setting
+                    COMPONENT_KINDS[part.type], self._compiler.paths(element.type, part.expression), self.setting
                 )
                 for part in parts
             ]
@@ -196,19 +189,19 @@ class Extractor:
         for code in primary_dates(type)[1:]:
             param = self._parameters(type).get(code)
             if param is not None:
-                for path, write in date.order_writers(self.paths(type, param), self._setting):
+                for path, write in date.order_writers(self.paths(type, param), self.setting):
                     # They look at the order that others have set, so they come last.
                     yield Path(path.type), _after(path.walk(), write)
 
     def _members(self, type: str) -> Iterator[tuple[Path, Write]]:
         """What writes the keys of compartments that a resource of this type is in."""
-        for compartment in _MARKS:
+        for compartment in COMPARTMENTS:
             for code in self._definitions.compartment(compartment).get(type, ()):
                 param = self._definitions.search_params(type).get(code)
                 if param is not None:
                     for path in self.paths(type, param):
                         if path.type == "Reference":
-                            yield path, _member_writer(compartment, self._setting.base)
+                            yield path, _member_writer(compartment, self.setting.base)
 
 
 def _add(plan: _Plan, path: Path, write: Write) -> None:
