@@ -17,13 +17,14 @@ def a_draft(type: str = "Organization", id: str = "1", **more: Any) -> Draft:
 def a_patient(
     id: str, ward: str | None = None, denied: bool = False, parties: tuple[str, ...] = (), **more: Any
 ) -> Draft:
-    return a_draft("Patient", id, narrowing=Narrowing(id, ward, 0, denied, parties), **more)
+    """Its ward is part of its content, denial and parties are not."""
+    return a_draft("Patient", id, ward=ward, narrowing=Narrowing(id, ward, 0, denied, parties), **more)
 
 
 def a_member(patient: str, id: str, type: str = "Condition", parties: tuple[str, ...] = (), **more: Any) -> Draft:
     """A resource in a patient's compartment."""
     keys = (f"@{patient}", *more.pop("keys", ()))
-    return a_draft(type, id, keys=keys, narrowing=Narrowing(patient, parties=parties), **more)
+    return a_draft(type, id, subject=patient, keys=keys, narrowing=Narrowing(patient, parties=parties), **more)
 
 
 async def put(store: Store, *drafts: Draft, expected: int | None = None, method: str = "PUT") -> list[Written]:
