@@ -46,11 +46,13 @@ class Settings(BaseSettings):
     page_size: int = Field(20, ge=1, le=1000, description="entries a page when _count is absent")
     page_limit: int = Field(1000, ge=1, le=10000, description="most entries a page")
     body_limit_mb: int = Field(64, ge=1, le=1024, description="largest request body, MiB")
+    include_limit: int = Field(10_000, ge=1, description="most resources that _include and _revinclude add to a page")
     search_seconds: float = Field(20.0, gt=0, description="time limit of one database query of a search, seconds")
     search_work: int = Field(
         2_000_000,
         ge=1000,
         description="work limit of a search: most stored documents one may examine",
     )
+    bundle_limit: int = Field(25_000, ge=1, description="most entries of a batch or transaction")
     transaction_seconds: float = Field(55.0, gt=0, description="time limit of a transaction, seconds")
     update_create: bool = Field(True, description="PUT to an unused id creates the resource")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fhir_server.definitions.search_params import SearchParameter
@@ -12,7 +13,8 @@ class Leaf:
     """One parameter of one resource type with its values, any of which may match.
 
     values: the raw texts after the split at unescaped commas; the escapes of R4 section 3.1.1.4.0.2 (`\\,` `\\$` `\\|`
-    `\\\\`) are still in them, so that the type can split at `|` and `$`.
+    `\\\\`) are still in them, so that the type can split at `|` and `$`. modifier: without the colon; `not`, `not-in`
+    and a resource type never come here: they are told by Not and by the values.
     """
 
     type: str
@@ -66,3 +68,28 @@ class InCompartment:
 
 
 Node = Leaf | And | Or | Not | Chain | Has | InCompartment
+
+ALL = And(())
+NONE = Or(())
+
+
+def children(node: Node) -> tuple[Node, ...]:
+    """The nodes directly below, in order."""
+    match node:
+        case And(nodes) | Or(nodes):
+            return nodes
+        case Not(child) | Chain(_, _, _, child) | Has(_, _, _, child):
+            return (child,)
+    return ()
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """The node and every node below it."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def has_joins(node: Node) -> bool:
+    """True when the answer depends on other resources, so that one database query cannot give it."""
+    return any(isinstance(part, Chain | Has) for part in walk(node))

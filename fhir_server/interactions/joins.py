@@ -1,0 +1,271 @@
+"""Finds what a search tree means: one database query where it can be, further ones for chains and _has.
+
+A join (R4 sections 3.1.1.4.17 and .18) whose other side is short is resolved first and becomes a list of references or
+ids in the query. When the other side is long the candidates are walked in their order, a batch at a time, and each
+batch is asked whether the join holds: the page is exact however many resources stand on the other side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Protocol
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.references import literal
+from fhir_server.search.compile import conjunction, one_of
+from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, after
+from fhir_server.search.rewrite import rewrite
+from fhir_server.search.tree import And, Chain, Has, Leaf, Node, Not, Or, has_joins
+from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
+
+TARGETS_AT_ONCE = 1000  # most resources a chain may lead to and still be put into the query
+SOURCES_AT_ONCE = 500  # the same for _has
+_FIRST_BATCH = 60
+_LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
+
+
+class Reader(Protocol):
+    """Both the store and the inside of a transaction."""
+
+    async def find(self, query: Find, view: View) -> list[Stored]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What one type must satisfy: a database filter, and the joins that are asked of each batch after it."""
+
+    type: str
+    filter: Filter
+    joins: Node | None = None
+
+
+@dataclass(slots=True)
+class Work:
+    """How much one search may do: documents that further queries return, and seconds."""
+
+    most: int
+    seconds: float
+    done: int = 0
+    started: float = field(default_factory=monotonic)
+
+    def spend(self, documents: int, part: str) -> None:
+        """Raises FhirError TOO_COSTLY, naming the part of the search that was being answered."""
+        self.done += documents
+        if self.done > self.most:
+            text = f"the search examined {self.most} resources for {part}; make another parameter more selective"
+            raise FhirError(Kind.TOO_COSTLY, text, (part,))
+        if monotonic() - self.started > self.seconds:
+            text = f"the search took over {self.seconds:g} s, last for {part}; make another parameter more selective"
+            raise FhirError(Kind.TOO_COSTLY, text, (part,))
+
+
+class Finder:
+    """All queries of one request, with its View and its bound of work."""
+
+    def __init__(self, context: Context, reader: Reader | None = None, view: View | None = None) -> None:
+        self._model = context.search
+        self._registry = context.store.registry
+        self._store = context.store
+        self._base = context.base
+        self._now = context.clock()
+        self._reader: Reader = reader or context.store
+        self._view = context.view if view is None else view
+        self._plans: dict[tuple[str, Node], Plan] = {}
+        self.work = Work(context.settings.search_work, context.settings.search_seconds)
+
+    async def plan(self, type: str, node: Node) -> Plan:
+        """Compiles a tree, asking first what the short joins lead to."""
+        found = self._plans.get((type, node))
+        if found is None:
+            found = self._plans[type, node] = await self._plan(type, rewrite(node))
+        return found
+
+    async def _plan(self, type: str, node: Node) -> Plan:
+        resolved = rewrite(await self._resolve(node)) if has_joins(node) else node
+        if not has_joins(resolved):
+            return Plan(type, await self._compile(resolved))
+        parts = resolved.children if isinstance(resolved, And) else (resolved,)
+        joins = tuple(part for part in parts if has_joins(part))
+        plain = And(tuple(part for part in parts if not has_joins(part)))
+        return Plan(type, await self._compile(plain), joins[0] if len(joins) == 1 else And(joins))
+
+    async def _compile(self, node: Node) -> Filter:
+        return await self._model.filter(node, self._store, self._base, self._now)
+
+    async def page(
+        self,
+        plan: Plan,
+        limit: int,
+        order: Order = BY_DATE,
+        cursor: Cursor | None = None,
+        *,
+        raw: bool = True,
+        keys: bool = False,
+    ) -> list[Stored]:
+        """The first `limit` matches behind the cursor, in order."""
+        if plan.joins is None:
+            return await self._find(plan, limit, order, cursor, raw=raw, keys=keys)
+        told: list[Stored] = []
+        batch = _FIRST_BATCH
+        while True:
+            candidates = await self._find(plan, batch, order, cursor, raw=raw, keys=True)
+            self.work.spend(len(candidates), describe(plan.joins))
+            fitting = await self._satisfying(plan.joins, candidates)
+            told += [stored for stored in candidates if stored.id in fitting]
+            if len(candidates) < batch or len(told) >= limit:
+                return told[:limit]
+            cursor = advance(order, candidates, cursor)
+            batch = min(batch * 2, _LARGEST_BATCH)
+
+    async def _find(
+        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool, keys: bool
+    ) -> list[Stored]:
+        query = conjunction((plan.filter, after(order, cursor)))
+        if query == NOTHING:
+            return []
+        by_value = any(path.startswith("x.") for path, _ in order)
+        find = Find(plan.type, query, order, limit, raw=raw, want_sort=by_value, want_keys=keys)
+        return await self._reader.find(find, self._view)
+
+    async def count(self, plan: Plan, cap: int | None = None) -> int:
+        """The number of matches, or `cap` when there are at least that many."""
+        if plan.joins is None:
+            return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
+        number, cursor = 0, None
+        while cap is None or number < cap:
+            told = await self.page(plan, 1000, BY_DATE, cursor, raw=False)
+            number += len(told)
+            if len(told) < 1000:
+                return number
+            cursor = advance(BY_DATE, told, cursor)
+        return cap
+
+    async def _resolve(self, node: Node) -> Node:
+        """The same tree with each join whose other side is short made a leaf."""
+        match node:
+            case And(nodes) | Or(nodes):
+                return type(node)(tuple([await self._resolve(child) for child in nodes]))
+            case Not(child):
+                return Not(await self._resolve(child))
+            case Chain():
+                return await self._resolve_chain(node)
+            case Has():
+                return await self._resolve_has(node)
+        return node
+
+    async def _resolve_chain(self, chain: Chain) -> Node:
+        values: list[str] = []
+        for target in chain.targets:
+            found = await self.page(await self.plan(target, chain.child), TARGETS_AT_ONCE + 1, raw=False)
+            self.work.spend(len(found), describe(chain))
+            values += [f"{target}/{stored.id}" for stored in found]
+            if len(values) > TARGETS_AT_ONCE:
+                return chain
+        return Leaf(chain.type, chain.param, None, tuple(values)) if values else Or(())
+
+    async def _resolve_has(self, has: Has) -> Node:
+        found = await self.page(await self.plan(has.source, has.child), SOURCES_AT_ONCE + 1, raw=False, keys=True)
+        self.work.spend(len(found), describe(has))
+        if len(found) > SOURCES_AT_ONCE:
+            return has
+        ids = dict.fromkeys(id for stored in found for id in self.references(stored, has.param.code, has.type))
+        return self._model.ids(has.type, ids)
+
+    def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
+        """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
+        prefixes = tuple(self.reference_letters(stored.type, code))
+        for key in stored.keys or ():
+            if key.startswith(prefixes) and (found := literal(key[2:])) and found.base is None:
+                yield found.type, found.id
+
+    def reference_letters(self, type: str, code: str) -> list[str]:
+        return self._model.references(type, code, self._registry)
+
+    def references(self, stored: Stored, code: str, target: str) -> list[str]:
+        """The ids of the resources of a type that a reference parameter of a found resource points at."""
+        prefix = f"{self._model.letters(stored.type, code, self._registry)}{target}/"
+        return [key[len(prefix) :] for key in stored.keys or () if key.startswith(prefix)]
+
+    async def _satisfying(self, node: Node, candidates: Sequence[Stored]) -> set[str]:
+        """The ids of the candidates for which the node holds. The candidates carry their keys and are of one type."""
+        if not candidates:
+            return set()
+        match node:
+            case And(nodes):
+                left = list(candidates)
+                for child in nodes:
+                    fitting = await self._satisfying(child, left)
+                    left = [stored for stored in left if stored.id in fitting]
+                return {stored.id for stored in left}
+            case Or(nodes):
+                fitting = set()
+                for child in nodes:
+                    rest = [stored for stored in candidates if stored.id not in fitting]
+                    fitting |= await self._satisfying(child, rest)
+                return fitting
+            case Not(child):
+                return {stored.id for stored in candidates} - await self._satisfying(child, candidates)
+            case Chain():
+                return await self._satisfying_chain(node, candidates)
+            case Has():
+                return await self._satisfying_has(node, [stored.id for stored in candidates])
+        return await self._which(candidates[0].type, node, [stored.id for stored in candidates])
+
+    async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
+        fitting: set[str] = set()
+        for target in chain.targets:
+            pointers = {stored.id: self.references(stored, chain.param.code, target) for stored in candidates}
+            ids = list(dict.fromkeys(id for found in pointers.values() for id in found))
+            good = await self._which(target, chain.child, ids)
+            fitting.update(id for id, found in pointers.items() if not good.isdisjoint(found))
+        return fitting
+
+    async def _which(self, type: str, node: Node, ids: Sequence[str]) -> set[str]:
+        """Those of the ids whose resource satisfies the node."""
+        plan = await self.plan(type, node)
+        fitting: set[str] = set()
+        for some in chunks(ids, _LARGEST_BATCH):
+            part = Plan(type, conjunction((one_of("_id", some), plan.filter)), plan.joins)
+            fitting.update(stored.id for stored in await self.page(part, len(some), raw=False))
+        return fitting
+
+    async def _satisfying_has(self, has: Has, ids: Sequence[str]) -> set[str]:
+        """Those of the ids at which some source points. Ids that are found fall out, so each query asks for less."""
+        plan = await self.plan(has.source, has.child)
+        prefix = f"{self._model.letters(has.source, has.param.code, self._registry)}{has.type}/"
+        left, cursor = dict.fromkeys(ids), None
+        while left:
+            part = Plan(plan.type, conjunction((one_of("k", (prefix + id for id in left)), plan.filter)), plan.joins)
+            found = await self.page(part, SOURCES_AT_ONCE, BY_DATE, cursor, raw=False, keys=True)
+            self.work.spend(len(found), describe(has))
+            for stored in found:
+                for id in self.references(stored, has.param.code, has.type):
+                    left.pop(id, None)
+            if len(found) < SOURCES_AT_ONCE:
+                break
+            cursor = advance(BY_DATE, found, cursor)
+        return {id for id in ids if id not in left}
+
+
+def chunks(ids: Iterable[str], size: int) -> Iterable[list[str]]:
+    every = list(ids)
+    return (every[start : start + size] for start in range(0, len(every), size))
+
+
+def describe(node: Node) -> str:
+    """The parameter that made a part of the tree, as a client would name it."""
+    match node:
+        case Leaf(_, param, modifier, _):
+            return f"{param.code}:{modifier}" if modifier else param.code
+        case Chain(_, param, targets, child):
+            return f"{param.code}:{targets[0]}.{describe(child)}"
+        case Has(_, source, param, child):
+            return f"_has:{source}:{param.code}:{describe(child)}"
+        case And(nodes) | Or(nodes) if nodes:
+            return " and ".join(dict.fromkeys(describe(child) for child in nodes))
+        case Not(child):
+            return describe(child)
+    return "the whole search"

@@ -1,0 +1,44 @@
+"""Conditions of conditional interactions and references: always strict, so that a slip never matches everyone.
+
+R4 sections 3.1.0.8.1 (conditional create), 3.1.0.4.3 (update), 3.1.0.7.1 (delete) and 3.1.0.11.2 (references).
+"""
+
+from __future__ import annotations
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context, Pairs
+from fhir_server.interactions.joins import Finder, Reader
+from fhir_server.search.parse import parse
+from fhir_server.search.result_parameters import NAMES
+from fhir_server.search.rewrite import rewrite
+from fhir_server.search.tree import ALL, Node
+from fhir_server.store.contract import Stored
+
+
+async def match(context: Context, type: str, pairs: Pairs, reader: Reader, limit: int = 2) -> list[Stored]:
+    """The first `limit` resources that satisfy a condition, read through a store or from inside a transaction.
+
+    Raises FhirError UNSUPPORTED_PARAMETER or VALUE for a parameter that cannot be used, PRECONDITION for a condition
+    that is empty or that everything satisfies.
+    """
+    finder = Finder(context, reader)
+    return await finder.page(await finder.plan(type, _condition(context, type, pairs)), limit)
+
+
+def criterion(context: Context, type: str, pairs: Pairs) -> str:
+    """One text for all spellings of a condition: the order of parameters and alternatives and the URI of a naming
+    system do not matter. It is what conditional writes lock. Raises as `match` does."""
+    return f"{type}?{context.search.canonical_text(_condition(context, type, pairs))}"
+
+
+def _condition(context: Context, type: str, pairs: Pairs) -> Node:
+    for name, _ in pairs:
+        if name.partition(":")[0] in NAMES:
+            raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{name} chooses nothing and cannot be in a condition", (name,))
+    if not pairs:
+        raise FhirError(Kind.PRECONDITION, "the condition has no parameter")
+    (_, tree), *_ = parse(context.search.parameters, (type,), pairs, strict=True).trees or ((type, ALL),)
+    condition = rewrite(tree)
+    if condition == ALL:
+        raise FhirError(Kind.PRECONDITION, "the condition is satisfied by every resource")
+    return condition

@@ -1,0 +1,242 @@
+"""search of a type, a compartment or the whole system, by GET and by POST _search. R4 sections 3.1.0.9 and 3.1.1."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from urllib.parse import urlencode
+
+from fhir_server.errors import FhirError, Issue, Kind
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
+from fhir_server.interactions.headers import prefer
+from fhir_server.interactions.includes import Inclusions
+from fhir_server.interactions.joins import Finder, Plan
+from fhir_server.model.bundles import bundle, entry
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import encode
+from fhir_server.search import page_links
+from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, unseal
+from fhir_server.search.paging import Cursor, Order, advance, key_of
+from fhir_server.search.parse import Search, parse, query_pairs
+from fhir_server.search.result_parameters import Results
+from fhir_server.store.contract import Stored
+
+Match = tuple[int, Stored]  # the place of the part of the answer that it is in, and the resource
+_FORM = "application/x-www-form-urlencoded"
+ESTIMATE_CAP = 100_000  # an estimate counts this far and then tells only that there are more
+
+
+async def search(context: Context, request: FhirRequest) -> FhirResponse:
+    """A searchset bundle: one page of matches, what they include, and an outcome entry for what was left out."""
+    scope = _scope(context, request.segments)
+    page = await _asked_page(context, request, scope.path)
+    parsed = parse(
+        context.search.parameters,
+        scope.types,
+        page.query,
+        strict=page.strict,
+        page_size=context.settings.page_size,
+        page_limit=context.settings.page_limit,
+        compartment=scope.compartment,
+    )
+    answer = await _Answer.make(context, parsed, page)
+    return FhirResponse(200, await answer.bundle())
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    """What a path searches: the types, and the compartment (code, id) if it is in one."""
+
+    path: tuple[str, ...]
+    types: tuple[str, ...]
+    compartment: tuple[str, str] | None = None
+
+
+def _scope(context: Context, segments: tuple[str, ...]) -> _Scope:
+    path = segments[:-1] if segments[-1:] == ("_search",) else segments
+    parameters = context.search.parameters
+    if not path:
+        return _Scope(path, parameters.types)
+    if len(path) == 1:
+        return _Scope(path, path)
+    code, id, type = path
+    members = parameters.compartment(code)
+    if not members:
+        raise FhirError(Kind.NOT_FOUND, f"R4 defines no compartment {code[:64]!r}")
+    if type == "*":
+        return _Scope(path, tuple(sorted(members)), (code, id))
+    if type not in members:
+        raise FhirError(Kind.NOT_FOUND, f"{type[:64]!r} is not part of the {code} compartment")
+    return _Scope(path, (type,), (code, id))
+
+
+async def _asked_page(context: Context, request: FhirRequest, path: tuple[str, ...]) -> Page:
+    """The page a request asks for: the first of its own query, or the one that a sealed link stands for."""
+    pairs = request.query + _form(request)
+    links = [value for name, value in pairs if name == PARAMETER]
+    if not links:
+        handling = prefer(request.headers).get("handling", context.settings.handling)
+        return Page(path, pairs, strict=handling == "strict")
+    page = unseal(links[0], await context.store.secret("page-links"))
+    if page.path != path:
+        raise FhirError(Kind.VALUE, "this page link belongs to another path", (PARAMETER,))
+    if page.query_hash is None:
+        return page
+    kept = await context.store.kept(page.query_hash)
+    if kept is None:
+        raise FhirError(Kind.NOT_FOUND, "the query of this page link is no longer kept; search again", (PARAMETER,))
+    return replace(page, query=page_links.decode_query(kept))
+
+
+def _form(request: FhirRequest) -> Pairs:
+    """The parameters in the body of POST _search. R4 section 3.1.0.9: those of the URL and the body count together."""
+    if request.method != "POST" or not request.body.strip():
+        return ()
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type != _FORM:
+        raise FhirError(Kind.MEDIA_TYPE, f"the body of _search is {_FORM}, not {media_type[:64]!r}")
+    try:
+        return query_pairs(request.body.decode())
+    except UnicodeDecodeError:
+        raise FhirError(Kind.INVALID, "the body of _search is not UTF-8") from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """One search on its way to a bundle."""
+
+    context: Context
+    parsed: Search
+    page: Page
+    finder: Finder
+    parts: tuple[tuple[Plan, Order], ...]
+
+    @classmethod
+    async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
+        finder = Finder(context)
+        sort, registry = parsed.results.sort, context.store.registry
+        parts = [
+            (await finder.plan(type, phase.tree), phase.order)
+            for type, tree in parsed.trees
+            for phase in context.search.phases(type, tree, sort, registry)
+        ]
+        return cls(context, parsed, page, finder, tuple(parts))
+
+    @property
+    def results(self) -> Results:
+        return self.parsed.results
+
+    async def bundle(self) -> bytes:
+        if self.results.only_count:
+            return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None))
+        found = await self._matches()
+        told, more = found[: self.results.count], len(found) > self.results.count
+        matches = [stored for _, stored in told]
+        inclusions = self._inclusions()
+        included = await inclusions.gather(matches)
+        total, doubts = await self._total(matches, more)
+        entries = [
+            *(self._entry(stored, "match") for stored in matches),
+            *(self._entry(stored, "include") for stored in included),
+            *self._outcome((*inclusions.issues(), *doubts)),
+        ]
+        links = self._links(await self._next(told, total) if more else None)
+        return bundle("searchset", entries, total=None if self.results.total == "none" else total, links=links)
+
+    def _inclusions(self) -> Inclusions:
+        context = self.context
+        types, limit = context.search.parameters.types, context.settings.include_limit
+        return Inclusions(self.finder, types, self.results.inclusions, limit)
+
+    async def _matches(self) -> list[Match]:
+        """One more than a page, so that it shows whether another follows."""
+        limit = self.results.count + 1
+        merged = len(self.parsed.trees) > 1 and self.results.sort
+        return await (self._merged(limit) if merged else self._one_after_the_other(limit))
+
+    async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
+        plan, order = self.parts[place]
+        keys = bool(self.results.inclusions)
+        return [(place, stored) for stored in await self.finder.page(plan, limit, order, cursor, keys=keys)]
+
+    async def _one_after_the_other(self, limit: int) -> list[Match]:
+        """All of the first part, then all of the second: types without a _sort, or values that are missing."""
+        found: list[Match] = []
+        cursor = self.page.cursor
+        for place in range(self.page.place, len(self.parts)):
+            found += await self._part(place, limit - len(found), cursor)
+            cursor = None
+            if len(found) == limit:
+                break
+        return found
+
+    async def _merged(self, limit: int) -> list[Match]:
+        """Several types in one order; entries with equal values stand in the order of the types."""
+        found: list[Match] = []
+        for place in range(len(self.parts)):
+            found += await self._part(place, limit, self._cursor_of(place))
+        found.sort(key=lambda match: (key_of(self.parts[match[0]][1], match[1]), match[0]))
+        return found[:limit]
+
+    def _cursor_of(self, place: int) -> Cursor | None:
+        cursor = self.page.cursor
+        if cursor is None or place == self.page.place:
+            return cursor
+        return Cursor(cursor.values, None if place < self.page.place else ())
+
+    async def _next(self, told: Sequence[Match], total: int | None) -> str:
+        """The sealed link to the page after these matches."""
+        place = told[-1][0]
+        last = [stored for where, stored in told if where == place]
+        before = self.page.cursor if place == self.page.place else None
+        cursor = advance(self.parts[place][1], last, before)
+        page = replace(self.page, query=self.parsed.used, cursor=cursor, place=place, total=total)
+        content = page_links.encode_query(page.query)
+        if len(content) > LONGEST_QUERY:
+            page = replace(page, query=(), query_hash=await self.context.store.keep(content))
+        else:
+            page = replace(page, query_hash=None)
+        return self._link(((PARAMETER, seal(page, await self.context.store.secret("page-links"))),))
+
+    def _link(self, pairs: Pairs) -> str:
+        path = "/".join((self.context.base, *self.page.path))
+        return f"{path}?{urlencode(pairs, safe='/:,|$*')}" if pairs else path
+
+    def _links(self, following: str | None) -> list[tuple[str, str]]:
+        links = [("self", self._link(self.parsed.used))]
+        if following is not None:
+            links.append(("next", following))
+        return links
+
+    async def _total(self, matches: Sequence[Stored], more: bool) -> tuple[int | None, tuple[Issue, ...]]:
+        """The number of matches where it is known for nothing or asked for, and what must be told about it."""
+        if self.page.total is not None:
+            return self.page.total, ()
+        if self.page.cursor is None and not more:
+            return len(matches), ()
+        if self.results.total == "accurate":
+            return await self._count(None), ()
+        if self.results.total != "estimate":
+            return None, ()
+        total = await self._count(ESTIMATE_CAP)
+        if total < ESTIMATE_CAP:
+            return total, ()
+        text = f"there are more than {ESTIMATE_CAP} matches; _total=accurate counts them"
+        return None, (Issue("information", "informational", text, ("_total",)),)
+
+    async def _count(self, cap: int | None) -> int:
+        total = 0
+        for plan, _ in self.parts:
+            total += await self.finder.count(plan, None if cap is None else cap - total)
+            if total == cap:
+                break
+        return total
+
+    def _entry(self, stored: Stored, mode: str) -> bytes:
+        raw = stored.raw if self.results.is_whole else self.context.search.subsets.cut(stored.raw, self.results)
+        return entry(full_url=f"{self.context.base}/{stored.type}/{stored.id}", raw=raw, search={"mode": mode})
+
+    def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
+        """One entry for all that was left out, or none. R4 section 3.1.1.3.1."""
+        issues = (*self.parsed.ignored, *more)
+        return [entry(raw=encode(outcome(issues)), search={"mode": "outcome"})] if issues else []

@@ -1,0 +1,126 @@
+"""From a search tree without joins to one MongoDB filter over stored documents."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.dates import range_of
+from fhir_server.search.tree import And, InCompartment, Leaf, Node, Not, Or
+from fhir_server.store.contract import NOTHING, Filter
+
+LeafFilter = Callable[[Leaf], Filter]
+
+_PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+_DAY = 86_400_000
+
+
+def compile_tree(node: Node, leaf_filter: LeafFilter, compartment_key: Callable[[str, str], str]) -> Filter:
+    """{} for a tree that everything satisfies, NOTHING for one that nothing does.
+
+    leaf_filter: the filter of one parameter. compartment_key: the key that members of a compartment carry.
+    Raises FhirError VALUE for a value that the parameter's type cannot read, and ValueError for a join.
+    """
+
+    def compiled(node: Node) -> Filter:
+        match node:
+            case Leaf():
+                return leaf_filter(node)
+            case InCompartment(_, code, id):
+                return {"k": compartment_key(code, id)}
+            case And(nodes):
+                return conjunction(compiled(child) for child in nodes)
+            case Or(nodes):
+                return disjunction(compiled(child) for child in nodes)
+            case Not(child):
+                return negation(compiled(child))
+        raise ValueError(f"{type(node).__name__} needs further queries")
+
+    return compiled(node)
+
+
+def conjunction(filters: Iterable[Filter]) -> Filter:
+    """All of them, as flat as MongoDB allows."""
+    parts: list[Filter] = []
+    for part in filters:
+        parts.extend(part["$and"] if set(part) == {"$and"} else [part] if part else [])
+    if NOTHING in parts:
+        return NOTHING
+    return {"$and": parts} if len(parts) > 1 else parts[0] if parts else {}
+
+
+def disjunction(filters: Iterable[Filter]) -> Filter:
+    """Any of them. Exact keys join into one `$in`, which keeps the order of the index."""
+    keys: list[Any] = []
+    others: list[Filter] = []
+    for part in filters:
+        if not part:
+            return {}
+        exact = _exact_keys(part)
+        if exact is not None:
+            keys.extend(exact)
+        elif part != NOTHING:
+            others.extend(part["$or"] if set(part) == {"$or"} else [part])
+    if keys:
+        others.insert(0, one_of("k", keys))
+    return {"$or": others} if len(others) > 1 else others[0] if others else NOTHING
+
+
+def negation(part: Filter) -> Filter:
+    if not part:
+        return NOTHING
+    if part == NOTHING:
+        return {}
+    keys = _exact_keys(part)
+    if keys is not None:
+        return {"k": {"$nin": keys}} if len(keys) > 1 else {"k": {"$ne": keys[0]}}
+    return {"$nor": part["$or"] if set(part) == {"$or"} else [part]}
+
+
+def one_of(path: str, values: Iterable[Any]) -> Filter:
+    """{path: value}, or `$in` for several; NOTHING for none."""
+    once = list(dict.fromkeys(values))
+    return {path: {"$in": once}} if len(once) > 1 else {path: once[0]} if once else NOTHING
+
+
+def _exact_keys(part: Filter) -> list[Any] | None:
+    """The keys of {k: key} and {k: {$in: keys}}; None for any other filter."""
+    if set(part) != {"k"}:
+        return None
+    value = part["k"]
+    if isinstance(value, str):
+        return [value]
+    return list(value["$in"]) if set(value) == {"$in"} else None
+
+
+def id_filter(leaf: Leaf) -> Filter:
+    """`_id` is the document's own; a value that cannot be an id matches nothing."""
+    return one_of("_id", leaf.values)
+
+
+def last_updated_filter(leaf: Leaf, zone: str) -> Filter:
+    """`_lastUpdated` over `u`, which is one millisecond wide. R4 section 3.1.1.4.5.3 for the prefixes."""
+    return disjunction(_updated(value, zone) for value in leaf.values)
+
+
+def _updated(value: str, zone: str) -> Filter:
+    prefix, text = (value[:2], value[2:]) if value[:2] in _PREFIXES else ("eq", value)
+    span = range_of(text.replace(" ", "+"), zone)
+    if span is None:
+        raise FhirError(Kind.VALUE, f"_lastUpdated: {value[:64]!r} is no date", ("_lastUpdated",))
+    start, end = span  # end is the first millisecond after
+    match prefix:
+        case "eq":
+            return {"u": {"$gte": start, "$lt": end}}
+        case "ne":
+            return {"$or": [{"u": {"$lt": start}}, {"u": {"$gte": end}}]}
+        case "gt" | "sa":
+            return {"u": {"$gte": end}}
+        case "ge":
+            return {"u": {"$gte": start}}
+        case "lt" | "eb":
+            return {"u": {"$lt": start}}
+        case "le":
+            return {"u": {"$lt": end}}
+    return {"u": {"$gte": start - _DAY, "$lt": end + _DAY}}  # ap: within a day

@@ -1,0 +1,109 @@
+"""What the server knows of search, in one object: parameters, index keys, filters, orders. It holds no request."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fhir_server.config import Settings
+from fhir_server.definitions.capabilities import Capability
+from fhir_server.definitions.load import Definitions
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.registry import Registry, UnknownSystems
+from fhir_server.model.resources import Resource
+from fhir_server.search.canonical import canonical_text
+from fhir_server.search.compartments import compartment_key
+from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
+from fhir_server.search.extract import Extractor
+from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
+from fhir_server.search.order import Phase, phases
+from fhir_server.search.parameters import Parameters
+from fhir_server.search.result_parameters import SortKey
+from fhir_server.search.summary import Subsets
+from fhir_server.search.tree import Leaf, Node
+from fhir_server.search.types.table import TYPES
+from fhir_server.store.contract import Filter, Indexed, Store
+
+
+class SearchModel:
+    """expand: the codes of value sets and hierarchies, for `:in`, `:above` and `:below`."""
+
+    def __init__(
+        self,
+        definitions: Definitions,
+        extractor: Extractor,
+        settings: Settings,
+        capability: Capability,
+        expand: Expand = no_codes,
+    ) -> None:
+        self.parameters = Parameters(definitions, capability)
+        self.subsets = Subsets(definitions)
+        self._definitions = definitions
+        self._extractor = extractor
+        self._zone = settings.zone
+        self._expand = expand
+
+    def declared(self) -> dict[tuple[str, str], str]:
+        """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`."""
+        return {name: hash for type in self.parameters.types for name, hash in self._extractor.declared(type).items()}
+
+    def index(self, resource: Resource, registry: Registry) -> Indexed:
+        """What a resource is found and sorted by. Raises UnknownSystems."""
+        return self._extractor.index(resource, registry)
+
+    async def filter(self, node: Node, store: Store, base: str, now: int) -> Filter:
+        """The database filter of a tree without joins. base: the server's own URL. now: ms since the epoch.
+
+        Raises FhirError for a value or modifier that a parameter cannot have.
+        """
+        absent: frozenset[str] = frozenset()
+        while True:
+            lookup = self._lookup(store.registry, base, now, absent)
+            try:
+                return compile_tree(node, lambda leaf, lookup=lookup: self._leaf(leaf, lookup), compartment_key)  # type: ignore[misc]
+            except UnknownSystems as unknown:
+                absent |= {uri for uri in unknown.uris if await store.known_system(uri) is None}
+
+    def _lookup(self, registry: Registry, base: str, now: int, absent: frozenset[str]) -> Lookup:
+        return Lookup(
+            registry=registry,
+            zone=self._zone,
+            base=base,
+            now=now,
+            paths=self._extractor.paths,
+            component=self._extractor.component,
+            expand=self._expand,
+            canonical_system=self._extractor.setting.canonical_system,
+            absent=absent,
+        )
+
+    def _leaf(self, leaf: Leaf, lookup: Lookup) -> Filter:
+        if leaf.param.code in ("_id", "_lastUpdated"):
+            if leaf.modifier is not None:
+                raise unknown_modifier(leaf)
+            return id_filter(leaf) if leaf.param.code == "_id" else last_updated_filter(leaf, lookup.zone)
+        return TYPES[leaf.param.type].filter(leaf, self.letters(leaf.type, leaf.param.code, lookup.registry), lookup)
+
+    def letters(self, type: str, code: str, registry: Registry) -> str:
+        """What the keys of a parameter begin with. Raises FhirError for a parameter that is not indexed."""
+        found = registry.letters.get((type, code))
+        if found is None:
+            raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))
+        return found
+
+    def references(self, type: str, code: str, registry: Registry) -> list[str]:
+        """The letters of a reference parameter, or of all of them for `*`; none when the type has no such one."""
+        params = self.parameters.of(type)
+        wanted = params.values() if code == "*" else [params[code]] if code in params else []
+        return [self.letters(type, param.code, registry) for param in wanted if param.type == "reference"]
+
+    def ids(self, type: str, ids: Iterable[str]) -> Leaf:
+        """The resources of a type that have one of the ids."""
+        return Leaf(type, self._definitions.search_params(type)["_id"], None, tuple(ids))
+
+    def phases(self, type: str, tree: Node, sort: tuple[SortKey, ...], registry: Registry) -> tuple[Phase, ...]:
+        """The trees to be answered one after the other, each in its order, so that missing sort values come last."""
+        return phases(type, tree, sort, lambda code: self.letters(type, code, registry))
+
+    def canonical_text(self, node: Node) -> str:
+        """One text for every spelling of the same search."""
+        return canonical_text(node, self._extractor.setting.canonical_system)

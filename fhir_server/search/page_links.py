@@ -1,0 +1,67 @@
+"""Sealed page links: all that the next page needs, encrypted and authenticated, so that a link reveals nothing."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import zlib
+from dataclasses import dataclass
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.search.paging import Cursor
+
+PARAMETER = "_page"
+LONGEST_QUERY = 4096  # bytes of query that a link carries itself; a longer one is kept in the store by its hash
+_NONCE = 12
+_PURPOSE = b"fhir search page 1"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a search. path: segments below the base. query: its pairs, or query_hash: where they are kept.
+
+    place: which of several types the cursor stands in. total: the number of matches, when it is known.
+    """
+
+    path: tuple[str, ...]
+    query: tuple[tuple[str, str], ...]
+    cursor: Cursor | None = None
+    place: int = 0
+    total: int | None = None
+    strict: bool = False
+    query_hash: str | None = None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(Page)
+
+
+def seal(page: Page, key: bytes) -> str:
+    """A URL-safe text that only a holder of the key can read or make. key: 32 bytes."""
+    nonce = os.urandom(_NONCE)
+    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 6), _PURPOSE)
+    return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+
+def unseal(text: str, key: bytes) -> Page:
+    """Raises FhirError VALUE for anything that `seal` did not make with this key."""
+    try:
+        sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
+        opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE)
+        return _decoder.decode(zlib.decompress(opened))
+    except (binascii.Error, ValueError, InvalidTag, zlib.error, msgspec.DecodeError):
+        raise FhirError(Kind.VALUE, "this is no page link of this server", (PARAMETER,)) from None
+
+
+def encode_query(pairs: tuple[tuple[str, str], ...]) -> bytes:
+    """The bytes under which a long query is kept."""
+    return _encode(pairs)
+
+
+def decode_query(content: bytes) -> tuple[tuple[str, str], ...]:
+    return msgspec.msgpack.decode(content, type=tuple[tuple[str, str], ...])

@@ -1,0 +1,144 @@
+"""Keyset paging: where a page ended, as sort values and the ids that tie with them, and what comes after it.
+
+Nothing is counted or skipped, so a page costs the same wherever it stands, and a write elsewhere moves nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.store.contract import Filter, Stored
+
+# (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`. Only over `x.…` can a value be missing; it comes
+# last then.
+Order = tuple[tuple[str, int], ...]
+
+BY_DATE: Order = (("o", -1),)
+BY_ID: Order = (("_id", 1),)
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """The place after an entry. values: its sort values, None for a missing one. ids: the entries already told that
+    have the very same values; None when all that have them were told."""
+
+    values: tuple[Any, ...]
+    ids: tuple[str, ...] | None
+
+
+def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:
+    """The sort values of one entry; it was found with want_sort when the order has an `x.` path."""
+    return tuple(_value(path, direction, stored) for path, direction in order)
+
+
+def _value(path: str, direction: int, stored: Stored) -> Any:
+    match path:
+        case "o":
+            return stored.order
+        case "u":
+            return stored.updated
+        case "_id":
+            return stored.id
+    found = list(_leaves(stored.sort, path.split(".")[1:]))
+    # MongoDB sorts a list by its lowest value when ascending and by its highest when descending.
+    return (min(found) if direction > 0 else max(found)) if found else None
+
+
+def _leaves(value: Any, path: list[str]) -> Iterator[Any]:
+    if isinstance(value, list | tuple):
+        for item in value:
+            yield from _leaves(item, path)
+    elif path:
+        if isinstance(value, Mapping) and path[0] in value:
+            yield from _leaves(value[path[0]], path[1:])
+    elif value is not None:
+        yield value
+
+
+def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Cursor | None:
+    """The cursor after the entries told; `before` when there are none."""
+    if not told:
+        return before
+    last = values_of(order, told[-1])
+    ids = list(before.ids or ()) if before is not None and before.values == last else []
+    ids += [stored.id for stored in told if values_of(order, stored) == last]
+    return Cursor(last, tuple(ids))
+
+
+def after(order: Order, cursor: Cursor | None) -> Filter:
+    """What stands behind the cursor in this order; {} without a cursor."""
+    if cursor is None:
+        return {}
+    if len(order) == 1 and not order[0][0].startswith("x."):
+        return _after_one(*order[0], cursor.values[0], cursor.ids)
+    return {"$and": [*_bound(order, cursor), {"$or": list(_alternatives(order, cursor))}]}
+
+
+def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:
+    beyond = "$gt" if direction > 0 else "$lt"
+    if ids is None or (path == "_id" and value in ids):
+        return {path: {beyond: value}}
+    rest = {path: {beyond + "e": value}}
+    return {**rest, "_id": {"$nin": list(ids)}} if ids else rest
+
+
+def _bound(order: Order, cursor: Cursor) -> Iterator[Filter]:
+    """The range of the first path alone, which an index can use."""
+    (path, direction), value = order[0], cursor.values[0]
+    if not path.startswith("x."):
+        yield {path: {"$gte" if direction > 0 else "$lte": value}}
+
+
+def _alternatives(order: Order, cursor: Cursor) -> Iterator[Filter]:
+    """Beyond in the first path; or equal in it and beyond in the second; …; or equal in all and not told yet."""
+    equal: list[Filter] = []
+    for (path, direction), value in zip(order, cursor.values, strict=True):
+        if value is not None:  # missing values are last: nothing lies beyond them
+            yield {"$and": [*equal, _beyond(path, direction, value)]}
+        equal.extend(_equal(path, direction, value))
+    if cursor.ids is not None:
+        yield {"$and": [*equal, {"_id": {"$nin": list(cursor.ids)}}]}
+
+
+def _beyond(path: str, direction: int, value: Any) -> Filter:
+    """Over a list the lowest (or highest) value counts, so none of its values may lie before; a missing list passes."""
+    if path.startswith("x."):
+        return {path: {"$not": {"$lte" if direction > 0 else "$gte": value}}}
+    return {path: {"$gt" if direction > 0 else "$lt": value}}
+
+
+def _equal(path: str, direction: int, value: Any) -> Iterator[Filter]:
+    if value is None:
+        yield {path: {"$exists": False}}
+        return
+    yield {path: value}
+    if path.startswith("x."):
+        yield {path: {"$not": {"$lt" if direction > 0 else "$gt": value}}}
+
+
+def key_of(order: Order, stored: Stored) -> tuple[Any, ...]:
+    """A sort key that merges lists of this order in memory, as the database sorts them."""
+    return tuple(
+        (value is None, _Reversed(value) if direction < 0 else value)
+        for value, (_, direction) in zip(values_of(order, stored), order, strict=True)
+    )
+
+
+class _Reversed:
+    """Compares the other way round."""
+
+    __slots__ = ("value",)
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Reversed) and self.value == other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __lt__(self, other: _Reversed) -> bool:
+        return self.value is not None and other.value is not None and bool(other.value < self.value)

@@ -1,0 +1,43 @@
+"""Which search parameters a resource type has here: what the capability statement declares, as R4 defines it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from fhir_server.definitions.capabilities import Capability
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.search_params import SearchParameter
+
+
+class Parameters:
+    """The vocabulary of queries. Tables are made when first asked for; one object serves all requests."""
+
+    def __init__(self, definitions: Definitions, capability: Capability) -> None:
+        self._definitions = definitions
+        self._capability = capability
+        self._of: dict[str, Mapping[str, SearchParameter]] = {}
+        self.types: tuple[str, ...] = tuple(sorted(capability.types))
+
+    def of(self, type: str) -> Mapping[str, SearchParameter]:
+        """Code -> parameter; empty for a type that is not served."""
+        found = self._of.get(type)
+        if found is None:
+            found = self._of[type] = self._collect(type)
+        return found
+
+    def _collect(self, type: str) -> Mapping[str, SearchParameter]:
+        declared = self._capability.types.get(type)
+        defined = self._definitions.search_params(type)
+        codes = declared.search_params if declared else ()
+        return {code: defined[code] for code in codes if code in defined}
+
+    def targets(self, param: SearchParameter) -> tuple[str, ...]:
+        """The served types that a reference parameter may point at; all of them where R4 names none."""
+        if not param.targets:
+            return self.types
+        return tuple(target for target in param.targets if target in self._capability.types)
+
+    def compartment(self, code: str) -> frozenset[str]:
+        """The served types that can be members of a compartment, empty for an unknown code. R4 section 3.3."""
+        members = {type for type, params in self._definitions.compartment(code).items() if params}
+        return frozenset((members | {code}) & set(self.types)) if members else frozenset()
