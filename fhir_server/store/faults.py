@@ -29,6 +29,7 @@ _TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and th
 _TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
 _UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
 _RETRY = {"Retry-After": "2"}
+OUTCOME_UNKNOWN = "whether it was written is told by reading it"
 
 
 @contextmanager
@@ -63,6 +64,8 @@ def code_of(fault: PyMongoError) -> int | None:
 def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = None) -> FhirError:
     """The kind by what can be done about it: wait, ask for less, send less; all else is unexpected and logged."""
     code = code_of(fault)
+    if fault.has_error_label(UNKNOWN_COMMIT):
+        return FhirError(Kind.TIMEOUT, f"the database did not confirm {doing}; {OUTCOME_UNKNOWN}", headers=_RETRY)
     if isinstance(fault, ExecutionTimeout) or code in _TOO_COSTLY:
         limit = f"the limit of {limit_seconds:g} seconds" if limit_seconds else "a limit of the database"
         return FhirError(Kind.TOO_COSTLY, f"{doing} took more work than {limit} allows; narrow it")

@@ -21,7 +21,7 @@ from fhir_server.model.registry import Registry
 from fhir_server.store.compartments import Compartments
 from fhir_server.store.contract import Find, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
-from fhir_server.store.faults import TRANSIENT, UNKNOWN_COMMIT, fhir_error, runs_again, wrapped
+from fhir_server.store.faults import OUTCOME_UNKNOWN, TRANSIENT, UNKNOWN_COMMIT, fhir_error, runs_again, wrapped
 from fhir_server.store.indexes import MAJORITY, Collections
 from fhir_server.store.reads import Reads
 from fhir_server.store.writes import RunAgain, Writes
@@ -86,8 +86,7 @@ class Transactions:
                 return await self._run_until(work, session, now, deadline)
         except TimeoutError:
             limit = f"the limit of {self._limit_seconds:g} seconds"
-            text = f"the transaction took longer than {limit}; whether it was written is told by reading it"
-            raise FhirError(Kind.TIMEOUT, text) from None
+            raise FhirError(Kind.TIMEOUT, f"the transaction took longer than {limit}; {OUTCOME_UNKNOWN}") from None
         except PyMongoError as fault:
             raise fhir_error(fault, "the transaction") from fault
 

@@ -1,0 +1,199 @@
+"""Promises of the store under concurrency and under a database that fails in the middle."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
+from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Put, Stored, Transaction
+from fhir_server.store.mongo import MongoStore, open_store
+from tests.contract.drafts import a_draft, apply, put
+
+
+async def outcome(attempt: Any) -> Any:
+    """The result, or the kind of the FhirError."""
+    try:
+        return await attempt
+    except FhirError as refused:
+        return refused.kind
+
+
+async def test_of_32_updates_that_expect_one_version_one_wins(store: MongoStore) -> None:
+    await put(store, a_draft(value=0))
+    outcomes = await asyncio.gather(
+        *[outcome(put(store, a_draft(value=number), expected=1)) for number in range(1, 33)]
+    )
+    assert outcomes.count(Kind.PRECONDITION) == 31
+    assert len(await store.history(HistoryQuery("Organization", "1", limit=100), EVERYTHING)) == 2
+
+
+async def test_32_updates_without_an_expectation_are_each_in_history_once(store: MongoStore) -> None:
+    outcomes = await asyncio.gather(*[put(store, a_draft(value=number)) for number in range(32)])
+    told = await store.history(HistoryQuery("Organization", "1", limit=100), EVERYTHING)
+    assert sorted(one[0].stored.version for one in outcomes) == list(range(1, 33))
+    assert [one.version for one in told] == list(range(32, 0, -1))
+    assert sorted(one.raw for one in told) == sorted(one[0].stored.raw for one in outcomes)
+
+
+async def test_of_32_creates_of_one_id_one_wins(store: MongoStore) -> None:
+    outcomes = await asyncio.gather(*[outcome(put(store, a_draft(value=number), expected=0)) for number in range(32)])
+    assert outcomes.count(Kind.PRECONDITION) == 31
+
+
+async def create_if_none(store: MongoStore, id: str, criterion: str) -> Stored:
+    async def work(transaction: Transaction) -> Stored:
+        await transaction.claim(criterion)
+        found = await transaction.find(Find("Organization", {"k": criterion}, limit=2), EVERYTHING)
+        if found:
+            return found[0]
+        return (await transaction.apply([Put(a_draft(id=id, keys=[criterion]), 0)]))[0].stored
+
+    return await store.transact(work)
+
+
+async def test_a_claimed_condition_creates_one_resource_however_many_ask_at_once(
+    store: MongoStore, settings: Settings
+) -> None:
+    others = [await open_store(str(settings.mongodb_uri), settings) for _ in range(2)]
+    try:
+        for round in range(10):
+            criterion = f"identifier={round}"
+            asked = [
+                create_if_none(one, f"{round}-{number}-{place}", criterion)
+                for number in range(4)
+                for place, one in enumerate((store, *others))
+            ]
+            assert len({one.id for one in await asyncio.gather(*asked)}) == 1
+            assert await store.count("Organization", {"k": criterion}, EVERYTHING) == 1
+    finally:
+        for other in others:
+            await other.close()
+
+
+async def test_transactions_over_the_same_resources_in_opposite_orders_all_commit(store: MongoStore) -> None:
+    ids = [f"o{number}" for number in range(6)]
+    await put(store, *[a_draft(id=id) for id in ids])
+
+    async def work(number: int) -> None:
+        order = ids if number % 2 else ids[::-1]
+
+        async def touch(transaction: Transaction) -> None:
+            for id in order:
+                await transaction.apply([Put(a_draft(id=id, value=number))])
+                await asyncio.sleep(0)
+
+        await store.transact(touch)
+
+    await asyncio.gather(*[work(number) for number in range(1, 13)])
+    for id in ids:
+        assert await store.history_count(HistoryQuery("Organization", id), EVERYTHING) == 13
+
+
+async def test_every_worker_may_write_a_type_for_the_first_time_at_once(store: MongoStore, settings: Settings) -> None:
+    others = [await open_store(str(settings.mongodb_uri), settings) for _ in range(3)]
+    try:
+        drafts = [(one, f"{place}-{number}") for place, one in enumerate((store, *others)) for number in range(5)]
+        await asyncio.gather(
+            *[put(one, *[a_draft(type, id) for type in ("Slot", "Task", "List")]) for one, id in drafts]
+        )
+        assert [await store.count(type, {}, EVERYTHING) for type in ("Slot", "Task", "List")] == [20, 20, 20]
+        assert await store.ready() == {"types": 3, "generation": 1}
+    finally:
+        for other in others:
+            await other.close()
+
+
+async def test_conflicts_that_outlast_the_time_limit_are_refused_with_nothing_written(
+    settings: Settings, failpoints: Any
+) -> None:
+    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.3}))
+    try:
+        await put(short, a_draft())
+        with failpoints(
+            "failCommand", failCommands=["insert"], errorCode=112, errorLabels=["TransientTransactionError"]
+        ):
+            assert await outcome(put(short, a_draft(id="2"), a_draft(id="3"))) is Kind.CONFLICT
+        assert await short.count("Organization", {}, EVERYTHING) == 1
+    finally:
+        await short.close()
+
+
+@pytest.mark.parametrize("command", ["find", "insert", "update", "commitTransaction"])
+async def test_work_runs_again_after_a_transient_error_and_its_outcome_is_there_once(
+    store: MongoStore, failpoints: Any, command: str
+) -> None:
+    await put(store, a_draft(value=0))
+    with failpoints(
+        "failCommand", times=2, failCommands=[command], errorCode=251, errorLabels=["TransientTransactionError"]
+    ):
+        (written, other) = await put(store, a_draft(value=1), a_draft(id="2"))
+    assert (written.stored.version, other.stored.version) == (2, 1)
+    assert await store.history_count(HistoryQuery(), EVERYTHING) == 3
+
+
+@pytest.mark.parametrize(
+    "lost",
+    [{"writeConcernError": {"code": 64, "errmsg": "the answer was lost"}}, {"closeConnection": True}],
+    ids=["committed and the answer lost", "connection lost"],
+)
+async def test_a_commit_of_unknown_outcome_is_asked_again_and_is_there_once(
+    store: MongoStore, failpoints: Any, lost: dict[str, Any]
+) -> None:
+    await put(store, a_draft(value=0))
+    with failpoints("failCommand", times=2, failCommands=["commitTransaction"], **lost):
+        (written,) = await put(store, a_draft(value=1))
+    assert written.stored.version == 2
+    read = await store.read("Organization", "1", EVERYTHING)
+    assert read is not None
+    assert read.raw == written.stored.raw
+    assert await store.history_count(HistoryQuery(), EVERYTHING) == 2
+
+
+async def test_a_commit_whose_outcome_stays_unknown_is_told_as_such(settings: Settings, failpoints: Any) -> None:
+    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.3}))
+    try:
+        await put(short, a_draft())
+        lost = {"code": 64, "errmsg": "the answer was lost"}
+        with failpoints("failCommand", failCommands=["commitTransaction"], writeConcernError=lost):
+            with pytest.raises(FhirError, match="told by reading it") as refused:
+                await put(short, a_draft(value=1))
+            assert refused.value.kind is Kind.TIMEOUT
+    finally:
+        await short.close()
+
+
+async def test_a_transaction_over_its_time_limit_is_ended_and_writes_nothing(settings: Settings) -> None:
+    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.1}))
+
+    async def forever(transaction: Transaction) -> None:
+        await transaction.apply([Put(a_draft())])
+        await asyncio.Event().wait()
+
+    try:
+        with pytest.raises(FhirError, match=r"0\.1 seconds") as refused:
+            await short.transact(forever)
+        assert refused.value.kind is Kind.TIMEOUT
+        assert await short.read("Organization", "1", EVERYTHING) is None
+    finally:
+        await short.close()
+
+
+async def test_a_caller_that_goes_away_leaves_nothing_half_done(store: MongoStore) -> None:
+    reached = asyncio.Event()
+
+    async def work(transaction: Transaction) -> None:
+        await transaction.apply([Put(a_draft())])
+        reached.set()
+        await asyncio.Event().wait()
+
+    task = asyncio.create_task(store.transact(work))
+    await reached.wait()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await store.read("Organization", "1", EVERYTHING) is None
+    await apply(store, Put(a_draft()))

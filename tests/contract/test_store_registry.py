@@ -1,0 +1,115 @@
+"""Promises of the registry: short names that are durable, never doubled and never given twice."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from fhir_server.config import Settings
+from fhir_server.store.contract import StartError
+from fhir_server.store.mongo import MongoStore, open_store
+from fhir_server.store.registry import letters_of
+from tests.contract.drafts import a_draft, put
+
+DEFINITIONS = {(type, code): f"{type}.{code}" for type in ("Patient", "Condition", "Slot") for code in "abcdefgh"}
+
+
+async def opened(settings: Settings, times: int) -> list[MongoStore]:
+    return [await open_store(str(settings.mongodb_uri), settings) for _ in range(times)]
+
+
+async def test_workers_that_start_together_agree_on_all_letters(settings: Settings) -> None:
+    workers = await opened(settings, 4)
+    try:
+        await asyncio.gather(*[worker.ensure_letters(DEFINITIONS) for worker in workers])
+        first = workers[0].registry.letters
+        assert first.keys() == DEFINITIONS.keys()
+        assert all(worker.registry.letters == first for worker in workers)
+        for type in ("Patient", "Condition", "Slot"):
+            of_type = [letters for name, letters in first.items() if name[0] == type]
+            assert len(set(of_type)) == len(of_type)
+            assert all(len(letters) == 2 for letters in of_type)
+    finally:
+        for worker in workers:
+            await worker.close()
+
+
+async def test_letters_outlive_the_process_and_a_parameter_that_comes_later_takes_none_of_them(
+    store: MongoStore, settings: Settings
+) -> None:
+    await store.ensure_letters(DEFINITIONS)
+    (later,) = await opened(settings, 1)
+    try:
+        assert later.registry.letters == store.registry.letters
+        await later.ensure_letters({("Patient", "new"): "x"})
+        assert later.registry.letters["Patient", "new"] not in {
+            letters for (type, _), letters in store.registry.letters.items() if type == "Patient"
+        }
+        assert store.registry.letters.items() <= later.registry.letters.items()
+    finally:
+        await later.close()
+
+
+async def test_a_changed_definition_of_a_type_without_resources_takes_new_letters_at_once(store: MongoStore) -> None:
+    await store.ensure_letters({("Patient", "name"): "old"})
+    old = store.registry.letters["Patient", "name"]
+    await store.ensure_letters({("Patient", "name"): "new"})
+    assert store.registry.letters["Patient", "name"] != old
+    assert store.registry.pending == {}
+
+
+async def test_a_changed_definition_of_a_type_in_use_waits_for_a_re_index(store: MongoStore) -> None:
+    await store.ensure_letters({("Organization", "name"): "old"})
+    old = store.registry.letters["Organization", "name"]
+    await put(store, a_draft())
+    await store.ensure_letters({("Organization", "name"): "new"})
+    pending = store.registry.pending["Organization", "name"]
+    assert (store.registry.letters["Organization", "name"], pending != old) == (old, True)
+    await store.ensure_letters({("Organization", "name"): "new"})
+    assert store.registry.pending["Organization", "name"] == pending
+
+
+async def test_workers_that_see_a_change_together_agree_on_the_pending_letters(settings: Settings) -> None:
+    workers = await opened(settings, 3)
+    try:
+        await workers[0].ensure_letters({("Organization", "name"): "old"})
+        await put(workers[0], a_draft())
+        await asyncio.gather(*[worker.ensure_letters({("Organization", "name"): "new"}) for worker in workers])
+        assert len({worker.registry.pending["Organization", "name"] for worker in workers}) == 1
+    finally:
+        for worker in workers:
+            await worker.close()
+
+
+async def test_a_system_has_one_number_whoever_meets_it_first(settings: Settings) -> None:
+    workers = await opened(settings, 4)
+    uris = [f"http://example.org/{number}" for number in range(20)]
+    try:
+        await asyncio.gather(*[worker.intern(uris[place:] + uris[:place]) for place, worker in enumerate(workers)])
+        first = workers[0].registry.systems
+        assert first.keys() == set(uris)
+        assert len(set(first.values())) == len(uris)
+        assert all(worker.registry.systems == first for worker in workers)
+    finally:
+        for worker in workers:
+            await worker.close()
+
+
+async def test_a_system_that_another_worker_met_is_known_when_asked_for(store: MongoStore, settings: Settings) -> None:
+    (other,) = await opened(settings, 1)
+    try:
+        await other.intern(["urn:oid:1.2.3"])
+        assert "urn:oid:1.2.3" not in store.registry.systems
+        assert await store.known_system("urn:oid:1.2.3") == other.registry.systems["urn:oid:1.2.3"]
+        assert await store.known_system("urn:oid:9.9.9") is None
+    finally:
+        await other.close()
+
+
+def test_letters_are_two_characters_and_end_with_a_sentence() -> None:
+    given = [letters_of(number) for number in range(62 * 62)]
+    assert len(set(given)) == 62 * 62
+    assert {len(letters) for letters in given} == {2}
+    with pytest.raises(StartError, match="is the most"):
+        letters_of(62 * 62)
