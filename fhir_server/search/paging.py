@@ -36,14 +36,19 @@ def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:
 def _value(path: str, direction: int, stored: Stored) -> Any:
     match path:
         case "o":
-            return stored.order
+            return _plain(stored.order)
         case "u":
-            return stored.updated
+            return _plain(stored.updated)
         case "_id":
             return stored.id
     found = list(_leaves(stored.sort, path.split(".")[1:]))
     # MongoDB sorts a list by its lowest value when ascending and by its highest when descending.
-    return (min(found) if direction > 0 else max(found)) if found else None
+    return _plain(min(found) if direction > 0 else max(found)) if found else None
+
+
+def _plain(value: Any) -> Any:
+    """The driver's 64-bit integers as Python's own, so that a cursor can be written down."""
+    return int(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
 def _leaves(value: Any, path: list[str]) -> Iterator[Any]:
