@@ -31,18 +31,6 @@ _OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
 ParametersOf = Callable[[str], Mapping[str, SearchParameter]]
 
 
-def sort_path(type: str, param: SearchParameter, letters: str) -> str | None:
-    """The path of a stored document that orders by a parameter, None for a type without an order.
-
-    It may lead to a list: MongoDB takes its lowest value ascending and its highest descending, as R4 section 3.1.1.5.1
-    wants. The primary date is the order key.
-    """
-    if param.code == primary_date(type):
-        return "o"
-    below = TYPES[param.type].sorted_by
-    return None if below is None else f"x.{letters}{below}"
-
-
 @dataclass(slots=True)
 class _Plan:
     """How one type is indexed. by_name: what to do with each top-level element that is present; whole: what needs the
@@ -82,15 +70,26 @@ class Extractor:
         }
 
     def paths(self, type: str, param: SearchParameter) -> tuple[Path, ...]:
-        """What the parameter's expression can yield for a type. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
-        mark = "#" in param.url
-        if not mark:
+        """What a parameter can yield for a type; for one made by `component`, what it yields below the composite's
+        elements. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
+        if "#" not in param.url:
             return self._compiler.paths(type, param.expression)
-        whole = self._parameters(type)[param.code.partition("[")[0]]
-        elements = self.paths(type, whole)
-        return tuple(
-            dict.fromkeys(path for element in elements for path in self._compiler.paths(element.type, param.expression))
-        )
+        composite_code, _, _ = param.code.partition("[")
+        elements = self.paths(type, self._parameters(type)[composite_code])
+        return tuple(dict.fromkeys(path for element in elements for path in self._below(type, element, param)))
+
+    def _below(self, type: str, element: Path, component: SearchParameter) -> tuple[Path, ...]:
+        """The paths of a component from one element of its composite."""
+        paths = self._compiler.paths(element.type, component.expression)
+        if any(COMPONENT_KINDS[component.type].readers(paths, self.setting)):
+            return paths
+        # FHIR: R4 has the expressions of DocumentReference-relationship the wrong way round. Where the expression gives
+        # nothing of the component's type, what its own definition says below this element is meant.
+        url = component.url.partition("#")[2].partition(" ")[2]
+        defined = self._definitions.search_param_by_url(url)
+        whole = self._compiler.paths(type, defined.expression) if defined else ()
+        depth = len(element.steps)
+        return tuple(replace(path, steps=path.steps[depth:]) for path in whole if path.steps[:depth] == element.steps)
 
     def component(self, type: str, param: SearchParameter, place: int) -> SearchParameter:
         """The parameter that a component of a composite stands for: of the type that its definition has, with the
@@ -102,7 +101,7 @@ class Extractor:
             raise FhirError(Kind.UNPROCESSABLE, why, (param.code,))
         return replace(
             defined,
-            url=f"{param.url}#{place}",
+            url=f"{param.url}#{place} {part.definition}",
             code=f"{param.code}[{place + 1}]",
             expression=part.expression,
             components=(),
@@ -177,9 +176,7 @@ class Extractor:
         parts = [self.component(type, param, place) for place in range(len(param.components))]
         for element in elements:
             components = [
-                composite.component(
-                    COMPONENT_KINDS[part.type], self._compiler.paths(element.type, part.expression), self.setting
-                )
+                composite.component(COMPONENT_KINDS[part.type], self._below(type, element, part), self.setting)
                 for part in parts
             ]
             yield Path("Resource"), composite.writer(letters, element.walk(), components)

@@ -8,7 +8,7 @@ searched for in any order. `x` keeps the folded texts (`f`, for sorting and `:co
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from fhir_server.search.clauses import beginning, each, holds, key
@@ -36,28 +36,44 @@ _LAST = "\U0010ffff"
 
 MODIFIERS = frozenset({"exact", "contains"})
 
+Words = Callable[[str], list[str]]
+
 
 def writers(letters: str, paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Write]]:
     """For each path of a parameter the function that writes the keys of one of its values."""
-    by_word = any(is_by_word(path) for path in paths)
+    parted = words_of(paths)
     for path in paths:
         if path.type == "HumanName":
-            yield path, lambda value, entry: _write_parts(letters, _name(value), entry)
+            yield path, lambda value, entry: _write_parts(letters, *_name(value), name_words, entry)
         elif path.type == "Address":
-            yield path, lambda value, entry: _write_parts(letters, _parts(value, _ADDRESS_PARTS), entry)
+            yield path, lambda value, entry: _write_parts(letters, *_parts(value, _ADDRESS_PARTS), words, entry)
         elif path.type in _TEXTS:
-            if by_word:
-                yield path, lambda value, entry: _write_parts(letters, ([value], value), entry)
-            else:
-                yield path, lambda value, entry: _write_text(letters, value, entry)
+            yield path, _text_writer(letters, parted)
 
 
-def is_by_word(path: Path) -> bool:
-    """True for names, parts of names and whole addresses: they are found by the beginning of any word."""
-    if path.type in ("HumanName", "Address"):
-        return True
+def words_of(paths: tuple[Path, ...]) -> Words | None:
+    """How a parameter's texts are parted into words that are found by their beginning; None when only the beginning of
+    the whole text is found. Names, parts of names and whole addresses are parted."""
+    if any(path.type == "HumanName" or _is_name_part(path) for path in paths):
+        return name_words
+    return words if any(path.type == "Address" for path in paths) else None
+
+
+def _is_name_part(path: Path) -> bool:
     last = path.steps[-1] if path.steps else None
     return isinstance(last, Child) and last.name in ("family", "given") and path.type == "string"
+
+
+def name_words(text: str) -> list[str]:
+    """The words of a name. A comma within it parts none, so that `Richard,Muller` is one word."""
+    joined = text.replace(",", "")
+    return words(joined if joined.strip() else text)
+
+
+def _text_writer(letters: str, parted: Words | None) -> Write:
+    if parted is not None:
+        return lambda value, entry: _write_parts(letters, [value], value, parted, entry)
+    return lambda value, entry: _write_text(letters, value, entry)
 
 
 def _parts(value: Any, names: Iterable[str]) -> tuple[list[str], str]:
@@ -81,13 +97,12 @@ def _name(value: Any) -> tuple[list[str], str]:
     return parts, f"{value.get('family') or ''} {given}".strip() or whole
 
 
-def _write_parts(letters: str, value: tuple[list[str], str], entry: Entry) -> None:
-    parts, whole = value
+def _write_parts(letters: str, parts: list[str], whole: str, parted: Words, entry: Entry) -> None:
     if not parts:
         return
     found: set[str] = set()
     for part in parts:
-        found.update(words(part))
+        found.update(parted(part))
     if len(found) > _MOST_WORDS:
         found = set(sorted(found)[:_MOST_WORDS])
     entry.keys.update([f"{letters}{word[:_LONGEST_WORD]}" for word in found])
@@ -131,26 +146,26 @@ def readers(paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, P
 
 def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
     """Raises FhirError for a modifier that strings do not have and for an empty value."""
-    by_word = any(is_by_word(path) for path in lookup.paths(leaf.type, leaf.param))
-    return disjunction(_one(leaf, unescape(value), letters, by_word) for value in leaf.values)
+    parted = words_of(lookup.paths(leaf.type, leaf.param))
+    return disjunction(_one(leaf, unescape(value), letters, parted) for value in leaf.values)
 
 
-def _one(leaf: Leaf, text: str, letters: str, by_word: bool) -> Filter:
+def _one(leaf: Leaf, text: str, letters: str, parted: Words | None) -> Filter:
     if not text.strip():
         raise unusable(leaf.param.code, text, "is empty")
     match leaf.modifier:
         case None:
-            return _words(text, letters) if by_word else _start(text, letters)
+            return _words(parted(text), letters) if parted else _start(text, letters)
         case "exact":
-            return _exact(text, letters, by_word)
+            head = max(parted(text), key=len)[:_LONGEST_WORD] if parted else fold(text)[:_LONGEST_KEY]
+            return each([key(letters + head), {f"x.{letters}.e": exactly(text)}])
         case "contains":
             return each([beginning(letters), holds(f"{letters}.f", fold(text))])
     raise unknown_modifier(leaf)
 
 
-def _words(text: str, letters: str) -> Filter:
-    found = dict.fromkeys(words(text))
-    return each(beginning(f"{letters}{word[:_LONGEST_WORD]}") for word in found)
+def _words(found: list[str], letters: str) -> Filter:
+    return each(beginning(f"{letters}{word[:_LONGEST_WORD]}") for word in dict.fromkeys(found))
 
 
 def _start(text: str, letters: str) -> Filter:
@@ -160,11 +175,6 @@ def _start(text: str, letters: str) -> Filter:
         return start
     rest = folded[:_LONGEST_TEXT]
     return each([start, {f"x.{letters}.f": {"$elemMatch": {"$gte": rest, "$lt": rest + _LAST}}}])
-
-
-def _exact(text: str, letters: str, by_word: bool) -> Filter:
-    word = max(words(text), key=len)[:_LONGEST_WORD] if by_word else fold(text)[:_LONGEST_KEY]
-    return each([key(letters + word), {f"x.{letters}.e": exactly(text)}])
 
 
 def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:
