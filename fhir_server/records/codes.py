@@ -1,0 +1,82 @@
+"""The code lists and code maps that mapping rows name, as they were on the day of the record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from fhir_server.terminology.code_systems import CodeSystem
+from fhir_server.terminology.load import Terminology
+
+Coding = Mapping[str, Any]
+
+
+class Codes:
+    """Lists by the name that rows use. families: name -> ids of the code systems that succeeded each other
+    (`province`: those before and after 2025-07-01); a name without a family is the id of its one code system."""
+
+    def __init__(self, terminology: Terminology, families: Mapping[str, tuple[str, ...]]) -> None:
+        self._terminology = terminology
+        self._families = families
+        # One process maps thousands of records with the same few hundred codes.
+        self.find = lru_cache(maxsize=65_536)(self._find)
+        self.by_name = lru_cache(maxsize=16_384)(self._by_name)
+        self.translate = lru_cache(maxsize=16_384)(self._translate)
+        self._system = lru_cache(maxsize=4_096)(self._choose)
+
+    def _choose(self, list: str, on: date | None) -> CodeSystem:
+        """The code system in force on a day; the last one known when none was. Raises KeyError for an unknown name."""
+        found = None
+        for id in self._families.get(list, (list,)):
+            system = self._terminology.code_system(id)
+            if system is None:
+                raise KeyError(f"no code system {id!r}")
+            found = system
+            if on is not None and system.period.holds(on):
+                return system
+        if found is None:
+            raise KeyError(f"no code system for the list {list!r}")
+        return found
+
+    def uri(self, list: str, on: date | None) -> str:
+        return self._system(list, on).url
+
+    def title(self, list: str) -> str:
+        return self._system(list, None).title
+
+    def complete(self, list: str, on: date | None) -> bool:
+        """True when a code that the list does not have is wrong: the list is complete and was in force."""
+        system = self._system(list, on)
+        return system.complete and system.period.holds(on)
+
+    def _find(self, list: str, code: str, on: date | None) -> Coding | None:
+        """The Coding of a code; also of one that a list which has ended since still names alone."""
+        system = self._system(list, on)
+        concept = system.get(code)
+        return system.coding(concept).resource() if concept is not None else None
+
+    def _by_name(self, list: str, name: str, on: date | None) -> Coding | None:
+        """The Coding of a name after folding, or of the code itself; None when none or several bear it."""
+        system = self._system(list, on)
+        concept = system.get(name) or system.find(name)
+        return system.coding(concept).resource() if concept is not None else None
+
+    def _translate(self, map: str, code: str, on: date | None) -> list[Coding]:
+        """What a concept map makes of a code, best first; [] for none. Raises KeyError for an unknown map."""
+        found = self._terminology.concept_map(map)
+        if found is None:
+            raise KeyError(f"no concept map {map!r}")
+        whole = ({"system": one.system, "code": one.code, "display": one.display} for one in found.matches(code))
+        return [{name: value for name, value in coding.items() if value} for coding in whole]
+
+    def allowed(self, map: str) -> str:
+        """The codes that a map takes, for people: `1 (Nam), 2 (Nữ)`."""
+        found = self._terminology.concept_map(map)
+        names = []
+        for url in found.sources if found else ():
+            system = self._terminology.code_system(url)
+            if system is not None:
+                names += [f"{one.code} ({one.display})" for one in system.concepts.values()]
+        return ", ".join(names[:40])

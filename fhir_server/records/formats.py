@@ -1,0 +1,195 @@
+"""The record formats: one folder each under mappings/, read and compiled once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+from fhir_server.config import DATA_ROOT
+from fhir_server.model.resources import decode
+from fhir_server.records.codes import Codes
+from fhir_server.records.csv_files import CsvLayout
+from fhir_server.records.facts import Facts
+from fhir_server.records.mapping import Group
+from fhir_server.records.sources import Read, Test, compile_source, compile_test, split_path
+from fhir_server.records.transforms import TRANSFORMS, Transform
+from fhir_server.records.xml_files import XmlContainer
+from fhir_server.terminology.load import Terminology
+from fhir_server.terminology.naming import NamingSystems
+
+GUIDES = ("moh", "vn-core", "vn-basic")
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """How a record is told from others: the first alternative whose values are all there."""
+
+    alternatives: tuple[tuple[Read, ...], ...]
+    facility: tuple[Read, ...]
+    date: tuple[tuple[Read, ...], Transform]
+
+
+class Format:
+    """One record format as its mapping.json says."""
+
+    def __init__(self, name: str, data: Mapping[str, Any], tools: Tools, folder: Path) -> None:
+        self.name = name
+        self.data = data
+        self.tools = tools
+        self.folder = folder
+        self.title: tuple[str, str] = (data["title"]["en"], data["title"]["vi"])
+        self.version: str = data["version"]
+        container = data["container"]
+        self.kind: str = container["kind"]
+        self.xml = _xml(container) if self.kind == "xml" else None
+        self.groups = [Group(one, tools.extensions) for one in data["resources"]]
+        record = data["record"]
+        self.key = Key(
+            tuple(tuple(compile_source(path) for path in paths) for paths in record["key"]),
+            tuple(compile_source(path) for path in record["facility"]),
+            (tuple(compile_source(path) for path in record["date"]["source"]), TRANSFORMS[record["date"]["as"]]),
+        )
+        self.newborn: Test | None = compile_test(data.get("newborn"))
+        self.left_out: Mapping[tuple[str, ...], Mapping[str, str]] = {
+            split_path(path): reason for path, reason in data.get("left_out", {}).items()
+        }
+
+    @cached_property
+    def csv(self) -> CsvLayout | None:
+        """The layout of the CSV form, where the format has one."""
+        file = self.folder / "csv.json"
+        return CsvLayout.of(decode(file.read_bytes())) if file.exists() else None
+
+    @cached_property
+    def schema(self) -> jsonschema_rs.Validator | None:
+        """The JSON Schema of the format, where it has one."""
+        file = self.folder / "schema.json"
+        return jsonschema_rs.validator_for(decode(file.read_bytes())) if file.exists() else None
+
+    @cached_property
+    def known(self) -> frozenset[tuple[str, ...]]:
+        """Every source path that a row, a condition or a key reads, from the top of the record, without repetitions."""
+        return frozenset(_known_paths(self.data))
+
+    @cached_property
+    def plan(self) -> str:
+        """The URI that Provenance.policy names: the mapping, its version, and a digest of all data behind it."""
+        return f"urn:vn-basic:mapping:{self.name}|{self.version}-{self.tools.guide}-{self.tools.digest}"
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What all formats share. digest: of mappings, code maps and extension tables, so that a change is seen."""
+
+    naming: NamingSystems
+    codes: Codes
+    guide: str
+    systems: Mapping[str, tuple[str, ...]]
+    extensions: Mapping[str, tuple[str, ...]]
+    zone: str
+    digest: str
+
+    def facts(self) -> Facts:
+        return Facts(self.naming, self.codes, self.guide, self.systems, self.extensions, self.zone)
+
+
+@dataclass(frozen=True, slots=True)
+class Formats:
+    """All formats by name."""
+
+    by_name: Mapping[str, Format]
+    tools: Tools
+
+    @classmethod
+    def load(cls, root: Path = DATA_ROOT, guide: str = "moh", zone: str = "+07:00") -> Formats:
+        """Reads root/mappings and what it needs of root/terminology and root/profiles. Raises ValueError or KeyError
+        for a mapping that names a transform, target, list or guide that does not exist."""
+        if guide not in GUIDES:
+            raise ValueError(f"no such guide {guide!r}")
+        mappings = root / "mappings"
+        shared = decode((mappings / "shared.json").read_bytes())
+        extensions = decode((root / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
+        families = {name: tuple(ids) for name, ids in shared["families"].items()}
+        tools = Tools(
+            NamingSystems.load(root),
+            Codes(Terminology.load(root), families),
+            guide,
+            {name: tuple(by_guide.get(guide) or by_guide["vn-basic"]) for name, by_guide in shared["systems"].items()},
+            {kind: tuple(row.get(guide) or row["vn-basic"]) for kind, row in extensions.items()},
+            zone,
+            _digest(root),
+        )
+        folders = sorted(file.parent for file in mappings.glob("*/mapping.json"))
+        made = (
+            Format(folder.name, decode((folder / "mapping.json").read_bytes()), tools, folder) for folder in folders
+        )
+        return cls({one.name: one for one in made}, tools)
+
+
+def _xml(container: Mapping[str, Any]) -> XmlContainer:
+    return XmlContainer(
+        container["root"],
+        container["record"],
+        tuple(container.get("context", ())),
+        container.get("stray", ""),
+        container.get("parts", {}),
+        container.get("count", ""),
+    )
+
+
+def _digest(root: Path) -> str:
+    digest = hashlib.sha256()
+    files = [*root.glob("mappings/*.json"), *root.glob("mappings/*/mapping.json"), *root.glob("terminology/*/*.json")]
+    for file in [*sorted(files), root / "profiles" / "vn_basic" / "extensions.json"]:
+        digest.update(file.name.encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def _known_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    record = data["record"]
+    for path in (*(p for paths in record["key"] for p in paths), *record["facility"], *record["date"]["source"]):
+        yield split_path(path)
+    for path in data.get("also_read", ()):
+        yield split_path(path)
+    yield from _group_paths(data["resources"], ())
+
+
+def _group_paths(
+    groups: Any, above: tuple[str, ...], chain: tuple[tuple[str, ...], ...] = ()
+) -> Iterator[tuple[str, ...]]:
+    for group in groups:
+        each = group.get("each", ".")
+        here = split_path(each) if each.startswith("/") else above + split_path(each)
+        yield here
+        found = [*group.get("key", ()), *group.get("split", ()), *_conditions(group.get("when"))]
+        found += (group.get("date") or {}).get("source", ())
+        for row in group["rows"]:
+            source = row.get("source", [])
+            found += source if isinstance(source, list) else [source]
+            found += _conditions(row.get("when"))
+            found += [path for name, path in row.get("with", {}).items() if name.endswith("_from")]
+        found += [path for note in group.get("notes", ()) for path in _conditions(note["when"])]
+        for path in found:
+            yield _absolute(path, here, chain)
+        yield from _group_paths(group.get("resources", ()), here, (*chain, here))
+
+
+def _conditions(when: Any) -> list[str]:
+    if not when:
+        return []
+    return list(when) if isinstance(when, Mapping) else [path for one in when for path in one]
+
+
+def _absolute(path: str, here: tuple[str, ...], chain: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
+    """chain: where the groups around stand; `../` goes out to the nearest of them."""
+    if path.startswith("/"):
+        return split_path(path)
+    ups = path.count("../")
+    return (chain[-ups] if ups else here) + split_path(path.replace("../", ""))

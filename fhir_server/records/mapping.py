@@ -1,0 +1,129 @@
+"""A mapping: groups of rows that make one resource of each item of a list of the record."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from datetime import date
+from typing import Any
+
+from fhir_server.model.resources import Resource
+from fhir_server.records.facts import Facts, WrongValue
+from fhir_server.records.rows import compile_row
+from fhir_server.records.source import Problem, Tree
+from fhir_server.records.sources import (
+    Made,
+    Mapped,
+    Scope,
+    compile_source,
+    compile_test,
+    split_lists,
+    split_path,
+    walk_all,
+)
+from fhir_server.records.targets import Building
+from fhir_server.records.transforms import TRANSFORMS, Transform
+
+OWNERS = ("record", "person", "shared")
+
+
+class Group:
+    """The rows that make one resource of each item of a list of the record, and the groups within it."""
+
+    def __init__(self, data: Mapping[str, Any], extensions: Mapping[str, tuple[str, ...]]) -> None:
+        self.name: str = data["name"]
+        self.type: str = data["type"]
+        self.owner: str = data.get("owner", "record")
+        if self.owner not in OWNERS:
+            raise ValueError(f"{self.name}: no such owner {self.owner!r}")
+        each: str = data.get("each", ".")
+        self._from_root = each.startswith("/")
+        self._keys = split_path(each)
+        self._split: tuple[str, ...] = tuple(data.get("split", ()))
+        self._test = compile_test(data.get("when"))
+        self._key = [compile_source(path) for path in data.get("key", ())]
+        self._fixed: Resource = data.get("fixed", {})
+        self._items: Mapping[str, Resource] = data.get("items", {})
+        self._extensions = extensions
+        self._rows = [compile_row(row, self.name) for row in data["rows"]]
+        self._date = _date_of(data.get("date"))
+        self._needs: tuple[str, ...] = tuple(data.get("needs", ()))
+        self._notes = [(compile_test(note["when"]), note) for note in data.get("notes", ())]
+        self.children = [Group(child, extensions) for child in data.get("resources", ())]
+
+    def run(self, parent: Scope | None, root: Tree, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
+        """Makes the resources of every item and appends them to `mapped`."""
+        seen: dict[tuple[str, ...], int] = {}
+        before = facts.on
+        for line, item in enumerate(self._each(root if self._from_root or parent is None else parent.item), 1):
+            made = Made(self.name, self.owner, (), {"resourceType": self.type})
+            building = Building(made.resource, self._items, self._extensions)
+            scope = Scope(root, item, parent, line, building, made, f"{self.name}{line}")
+            self._tell(scope, mapped)
+            if self._test is not None and not self._test(scope):
+                continue
+            links = len(mapped.links)
+            facts.on = self._date(scope, facts) or before
+            made.key = self._line_key(scope, seen)
+            made.resource.update(copy.deepcopy(self._fixed))
+            mapped.made.append(made)
+            mapped.latest[self.name] = scope
+            inner = {**scopes, self.name: scope}
+            for row in self._rows:
+                row(scope, facts, mapped, inner)
+            if any(name not in made.resource for name in self._needs):
+                mapped.made.pop()  # nothing is left to say; what was wrong has been told
+                del mapped.links[links:]
+                continue
+            for child in self.children:
+                child.run(scope, root, facts, mapped, inner)
+        facts.on = before
+
+    def _tell(self, scope: Scope, mapped: Mapped) -> None:
+        for test, note in self._notes:
+            if test is None or test(scope):
+                text = (note["en"], note["vi"])
+                mapped.problems.append(Problem("warning", note["rule"], text, field=note["field"]))
+
+    def _each(self, tree: Any) -> Iterator[Any]:
+        found = walk_all(tree, self._keys)
+        for item in found:
+            if not self._split:
+                yield item
+            elif isinstance(item, dict):
+                yield from split_lists(item, self._split)
+
+    def _line_key(self, scope: Scope, seen: dict[tuple[str, ...], int]) -> tuple[str, ...]:
+        """The key fields' values and, from the second item with equal ones, a number; the line where there are none."""
+        values = tuple(str(read(scope) or "") for read in self._key) if self._key else (str(scope.line),)
+        if not any(values):
+            values = (str(scope.line),)
+        seen[values] = seen.get(values, 0) + 1
+        return values if seen[values] == 1 else (*values, str(seen[values]))
+
+
+def _date_of(data: Mapping[str, Any] | None) -> Callable[[Scope, Facts], Any]:
+    """The day whose code lists apply inside a group; None keeps that of the record."""
+    if data is None:
+        return lambda scope, facts: None
+    reads = [compile_source(path) for path in data["source"]]
+    transform = TRANSFORMS[data["as"]]
+
+    def read_day(scope: Scope, facts: Facts) -> Any:
+        for read in reads:
+            found = read(scope)
+            if isinstance(found, str):
+                return day_of(found, transform, facts)
+        return None
+
+    return read_day
+
+
+def day_of(found: str, transform: Transform, facts: Facts) -> date | None:
+    """The day that a source date names; the first one of a month or year; None when it is no date."""
+    try:
+        text = transform(found, {}, facts)
+    except WrongValue:
+        return None
+    parts = [int(part) for part in text[:10].split("-")]
+    return date(parts[0], parts[1] if len(parts) > 1 else 1, parts[2] if len(parts) > 2 else 1)

@@ -1,0 +1,188 @@
+"""From a record as read to resources: whose it is, of which day, what it holds, what of it is left out."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from typing import Any
+from uuid import NAMESPACE_URL, UUID, uuid5
+
+import orjson
+
+from fhir_server.records.formats import Format
+from fhir_server.records.mapping import day_of
+from fhir_server.records.source import Place, Problem, SourceRecord, Tree
+from fhir_server.records.sources import Made, Mapped, Scope
+from fhir_server.records.targets import Building
+
+NAMESPACE = uuid5(NAMESPACE_URL, "urn:vn-basic:records")
+# TT 30/2020: up to this age a newborn may be recorded under its mother's name.
+NEWBORN_DAYS = 28
+
+
+@dataclass(slots=True)
+class Record:
+    """One record and what became of it.
+
+    key: the sender's own key. facility: the sender's code. id: follows from format, facility and key. moment: when the
+    sender made it (R4 dateTime text, "" unknown). newborn: its numbers may be another's. digest: of the content.
+    kept_out: source path -> how many values stood there that the mapping leaves out on purpose or does not know.
+    """
+
+    source: SourceRecord
+    format: Format
+    key: str
+    facility: str
+    id: UUID
+    moment: str
+    mapped: Mapped
+    newborn: bool
+    digest: str
+    kept_out: Counter[str]
+    unknown: Counter[str]
+
+    @property
+    def patient(self) -> Made:
+        return next(one for one in self.mapped.made if one.resource["resourceType"] == "Patient")
+
+    @property
+    def refused(self) -> bool:
+        return any(problem.severity == "error" for problem in self.mapped.problems)
+
+    @property
+    def place(self) -> Place:
+        place = self.source.place
+        return Place(place.file, place.record, place.line, place.part, self.key)
+
+
+def map_record(format: Format, source: SourceRecord) -> Record:
+    """The resources of a record that was read. A record without content is returned with its reading problems."""
+    content: Tree = source.content or {}
+    facts = format.tools.facts()
+    top = _top(content)
+    facts.facility = _first(format.key.facility, top)
+    moment, facts.on = _moment(format, top)
+    mapped = Mapped(problems=list(source.problems))
+    facts.problems = mapped.problems
+    key = _key(format, top)
+    if source.content is not None:
+        _check_shape(format, content, mapped)
+        for group in format.groups:
+            group.run(None, content, facts, mapped, {})
+        if not any(one.resource["resourceType"] == "Patient" for one in mapped.made):
+            text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
+            mapped.problems.append(Problem("error", "no-person", text))
+    digest = _digest(content)
+    kept_out, unknown = _left(format, content)
+    return Record(
+        source,
+        format,
+        key,
+        facts.facility,
+        uuid5(NAMESPACE, f"{format.name}|{facts.facility}|{key or digest}"),
+        moment,
+        mapped,
+        _is_newborn(format, top, mapped, facts.on),
+        digest,
+        kept_out,
+        unknown,
+    )
+
+
+def _top(content: Tree) -> Scope:
+    made = Made("", "record", (), {})
+    return Scope(content, content, None, 1, Building({}, {}, {}), made, "")
+
+
+def _first(reads: Any, top: Scope) -> str:
+    for read in reads:
+        found = read(top)
+        if isinstance(found, str):
+            return found
+    return ""
+
+
+def _key(format: Format, top: Scope) -> str:
+    for reads in format.key.alternatives:
+        values = [read(top) for read in reads]
+        if all(isinstance(value, str) for value in values):
+            return "|".join(values)
+    return ""
+
+
+def _moment(format: Format, top: Scope) -> tuple[str, date | None]:
+    reads, transform = format.key.date
+    facts = format.tools.facts()
+    for read in reads:
+        found = read(top)
+        if isinstance(found, str):
+            on = day_of(found, transform, facts)
+            if on is not None:
+                return transform(found, {}, facts), on
+    return "", None
+
+
+def _digest(content: Tree) -> str:
+    """RFC 6920 name of the content: what a record says, whatever file and blanks it came in."""
+    body = orjson.dumps(content, option=orjson.OPT_SORT_KEYS)
+    return base64.urlsafe_b64encode(hashlib.sha256(body).digest()).rstrip(b"=").decode()
+
+
+def _check_shape(format: Format, content: Tree, mapped: Mapped) -> None:
+    """Faults that the format's JSON Schema finds. R4 needs no such thing; senders do."""
+    if format.schema is None or format.schema.is_valid(content):
+        return
+    for fault in format.schema.iter_errors(content):
+        path = "/".join(str(part) for part in fault.instance_path)
+        found = fault.instance if isinstance(fault.instance, str) else ""
+        text = (f"against the schema of the format: {fault.message}"[:300], "không đúng lược đồ của định dạng")
+        mapped.problems.append(Problem("error", "schema", text, path, found))
+
+
+def _is_newborn(format: Format, top: Scope, mapped: Mapped, on: date | None) -> bool:
+    if format.newborn is not None and format.newborn(top):
+        return True
+    patient = next((one.resource for one in mapped.made if one.resource["resourceType"] == "Patient"), {})
+    born = patient.get("birthDate", "")
+    if on is None or len(born) != 10:
+        return False
+    return 0 <= (on - date.fromisoformat(born)).days <= NEWBORN_DAYS
+
+
+def _left(format: Format, content: Tree) -> tuple[Counter[str], Counter[str]]:
+    kept_out: Counter[str] = Counter()
+    unknown: Counter[str] = Counter()
+    for path, value in _leaves(content, (), format.left_out):
+        if path in format.left_out:
+            kept_out["/".join(path)] += _rows(value)
+        elif path not in format.known:
+            unknown["/".join(path)] += 1
+    return kept_out, unknown
+
+
+def _leaves(
+    value: Any, path: tuple[str, ...], stop: Mapping[tuple[str, ...], Any]
+) -> Iterator[tuple[tuple[str, ...], Any]]:
+    if path in stop:
+        yield path, value
+    elif isinstance(value, dict):
+        for name, item in value.items():
+            yield from _leaves(item, (*path, name), stop)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _leaves(item, path, stop)
+    else:
+        yield path, value
+
+
+def _rows(value: Any) -> int:
+    """How many rows a table has: the length of its first list, else one."""
+    while isinstance(value, dict) and len(value) == 1:
+        value = next(iter(value.values()))
+    if isinstance(value, dict):
+        return max((len(item) for item in value.values() if isinstance(item, list)), default=1)
+    return len(value) if isinstance(value, list) else 1

@@ -1,0 +1,144 @@
+"""Rows of a mapping as functions: from a source path through transforms to a target path."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhir_server.model.resources import Resource
+from fhir_server.records.facts import Facts, WrongValue
+from fhir_server.records.source import Problem
+from fhir_server.records.sources import Mapped, Read, Scope, compile_source, compile_test
+from fhir_server.records.targets import Building, Put, compile_target
+from fhir_server.records.transforms import TRANSFORMS, Transform
+
+Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
+Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], None]
+
+
+def compile_row(row: Mapping[str, Any], group: str) -> Row:
+    """One row as a function. Raises ValueError or KeyError for a row that says nothing sensible."""
+    put = compile_target(row["target"])
+    test = compile_test(row.get("when"))
+    act = next((make for name, make in _ACTS if name in row), _value)(row, put)
+    owner = row.get("on", group)
+
+    def run(scope: Scope, facts: Facts, mapped: Mapped, open_scopes: Mapping[str, Scope]) -> None:
+        if test is None or test(scope):
+            target = scope if owner == group else open_scopes.get(owner) or mapped.latest.get(owner)
+            if target is not None:
+                act(scope, target.building, facts, mapped, open_scopes)
+
+    return run
+
+
+def _constant(row: Mapping[str, Any], put: Put) -> Act:
+    value = row["value"]
+    return lambda scope, building, facts, mapped, scopes: put(building, copy.deepcopy(value), scope.label)
+
+
+def _line(row: Mapping[str, Any], put: Put) -> Act:
+    offset = row["line"]
+    return lambda scope, building, facts, mapped, scopes: put(building, scope.line + offset, scope.label)
+
+
+def _link(row: Mapping[str, Any], put: Put) -> Act:
+    wanted = row["link"]
+
+    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+        target = scope.made if wanted == "#" else scopes[wanted].made if wanted in scopes else mapped.of(wanted)
+        if target is not None:
+            reference: Resource = {}
+            mapped.links.append((reference, target))
+            put(building, reference, scope.label)
+
+    return act
+
+
+def _value(row: Mapping[str, Any], put: Put) -> Act:
+    sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
+    reads = [(path, compile_source(path)) for path in sources]
+    names = row.get("as", "text")
+    chain = [TRANSFORMS[name] for name in (names if isinstance(names, list) else [names])]
+    options: Mapping[str, Any] = row.get("with", {})
+    default, absent, wrong = row.get("default"), row.get("absent", "leave"), row.get("wrong", "refuse")
+    # Options whose value is read from the record: `facility_from` gives the transform its option `facility`.
+    read_options = [
+        (name.removesuffix("_from"), compile_source(at)) for name, at in options.items() if name.endswith("_from")
+    ]
+
+    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+        path, found = _first_present(reads, scope)
+        if found is None:
+            if default is not None:
+                put(building, copy.deepcopy(default), scope.label)
+            elif absent != "leave":
+                mapped.problems.append(_missing(path, absent))
+            return
+        facts.at = path
+        chosen = {**options, **{name: read(scope) for name, read in read_options}} if read_options else options
+        values: list[Any] = found if isinstance(found, list) else [found]
+        for transform in chain:
+            values = _apply(transform, values, chosen, facts, mapped, (path, wrong))
+        if not values and default is not None:
+            values = [copy.deepcopy(default)]
+        for value in values:
+            put(building, value, scope.label)
+
+    return act
+
+
+def _first_present(reads: list[tuple[str, Read]], scope: Scope) -> tuple[str, Any]:
+    for path, read in reads:
+        found = read(scope)
+        if found is not None:
+            return path, found
+    return reads[0][0], None
+
+
+def _apply(
+    transform: Transform,
+    values: list[Any],
+    options: Mapping[str, Any],
+    facts: Facts,
+    mapped: Mapped,
+    at: tuple[str, str],
+) -> list[Any]:
+    """What a transform makes of each value; a wrong one is told and left out."""
+    made: list[Any] = []
+    for value in values:
+        if not isinstance(value, str):  # a table stands where a text is expected
+            mapped.problems.append(_wrong(at[0], WrongValue("…", ("a text", "một giá trị")), at[1]))
+            continue
+        try:
+            result = transform(value, options, facts)
+        except WrongValue as fault:
+            mapped.problems.append(_wrong(at[0], fault, at[1]))
+            continue
+        if isinstance(result, list):
+            made += result
+        elif result is not None:
+            made.append(result)
+    return made
+
+
+_ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Act]], ...] = (
+    ("link", _link),
+    ("value", _constant),
+    ("line", _line),
+)
+
+_SEVERITY = {"refuse": "error", "tell": "warning"}
+
+
+def _missing(path: str, rule: str) -> Problem:
+    text = ("a value is needed and there is none", "bắt buộc có giá trị nhưng đang trống")
+    return Problem(_SEVERITY[rule], "required", text, field=path)
+
+
+def _wrong(path: str, fault: WrongValue, rule: str) -> Problem:
+    text = ("this value cannot be read", "giá trị không hợp lệ")
+    if rule == "tell":
+        text = ("this value cannot be read and was left out", "giá trị không hợp lệ, đã bỏ qua")
+    return Problem(_SEVERITY[rule], "value", text, path, fault.found, fault.allowed)

@@ -1,0 +1,138 @@
+"""Targets of mapping rows: a small FHIRPath-like path, compiled once to a function that writes there.
+
+name[0].text                     the element of a list that all rows with the same label share
+identifier[+]                    one more element; an equal one is not written twice
+address[current].line[+]         labels are free words; the order is that of the first write
+address[current].extension[ward].valueCodeableConcept
+                                 an extension is labelled by its kind; its URL is the guide's
+diagnosis[#].rank                # stands for the resource that the row belongs to, for rows on a parent
+"""
+
+from __future__ import annotations
+
+import copy
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fhir_server.model.resources import Resource
+
+_STEP = re.compile(r"([A-Za-z_][A-Za-z0-9]*)(?:\[([A-Za-z0-9_+#\-]+)\])?")
+
+
+class Building:
+    """A resource in the making. places: the path written so far -> the dict that stands there."""
+
+    __slots__ = ("extensions", "items", "places", "resource")
+
+    def __init__(
+        self, resource: Resource, items: Mapping[str, Resource], extensions: Mapping[str, tuple[str, ...]]
+    ) -> None:
+        self.resource = resource
+        self.items = items  # path -> what an element made there starts with
+        self.extensions = extensions  # kind -> chain of URLs
+        self.places: dict[str, Resource] = {"": resource}
+
+
+Put = Callable[[Building, Any, str], None]  # (where, value, what # stands for)
+
+
+def steps(target: str) -> list[tuple[str, str | None]]:
+    """`a[x].b` as [("a", "x"), ("b", None)]. Raises ValueError for a path that is none."""
+    found = []
+    for part in target.split("."):
+        match = _STEP.fullmatch(part)
+        if match is None:
+            raise ValueError(f"{target!r} is no target path")
+        found.append((match[1], match[2]))
+    return found
+
+
+def compile_target(target: str) -> Put:
+    """The function that writes a value at a target path."""
+    path = steps(target)
+    parent, (name, label) = path[:-1], path[-1]
+    dynamic = any(one == "#" for _, one in path)
+    prefixes = _prefixes(parent)
+
+    def node_of(building: Building, self_label: str) -> Resource:
+        if not prefixes:
+            return building.resource
+        wanted = prefixes[-1][0].replace("#", self_label) if dynamic else prefixes[-1][0]
+        node = building.places.get(wanted)
+        return node if node is not None else _make(building, prefixes, self_label)
+
+    def put_value(building: Building, value: Any, self_label: str) -> None:
+        node_of(building, self_label)[name] = value
+
+    def put_more(building: Building, value: Any, self_label: str) -> None:
+        held = node_of(building, self_label).setdefault(name, [])
+        for item in value if isinstance(value, list) else (value,):
+            if not any(_same(item, one) for one in held):
+                held.append(item)
+
+    def put_element(building: Building, value: Any, self_label: str) -> None:
+        whole = _make(building, _prefixes(path), self_label)
+        whole.update(value)
+
+    if label is None:
+        return put_value
+    return put_more if label == "+" else put_element
+
+
+def _same(item: Any, other: Any) -> bool:
+    """True for equal values, and for identifiers and contact points of one system and value, whatever else they say."""
+    if isinstance(item, dict) and isinstance(other, dict) and "value" in item and "value" in other:
+        return bool(item["value"] == other["value"] and item.get("system") == other.get("system"))
+    return bool(item == other)
+
+
+def _prefixes(path: list[tuple[str, str | None]]) -> list[tuple[str, str, str, str | None]]:
+    """For each step: (path up to it, path before it, name, label)."""
+    found = []
+    before = ""
+    for name, label in path:
+        here = f"{before}.{name}" if before else name
+        here = here if label is None else f"{here}[{label}]"
+        found.append((here, before, name, label))
+        before = here
+    return found
+
+
+def _make(building: Building, prefixes: list[tuple[str, str, str, str | None]], self_label: str) -> Resource:
+    """Walks down, making what is not there yet; the dict at the end."""
+    node = building.resource
+    for path, _, name, label in prefixes:
+        here = path.replace("#", self_label)
+        known = building.places.get(here)
+        if known is None:
+            known = building.places[here] = _child(building, node, path, name, label)
+        node = known
+    return node
+
+
+def _child(building: Building, node: Resource, path: str, name: str, label: str | None) -> Resource:
+    if name in ("extension", "modifierExtension") and label is not None:
+        return _extension(node, name, building.extensions[label])
+    made: Resource = copy.deepcopy(building.items.get(path, {}))
+    if label is None:
+        held = node.get(name)
+        if isinstance(held, dict):
+            return held
+        node[name] = made
+    else:
+        node.setdefault(name, []).append(made)
+    return made
+
+
+def _extension(node: Resource, name: str, urls: tuple[str, ...]) -> Resource:
+    """The innermost of a chain of extensions; outer ones of the same URL are shared."""
+    for depth, url in enumerate(urls):
+        held = node.setdefault(name if depth == 0 else "extension", [])
+        last = depth == len(urls) - 1
+        found = None if last else next((one for one in held if one["url"] == url), None)
+        if found is None:
+            found = {"url": url}
+            held.append(found)
+        node = found
+    return node

@@ -1,0 +1,371 @@
+"""The closed list of small functions that mapping rows name: from a source text to a FHIR value.
+
+Each takes the text, the row's options (`with`) and the facts of the record, and returns a FHIR value, a list of values
+for a repeating target, or None for nothing. A text it cannot take raises WrongValue, which says what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from datetime import date
+from typing import Any
+
+from fhir_server.model.resources import Digits
+from fhir_server.records.facts import Facts, WrongValue
+
+Options = Mapping[str, Any]
+Transform = Callable[[Any, Options, Facts], Any]
+
+_DMY = re.compile(r"(?:(\d{1,2})/)?(?:(\d{1,2})/)?(\d{4})(?:\s+(\d{1,2}):(\d\d)(?::(\d\d))?)?", re.ASCII)
+_ISO = re.compile(
+    r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
+)
+_YMD = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", re.ASCII)
+_NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d{1,10})?", re.ASCII)
+_ICD = re.compile(r"([A-Z]\d{2})(?:\.?([0-9A-Z]{1,2}))?([†*]?)", re.ASCII)
+_BLANKS = re.compile(r"\s+")
+
+_YMDHM_ALLOWED = ("yyyymmddHHMM or yyyymmdd", "yyyymmddHHMM hoặc yyyymmdd")
+_DMY_ALLOWED = ("dd/MM/yyyy", "dd/MM/yyyy")
+_ISO_ALLOWED = ("yyyy-MM-dd, with Thh:mm for a time", "yyyy-MM-dd, thêm Thh:mm nếu có giờ")
+
+
+def text(found: str, options: Options, facts: Facts) -> str | None:
+    """The text itself; None when it is one of `options.none` (`Không`), compared without case."""
+    if found.casefold() in options.get("none", ()):
+        return None
+    return found
+
+
+def lines(found: str, options: Options, facts: Facts) -> str:
+    """`Label: text`, for texts of several source fields that share one element."""
+    return f"{options['label']}: {found}"
+
+
+def integer(found: str, options: Options, facts: Facts) -> int:
+    if not re.fullmatch(r"\d{1,9}", found, re.ASCII):
+        raise WrongValue(found, ("a whole number", "số nguyên"))
+    return int(found)
+
+
+def decimal_text(found: str, options: Options, facts: Facts) -> Digits:
+    """A decimal, digit for digit; a comma is read as the decimal sign. options.over: must be greater than this."""
+    number = found.replace(",", ".")
+    if not _NUMBER.fullmatch(found) or float(number) <= options.get("over", -1e308):
+        raise WrongValue(found, ("a number", "một số"))
+    return Digits(re.sub(r"^([+-]?)0+(?=\d)", r"\1", number.lstrip("+")))
+
+
+def quantity(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A UCUM Quantity. options: unit (as shown), code (UCUM), over."""
+    number = decimal_text(found.removesuffix(options["unit"]).strip(), options, facts)
+    return {"value": number, "unit": options["unit"], "system": "http://unitsofmeasure.org", "code": options["code"]}
+
+
+def flag(found: str, options: Options, facts: Facts) -> bool:
+    """1 true, 0 false."""
+    if found not in ("0", "1"):
+        raise WrongValue(found, ("0 or 1", "0 hoặc 1"))
+    return found == "1"
+
+
+def zero_pad(found: str, options: Options, facts: Facts) -> str:
+    """Digits filled up with zeros to options.width: `1` and `01` are one code where the list says so."""
+    return found.zfill(options["width"]) if found.isascii() and found.isdigit() else found
+
+
+def last_two(found: str, options: Options, facts: Facts) -> str:
+    """A province code of the police list, 038, is 38 in the statistics list; two digits stay as they are."""
+    return found[1:] if re.fullmatch(r"0\d\d", found, re.ASCII) else found
+
+
+def semicolon_list(found: str, options: Options, facts: Facts) -> list[str]:
+    """The parts of a `;` list; the transforms behind it in a row work on each part."""
+    return [part.strip() for part in found.split(";") if part.strip()]
+
+
+def _day(year: str, month: str | None, day: str | None, found: str, allowed: tuple[str, str]) -> str:
+    """YYYY, YYYY-MM or YYYY-MM-DD of a day that the calendar has."""
+    try:
+        date(int(year), int(month or 1), int(day or 1))
+    except ValueError:
+        raise WrongValue(found, allowed) from None
+    if not "1850" <= year <= "2199":
+        raise WrongValue(found, allowed)
+    return "-".join(part.zfill(2) for part in (year, month, day) if part)
+
+
+def _moment(day: str, clock: tuple[str | None, str | None, str | None], zone: str) -> str | None:
+    hour, minute, second = clock[0] or "00", clock[1] or "00", clock[2] or "00"
+    if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
+        return None
+    return f"{day}T{hour.zfill(2)}:{minute}:{second}{zone}"
+
+
+def date_from_ymd(found: str, options: Options, facts: Facts) -> str:
+    """yyyymmdd (a time behind it is cut off) → YYYY-MM-DD; `00` for an unknown day or month shortens it."""
+    parts = _YMD.fullmatch(found)
+    if parts is None:
+        raise WrongValue(found, _YMDHM_ALLOWED)
+    month = parts[2] if parts[2] != "00" else None
+    day = parts[3] if month and parts[3] != "00" else None
+    return _day(parts[1], month, day, found, _YMDHM_ALLOWED)
+
+
+def datetime_from_ymdhm(found: str, options: Options, facts: Facts) -> str:
+    """yyyymmddHHMM, local time → dateTime with the record's zone; yyyymmdd → a date."""
+    parts = _YMD.fullmatch(found)
+    day = date_from_ymd(found, options, facts)
+    if parts is None or parts[4] is None or len(day) < 10:
+        return day
+    moment = _moment(day, (parts[4], parts[5], parts[6]), facts.zone)
+    if moment is None:
+        raise WrongValue(found, _YMDHM_ALLOWED)
+    return moment
+
+
+def date_from_dmy(found: str, options: Options, facts: Facts) -> str:
+    """dd/MM/yyyy → YYYY-MM-DD; MM/yyyy and yyyy are taken as known only so far."""
+    parts = _DMY.fullmatch(found)
+    if parts is None:
+        raise WrongValue(found, _DMY_ALLOWED)
+    day, month = (parts[1], parts[2]) if parts[2] else (None, parts[1])
+    month = month if month and int(month) else None
+    return _day(parts[3], month, day if month and day and int(day) else None, found, _DMY_ALLOWED)
+
+
+def datetime_from_dmy(found: str, options: Options, facts: Facts) -> str:
+    """dd/MM/yyyy HH:mm[:ss] → dateTime with the record's zone; without a time a date."""
+    day = date_from_dmy(found, options, facts)
+    parts = _DMY.fullmatch(found)
+    if parts is None or parts[4] is None or len(day) < 10:
+        return day
+    moment = _moment(day, (parts[4], parts[5], parts[6]), facts.zone)
+    if moment is None:
+        raise WrongValue(found, _DMY_ALLOWED)
+    return moment
+
+
+def date_from_iso(found: str, options: Options, facts: Facts) -> str:
+    parts = _ISO.fullmatch(found)
+    if parts is None:
+        raise WrongValue(found, _ISO_ALLOWED)
+    return _day(parts[1], parts[2], parts[3], found, _ISO_ALLOWED)
+
+
+def datetime_from_iso(found: str, options: Options, facts: Facts) -> str:
+    """An ISO date or time; a time without a zone is Vietnamese."""
+    day = date_from_iso(found, options, facts)
+    parts = _ISO.fullmatch(found)
+    if parts is None or parts[4] is None:
+        return day
+    moment = _moment(day, (parts[4], parts[5], parts[6]), parts[7] or facts.zone)
+    if moment is None:
+        raise WrongValue(found, _ISO_ALLOWED)
+    return moment
+
+
+_BIRTH_DATES: Mapping[str, Transform] = {"ymd": date_from_ymd, "dmy": date_from_dmy, "iso": date_from_iso}
+_BIRTH_TIMES: Mapping[str, Transform] = {
+    "ymd": datetime_from_ymdhm,
+    "dmy": datetime_from_dmy,
+    "iso": datetime_from_iso,
+}
+
+
+def birth_date(found: str, options: Options, facts: Facts) -> str:
+    """The date of birth as precise as it is known: `198500000000` is 1985. options.form: ymd | dmy | iso.
+
+    A birth after the record was made is refused.
+    """
+    born: str = _BIRTH_DATES[options["form"]](found, options, facts)
+    if facts.on and born > facts.on.isoformat():
+        allowed = ("a date not after that of the record", "ngày không sau ngày của hồ sơ")
+        raise WrongValue(found, allowed)
+    return born
+
+
+def birth_time(found: str, options: Options, facts: Facts) -> str | None:
+    """The minute of birth, only when told: 00:00 cannot be told from «unknown», so it is none."""
+    moment: str = _BIRTH_TIMES[options["form"]](found, options, facts)
+    return moment if "T" in moment and moment[11:16] != "00:00" else None
+
+
+def identifier_by_shape(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """An Identifier whose system follows from the shape of the number, not from the field it stood in.
+
+    options.kinds: naming systems that are tried in order; otherwise: the one of a number that none fits. Without it
+    such a number keeps a type in words (options.title) and no system.
+    """
+    number = _BLANKS.sub("", found)
+    kind = facts.naming.kind_by_shape(number, options["kinds"]) or options.get("otherwise")
+    if kind is None:
+        return {"type": {"text": options["title"]}, "value": found}
+    return number_of_kind(number, kind, facts, options.get("facility"))
+
+
+def identifier(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """An Identifier of options.kind; numbers of one facility carry its code in their system."""
+    return number_of_kind(found, options["kind"], facts, options.get("facility"))
+
+
+def number_of_kind(number: str, kind: str, facts: Facts, facility: str | None = None) -> Mapping[str, Any]:
+    made: dict[str, Any] = {}
+    if facts.naming.by_kind[kind].scoped:
+        made["use"] = "secondary"
+    type = {key: value for key, value in facts.naming.by_kind[kind].type.items() if key != "text"}
+    if type or facts.naming.by_kind[kind].type:
+        made["type"] = type or dict(facts.naming.by_kind[kind].type)
+    made["system"] = facts.naming.uri(kind, facts.guide, facility or facts.facility)
+    made["value"] = number
+    return made
+
+
+def logical_reference(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A Reference that names its target by a number (R4 section 2.3.0.4). options: kind, type."""
+    return {"type": options["type"], "identifier": number_of_kind(found, options["kind"], facts)}
+
+
+def person_name(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A HumanName: the text as written; the first word is Họ, the others Tên đệm and Tên. options.use."""
+    words = found.split()
+    made: dict[str, Any] = {"use": options.get("use", "official"), "text": " ".join(words)}
+    if len(words) > 1:
+        made["family"], made["given"] = words[0], words[1:]
+    else:
+        made["given"] = words
+    return made
+
+
+def phone(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A ContactPoint. options.use: mobile | home | work; absent when the record does not say."""
+    made: dict[str, Any] = {"system": "phone", "value": found}
+    if options.get("use"):
+        made["use"] = options["use"]
+    return made
+
+
+def email(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    return {"system": "email", "value": found}
+
+
+def code(found: str, options: Options, facts: Facts) -> str | None:
+    """The code that options.map gives; a code that the map does not have is wrong unless options.loose is set."""
+    targets = facts.codes.translate(options["map"], found, facts.on)
+    if not targets and not options.get("loose"):
+        allowed = facts.codes.allowed(options["map"])
+        raise WrongValue(found, (allowed, allowed))
+    return targets[0]["code"] if targets else None
+
+
+def coding(found: str, options: Options, facts: Facts) -> Mapping[str, Any] | None:
+    """The first Coding that options.map gives. options.loose: none for an unknown code."""
+    targets = facts.codes.translate(options["map"], found, facts.on)
+    if targets:
+        return targets[0]
+    if options.get("loose"):
+        return None
+    allowed = facts.codes.allowed(options["map"])
+    raise WrongValue(found, (allowed, allowed))
+
+
+def concept(found: str, options: Options, facts: Facts) -> Mapping[str, Any] | None:
+    """A CodeableConcept of a code of options.list, with the codings of options.maps first.
+
+    A code that the list does not have on the record's day stays as it is, and is told; options.only_mapped leaves the
+    source coding out.
+    """
+    codings: list[Mapping[str, Any]] = []
+    for name in options.get("maps", ()):
+        codings += facts.codes.translate(name, found, facts.on)
+    if not options.get("only_mapped"):
+        codings.append(_source_coding(found, options["list"], facts))
+    if not codings:
+        return None
+    made: dict[str, Any] = {"coding": codings}
+    display = codings[-1].get("display")
+    if display:
+        made["text"] = display
+    return made
+
+
+def _source_coding(found: str, list: str, facts: Facts) -> Mapping[str, Any]:
+    known = facts.codes.find(list, found, facts.on)
+    if known is None:
+        if facts.codes.complete(list, facts.on):
+            facts.tell_unknown(list, found)
+        return {"system": facts.codes.uri(list, facts.on), "code": found}
+    return known
+
+
+def list_display(found: str, options: Options, facts: Facts) -> str | None:
+    """The name that a code has in options.list on the record's day; None for an unknown code."""
+    known = facts.codes.find(options["list"], found, facts.on)
+    return known.get("display") if known else None
+
+
+def list_coding(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """The Coding of a code of options.list; an unknown code stays as it is, and is told."""
+    return _source_coding(found, options["list"], facts)
+
+
+def local_coding(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """The sender's own code in options.system, for lists that are not public."""
+    made = {"system": options["system"], "code": found}
+    return {**made, "display": options["display"]} if options.get("display") else made
+
+
+def concept_by_text(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A CodeableConcept of a name, matched exactly after folding against the names of options.list; else text only.
+
+    options.maps: concept maps whose codings come first. options.tell: an unmatched name is told in the report.
+    """
+    known = facts.codes.by_name(options["list"], found, facts.on)
+    if known is None:
+        if options.get("tell"):
+            facts.tell_unknown(options["list"], found)
+        return {"text": found}
+    codings: list[Mapping[str, Any]] = []
+    for name in options.get("maps", ()):
+        codings += facts.codes.translate(name, known["code"], facts.on)
+    return {"coding": [*codings, known], "text": found}
+
+
+def icd10(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A CodeableConcept of an ICD-10 code, dotted (`J029` is `J02.9`), in every system the guide asks for.
+
+    The dagger and asterisk marks are no part of a code; a marked code is kept in the text as it was written.
+    """
+    shape = _ICD.fullmatch(found.replace(" ", ""))
+    if shape is None:
+        raise WrongValue(found, ("an ICD-10 code such as I10 or J02.9", "mã ICD-10, ví dụ I10 hoặc J02.9"))
+    normal = f"{shape[1]}.{shape[2]}" if shape[2] else shape[1]
+    made: dict[str, Any] = {"coding": [{"system": uri, "code": normal} for uri in facts.systems["icd10"]]}
+    if shape[3]:
+        made["text"] = found
+    return made
+
+
+def blood_group(found: str, options: Options, facts: Facts) -> Mapping[str, Any] | None:
+    """One part, options.part abo | rh, of a blood group written freely: `A`, `O+`, `AB Rh-`, `O Rh(D) dương`."""
+    folded = found.upper().replace("0", "O").replace("NHÓM", "").replace(" ", "")
+    shape = re.fullmatch(r"(AB|A|B|O)?(?:\(?RH\)?)?(?:\(D\))?\(?(\+|-|POS|NEG|DƯƠNG|ÂM|DƯƠNGTÍNH|ÂMTÍNH)?\)?", folded)
+    if shape is None:
+        raise WrongValue(found, ("A, B, AB or O, with + or -", "A, B, AB hoặc O, kèm + hoặc -"))
+    part = shape[1] if options["part"] == "abo" else shape[2]
+    if not part:
+        return None
+    sign = {"POS": "+", "NEG": "-", "DƯƠNG": "+", "ÂM": "-", "DƯƠNGTÍNH": "+", "ÂMTÍNH": "-"}.get(part, part)
+    return concept(sign, options, facts)
+
+
+TRANSFORMS: Mapping[str, Transform] = {
+    made.__name__: made
+    for made in (
+        text, lines, integer, decimal_text, quantity, flag, zero_pad, last_two, semicolon_list, date_from_ymd,
+        datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso, datetime_from_iso, birth_date,
+        birth_time, identifier_by_shape, identifier, logical_reference, person_name, phone, email, code, coding,
+        concept, concept_by_text, list_display, list_coding, local_coding, icd10, blood_group,
+    )
+}  # fmt: skip
