@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from fhir_server.model.dates import span_of
@@ -33,6 +34,16 @@ class Environment:
     resource: Resource
     root: Resource
     context: Any = None
+    # What the parts of an expression that do not depend on the focus came to, so that no condition is quadratic.
+    constants: dict[Any, Constant] = field(default_factory=dict)
+
+
+class Constant(Focus):
+    """A collection that is asked again and again for what it contains."""
+
+    @cached_property
+    def identities(self) -> frozenset[Any]:
+        return frozenset(identity(item) for item in self)
 
 
 def truth(items: Focus) -> bool | None:
@@ -51,6 +62,10 @@ def identity(item: Any) -> Any:
     return (isinstance(item, bool), item)
 
 
+def identities(items: Focus) -> frozenset[Any]:
+    return items.identities if isinstance(items, Constant) else frozenset(identity(item) for item in items)
+
+
 def is_distinct(items: Focus) -> bool:
     return len({identity(item) for item in items}) == len(items)
 
@@ -64,14 +79,14 @@ def union(left: Focus, right: Focus) -> Focus:
 
 
 def intersect(left: Focus, right: Focus) -> Focus:
-    others = {identity(item) for item in right}
+    others = identities(right)
     return distinct([item for item in left if identity(item) in others])
 
 
 def contains(items: Focus, wanted: Focus) -> bool | None:
     if not wanted:
         return None
-    return any(identity(item) == identity(wanted[0]) for item in items)
+    return identity(wanted[0]) in identities(items)
 
 
 def equal(left: Focus, right: Focus) -> bool | None:

@@ -16,7 +16,7 @@ from fhir_server.definitions.fhirpath import FhirPathError, parse
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element
 from fhir_server.validation import collections as of
-from fhir_server.validation.collections import Environment, Focus, NoValue
+from fhir_server.validation.collections import Constant, Environment, Focus, NoValue
 
 Run = Callable[[Focus, Environment], Focus]
 Test = Callable[[Focus, Environment], bool | None]
@@ -60,7 +60,7 @@ def compile_condition(definitions: Definitions, expression: str, type: str, path
     test = compiler.test(parse(expression), compiler.context)
     if "%context" not in expression:
         return test
-    return lambda focus, environment: test(focus, replace(environment, context=focus[0]))
+    return lambda focus, environment: test(focus, replace(environment, context=focus[0], constants={}))
 
 
 class _Compiler:
@@ -87,7 +87,10 @@ class _Compiler:
     def _simple_call(self, tree: syntax.Call, shape: Shape) -> Test:
         if tree.name == "not":
             inner = self.test(tree.target, shape)
-            return lambda focus, environment: None if (held := inner(focus, environment)) is None else not held
+            return lambda focus, environment: not inner(focus, environment)
+        if isinstance(tree.target, syntax.Member) and isinstance(tree.target.target, syntax.This) and shape is not None:
+            steps, _ = self._steps(shape, tree.target.name, None)
+            return _PRESENCE[tree.name](steps)
         run = self.run(tree.target, shape).run
         if tree.name == "exists":
             return lambda focus, environment: bool(run(focus, environment))
@@ -112,6 +115,10 @@ class _Compiler:
     # --- collections
 
     def run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
+        made = self._run(tree, shape)
+        return made if isinstance(tree, syntax.Variable) or not _is_constant(tree) else _once(made)
+
+    def _run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
         match tree:
             case syntax.This():
                 return Compiled(lambda focus, environment: focus, shape)
@@ -220,8 +227,8 @@ class _Compiler:
         cast = self._of_type(target, type, shape)
         if operator != "is":
             return cast
-        whole, part = self.run(target, shape).run, cast.run
-        return _boxed(lambda focus, environment: bool(part(focus, environment)) if whole(focus, environment) else None)
+        part = cast.run
+        return _boxed(lambda focus, environment: bool(part(focus, environment)))
 
     def _of_type(self, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
         """The values of one type: by the JSON name of a choice, by resourceType, or all when no other type can be."""
@@ -310,6 +317,25 @@ class _Compiler:
         )
 
 
+def _is_constant(tree: syntax.Tree) -> bool:
+    """True for a path from %resource or the like: it comes to the same for every focus."""
+    while isinstance(tree, syntax.Member) or (isinstance(tree, syntax.Call) and not tree.arguments):
+        tree = tree.target
+    return isinstance(tree, syntax.Variable) and tree.name not in _CONSTANTS
+
+
+def _once(made: Compiled) -> Compiled:
+    run = made.run
+
+    def remembered(focus: Focus, environment: Environment) -> Focus:
+        found = environment.constants.get(run)
+        if found is None:
+            found = environment.constants[run] = Constant(run(focus, environment))
+        return found
+
+    return Compiled(remembered, made.shape)
+
+
 _BARE = (NoValue, dict)
 
 
@@ -319,11 +345,13 @@ def _reader(run: Run, steps: tuple[_Step, ...]) -> Run:
         key = steps[0].key
         return lambda focus, environment: of.named(run(focus, environment), key)
 
+    by_name = {name: step for step in steps for name in (step.key, step.sibling) if name}
+
     def read(focus: Focus, environment: Environment) -> Focus:
         found: Focus = []
         for item in run(focus, environment):
             if isinstance(item, dict):
-                for step in steps:
+                for step in steps if len(steps) == 1 else {by_name[name] for name in item if name in by_name}:
                     value = item.get(step.key)
                     if value is None or isinstance(value, list):
                         _spread(found, value, item.get(step.sibling) if step.sibling else None)
@@ -344,6 +372,40 @@ def _spread(found: Focus, values: Any, siblings: Any) -> None:
             found.append(value)
         elif isinstance(sibling, dict):
             found.append(NoValue(sibling.get("extension")))
+
+
+# --- whether a child is there, without reading it: what most invariants ask
+
+
+def _exists_at(steps: tuple[_Step, ...]) -> Test:
+    names = frozenset(name for step in steps for name in (step.key, step.sibling) if name)
+
+    def exists(focus: Focus, environment: Environment) -> bool:
+        return any(isinstance(item, dict) and not names.isdisjoint(item) for item in focus)
+
+    return exists
+
+
+def _empty_at(steps: tuple[_Step, ...]) -> Test:
+    exists = _exists_at(steps)
+    return lambda focus, environment: not exists(focus, environment)
+
+
+def _has_value_at(steps: tuple[_Step, ...]) -> Test:
+    keys = tuple(step.key for step in steps)
+
+    def has_value(focus: Focus, environment: Environment) -> bool:
+        found = [item[key] for item in focus if isinstance(item, dict) for key in keys if item.get(key) is not None]
+        return len(found) == 1 and not isinstance(found[0], dict | list)
+
+    return has_value
+
+
+_PRESENCE: Mapping[str, Callable[[tuple[_Step, ...]], Test]] = {
+    "exists": _exists_at,
+    "empty": _empty_at,
+    "hasValue": _has_value_at,
+}
 
 
 def _boxed(test: Test) -> Compiled:
@@ -370,48 +432,24 @@ def _resource_type(item: Any) -> Any:
     return item.get("resourceType") if isinstance(item, dict) else None
 
 
-# --- three-valued logic, FHIRPath section 6.5
+# --- logic. An empty side counts as false: R4's invariants compare elements that may be absent (`status = 'x'`), and
+# N1's empty would neither hold nor be a fault that a sender can understand.
 
 
 def _and(left: Test, right: Test) -> Test:
-    def both(focus: Focus, environment: Environment) -> bool | None:
-        one = left(focus, environment)
-        if one is False:
-            return False
-        other = right(focus, environment)
-        return False if other is False else None if one is None or other is None else True
-
-    return both
+    return lambda focus, environment: bool(left(focus, environment)) and bool(right(focus, environment))
 
 
 def _or(left: Test, right: Test) -> Test:
-    def either(focus: Focus, environment: Environment) -> bool | None:
-        one = left(focus, environment)
-        if one is True:
-            return True
-        other = right(focus, environment)
-        return True if other is True else None if one is None or other is None else False
-
-    return either
+    return lambda focus, environment: bool(left(focus, environment)) or bool(right(focus, environment))
 
 
 def _xor(left: Test, right: Test) -> Test:
-    def one_of(focus: Focus, environment: Environment) -> bool | None:
-        one, other = left(focus, environment), right(focus, environment)
-        return None if one is None or other is None else one is not other
-
-    return one_of
+    return lambda focus, environment: bool(left(focus, environment)) is not bool(right(focus, environment))
 
 
 def _implies(left: Test, right: Test) -> Test:
-    def follows(focus: Focus, environment: Environment) -> bool | None:
-        one = left(focus, environment)
-        if one is False:
-            return True
-        other = right(focus, environment)
-        return True if other is True else None if one is None or other is None else False
-
-    return follows
+    return lambda focus, environment: not left(focus, environment) or bool(right(focus, environment))
 
 
 _LOGIC: Mapping[str, Callable[[Test, Test], Test]] = {"and": _and, "or": _or, "xor": _xor, "implies": _implies}

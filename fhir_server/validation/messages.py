@@ -140,9 +140,12 @@ class Report:
 
     issues: list[Issue] = field(default_factory=list)
     untold: int = 0
+    # True when something nests too deep to be looked at as a whole.
+    is_cut_short: bool = False
 
     def tell(self, kind: str, path: str, **facts: Any) -> None:
         """Adds a fault of one kind at a FHIRPath; facts fill its text."""
+        self.is_cut_short |= kind == "too-deep"
         self._add("error", MESSAGES[kind], path, facts)
 
     def warn(self, kind: str, path: str, **facts: Any) -> None:

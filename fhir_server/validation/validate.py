@@ -6,7 +6,9 @@ from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import Issue
+from fhir_server.validation.gate import Gate
 from fhir_server.validation.messages import Report, child, quote
+from fhir_server.validation.rules import RuleChecks
 from fhir_server.validation.structure import StructureChecks
 
 
@@ -14,18 +16,30 @@ class Validator:
     """Validates against the definitions it was made with; one object serves all requests."""
 
     def __init__(self, definitions: Definitions) -> None:
+        self._types = definitions.concrete_types
+        self._gate = Gate(definitions)
         self._structure = StructureChecks(definitions)
+        self._rules = RuleChecks(definitions)
 
     def validate(self, resource: Any, type: str | None = None, path: str | None = None) -> list[Issue]:
         """The faults of a resource as `model.resources.decode` gives it; empty when there are none.
 
         type: the type it must have, if that is known. path: the FHIRPath to stand in front of the places told
-        (`Bundle.entry[3].resource`); without it the type stands there.
+        (`Bundle.entry[3].resource`); without it the resource's type stands there.
         """
         report = Report()
         found = resource.get("resourceType") if isinstance(resource, dict) else None
-        place = path or (found if isinstance(found, str) and found.isalpha() else type or "Resource")
-        if type is not None and isinstance(found, str) and found != type:
+        known = found if isinstance(found, str) and found in self._types else None
+        place = path or known or type or "Resource"
+        if type is not None and found != type and isinstance(found, str):
             report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
-        self._structure.check(resource, place, report)
+        if not self._gate.accepts(resource):
+            self._structure.check(resource, place, report)
+        if known and not report.is_cut_short:
+            self._rules.check(resource, place, report)
         return report.told()
+
+    @property
+    def not_evaluated(self) -> list[tuple[str, str, str]]:
+        """(place, key, reason) of each invariant of R4 that cannot be evaluated."""
+        return self._rules.not_evaluated_of_all()

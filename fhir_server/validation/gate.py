@@ -1,0 +1,221 @@
+"""The accept gate: one JSON Schema made from the StructureDefinitions, run by jsonschema-rs in a few microseconds.
+
+What the gate accepts has no structural fault. What it does not accept is looked at by `structure`, which names the
+faults, or finds none in forms too rare to be worth a schema: arrays of primitive extensions and nulls, a primitive
+that has only extensions, an Extension with an id.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any
+
+import jsonschema_rs
+import orjson
+
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.structures import Element, Type
+from fhir_server.model.resources import Digits, Resource
+from fhir_server.validation.primitives import PRIMITIVES, Primitive
+
+Schema = dict[str, Any]
+
+# Stands for a resource inside a resource; each of those is put to the gate by itself.
+_RESOURCE = True
+# Stands for every decimal: never an integer, always a number.
+_DECIMAL = 0.5
+
+
+class Gate:
+    """Accepts resources without structural faults."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._types = definitions.concrete_types
+        self._validator = jsonschema_rs.Draft202012Validator(
+            schema(definitions), pattern_options=jsonschema_rs.RegexOptions()
+        )
+
+    def accepts(self, resource: Any) -> bool:
+        """True only for a resource in which, and inside which, every element is as R4's structures have it."""
+        waiting = [resource]
+        while waiting:
+            one = waiting.pop()
+            type = one.get("resourceType") if isinstance(one, dict) else None
+            if type not in self._types or not self._accepts_one(type, _shell(one, type, waiting)):
+                return False
+        return True
+
+    def _accepts_one(self, type: str, shell: Any) -> bool:
+        instance = {type: shell}
+        with suppress(ValueError):  # from a place where jsonschema-rs must know what it does not
+            if self._validator.is_valid(instance):
+                return True
+        plain = _without_digits(instance)
+        return plain is not None and self._validator.is_valid(plain)
+
+
+def _without_digits(instance: Any) -> Any:
+    """The same with a plain number for each decimal, as jsonschema-rs knows no Digits; None when there is none."""
+    met: list[Digits] = []
+
+    def plain(value: Any) -> float:
+        if not isinstance(value, Digits):
+            raise TypeError
+        met.append(value)
+        return _DECIMAL
+
+    try:
+        body = orjson.dumps(instance, default=plain)
+    except TypeError:  # nested too deep, or an integer of more than 64 bits: for the closures to say
+        return None
+    return orjson.loads(body) if met else None
+
+
+def _shell(resource: Resource, type: str, inside: list[Any]) -> Any:
+    """The resource with those inside it taken out, into `inside`."""
+    if type in ("Bundle", "Parameters"):
+        return _taken_apart(resource, inside)
+    return {**resource, "contained": _taken(resource["contained"], inside)} if "contained" in resource else resource
+
+
+def _taken_apart(value: Any, inside: list[Any]) -> Any:
+    if isinstance(value, dict):
+        return {
+            key: _taken(item, inside) if key in ("resource", "outcome") else _taken_apart(item, inside)
+            for key, item in value.items()
+        }
+    return [_taken_apart(item, inside) for item in value] if isinstance(value, list) else value
+
+
+def _taken(value: Any, inside: list[Any]) -> Any:
+    """The sign for a resource, or for a list of them; anything else stays, and is refused where a resource belongs."""
+    found = value if isinstance(value, list) else [value]
+    if not found or not all(isinstance(one, dict) for one in found):
+        return None if value is _RESOURCE else value
+    inside.extend(found)
+    return [_RESOURCE] * len(found) if isinstance(value, list) else _RESOURCE
+
+
+# --- the schema
+
+
+def schema(definitions: Definitions) -> Schema:
+    """The JSON Schema of `{resource type: resource}` for all concrete types."""
+    parts = _Parts(definitions)
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "type": "object",
+        "properties": {type: _ref(type) for type in sorted(definitions.concrete_types)},
+        "$defs": {**parts.primitives(), **parts.objects()},
+    }
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/$defs/{name}"}
+
+
+class _Parts:
+    """The definitions below `$defs`: one a primitive, one a type or element with children, one a bound value set."""
+
+    def __init__(self, definitions: Definitions) -> None:
+        self._definitions = definitions
+
+    def primitives(self) -> Schema:
+        return {name: _primitive(one) for name, one in PRIMITIVES.items()}
+
+    def objects(self) -> Schema:
+        found: Schema = {}
+        for type in sorted(self._definitions.structure_names - PRIMITIVES.keys()):
+            structure = self._definitions.structure(type)
+            parents = ["", *(path for path in structure.elements if structure.children(path))]
+            found.update((_name(type, path), self._object(type, path)) for path in parents)
+        return found
+
+    def _object(self, type: str, path: str) -> Schema:
+        structure = self._definitions.structure(type)
+        is_resource = not path and structure.kind == "resource"
+        made: Schema = {"type": "object", "properties": {}, "additionalProperties": False, "dependentSchemas": {}}
+        if is_resource:
+            made["properties"]["resourceType"] = {"const": type}
+            made["required"] = ["resourceType"]
+        else:
+            made.update(minProperties=1, required=[])
+            made["dependentSchemas"]["id"] = {"minProperties": 2}  # ele-1
+        for element in structure.children(path):
+            self._add(made, type, element)
+        if type == "Extension":  # the url and one more: ext-1
+            made.update(minProperties=2, maxProperties=2, dependentSchemas={})
+        return made
+
+    def _add(self, made: Schema, type: str, element: Element) -> None:
+        if element.max == 0:
+            return
+        forms = dict(self._forms(type, element))
+        made["properties"].update(forms)
+        names = [name for name in forms if not name.startswith("_")]
+        if element.min and len(names) == 1:
+            made["required"] += names
+        elif element.min:
+            made.setdefault("allOf", []).append({"anyOf": [{"required": [name]} for name in names]})
+        if len(names) > 1 and type != "Extension":
+            for name in names:
+                others = {other: False for other in names if other != name}
+                made["dependentSchemas"][name] = {"properties": others}
+
+    def _forms(self, type: str, element: Element) -> Iterator[tuple[str, Schema]]:
+        """(JSON name, schema) of each form of an element, list or not, and of `_name` where the gate takes it."""
+        own = bool(self._definitions.structure(type).children(element.path))
+        if element.content is not None:
+            yield element.name, _listed(element, _ref(_name(type, element.content)))
+            return
+        for name, one in element.json_names():
+            value = _ref(_name(type, element.path)) if own else self._value(element, one)
+            yield name, _listed(element, value)
+            if one.code in PRIMITIVES and not (element.is_list or element.xml or element.is_choice):
+                yield f"_{name}", {**_ref("Element"), "required": ["extension"]}
+
+    def _value(self, element: Element, type: Type) -> Schema:
+        if type.code == "Resource":
+            return {"const": _RESOURCE}
+        codes = self._required(element)
+        if codes is None or type.code not in ("code", "CodeableConcept"):
+            return _ref(type.profile or type.code)
+        if type.code == "code":
+            return {"enum": sorted({code for system in codes.values() for code in system})}
+        from_set = [
+            {
+                "properties": {"system": {"const": system}, "code": {"enum": sorted(found)}},
+                "required": ["system", "code"],
+            }
+            for system, found in codes.items()
+        ]
+        return {
+            **_ref("CodeableConcept"),
+            "required": ["coding"],
+            "properties": {"coding": {"contains": {"anyOf": from_set}}},
+        }
+
+    def _required(self, element: Element) -> Mapping[str, frozenset[str]] | None:
+        if element.binding is None or element.binding.strength != "required":
+            return None
+        return self._definitions.required_codes.get(element.binding.value_set)
+
+
+def _name(type: str, path: str) -> str:
+    return f"{type}.{path}" if path else type
+
+
+def _listed(element: Element, value: Schema) -> Schema:
+    return {"type": "array", "minItems": 1, "items": value} if element.is_list else value
+
+
+def _primitive(one: Primitive) -> Schema:
+    made: Schema = {"type": one.json}
+    if one.pattern is not None:
+        made["pattern"] = f"^(?:{one.pattern})$"
+    if one.max_length is not None:
+        made["maxLength"] = one.max_length
+    if one.low is not None:
+        made.update(minimum=one.low, maximum=one.high)
+    return made

@@ -1,0 +1,293 @@
+"""What structure alone does not say, walked after it: R4's invariants, references, narrative, contained resources.
+
+The walk knows beforehand, for each type, which properties lead to something that has a rule; it never fails on a value
+of the wrong shape, so it runs after a faulty structure too and all faults are told at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from fhir_server.definitions.fhirpath import FhirPathError
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.structures import Constraint, Element, Type
+from fhir_server.model.resources import Resource
+from fhir_server.validation.collections import Environment
+from fhir_server.validation.fhirpath import Test, compile_condition
+from fhir_server.validation.links import check_contained, contained_types, reference_faults
+from fhir_server.validation.messages import Report
+from fhir_server.validation.narrative import narrative_faults
+from fhir_server.validation.primitives import PRIMITIVES
+from fhir_server.validation.structure import MOST_LEVELS
+
+# Where a value stands, without the cost of a text for the many that are well: (parent, name, place in a list).
+Place = str | tuple[Any, str, int | None]
+
+# Constraints that are held elsewhere: ele-1 by structure, the others by code of their own below.
+_HELD_ELSEWHERE = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2", "sqty-1"})
+# Advice on good practice that nearly every resource without narrative would be told; R4 itself marks it so.
+_ADVICE = frozenset({"dom-6"})
+# Expressions that say something else than the sentence of the rule: con-3 compares a CodeableConcept with a string,
+# tim-9 asks `in` of an element that repeats.
+_CORRECTED = {
+    "tim-9": "offset.empty() or (when.exists() and when.where($this in ('C' | 'CM' | 'CD' | 'CV')).empty())",
+    "con-3": "clinicalStatus.exists() or verificationStatus.coding.where(system="
+    "'http://terminology.hl7.org/CodeSystem/condition-ver-status' and code = 'entered-in-error').exists() or "
+    "category.coding.where(system='http://terminology.hl7.org/CodeSystem/condition-category' and "
+    "code = 'problem-list-item').empty()",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Walk:
+    """One resource being walked: what its rules may ask for, and where faults go."""
+
+    environment: Environment
+    contained: Mapping[str, str]
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class _Condition:
+    constraint: Constraint
+    test: Test
+
+
+Special = Callable[[Resource, Place, _Walk], None]
+
+
+@dataclass
+class _Node:
+    """The rules of one kind of object, and of its children by JSON name (made at the first visit)."""
+
+    conditions: tuple[_Condition, ...]
+    specials: tuple[Special, ...]
+    make_children: Callable[[], Mapping[str, Visit]]
+
+    @cached_property
+    def children(self) -> Mapping[str, Visit]:
+        return self.make_children()
+
+    def visit(self, value: Any, place: Place, level: int, walk: _Walk) -> None:
+        if not isinstance(value, dict):
+            return
+        if level > MOST_LEVELS:
+            walk.report.tell("too-deep", render(place), most=MOST_LEVELS)
+            return
+        for condition in self.conditions:
+            _hold(condition, value, place, walk)
+        for special in self.specials:
+            special(value, place, walk)
+        children = self.children
+        if children.keys().isdisjoint(value):
+            return
+        for key in value:
+            if key in children:
+                name, visit = children[key]
+                item = value[key]
+                if item.__class__ is list:
+                    for number, one in enumerate(item):
+                        visit(one, (place, name, number), level + 1, walk)
+                else:
+                    visit(item, (place, name, None), level + 1, walk)
+
+
+# (value, its place, level, walk)
+Visitor = Callable[[Any, Place, int, _Walk], None]
+# The name in FHIRPath, and what is done with a value.
+Visit = tuple[str, Visitor]
+
+
+def _hold(condition: _Condition, value: Any, place: Place, walk: _Walk) -> None:
+    """Tells a constraint that is false. Empty counts as false, but not for a warning (`name.matches(…)` unnamed)."""
+    held = condition.test([value], walk.environment)
+    if held is True or (held is None and condition.constraint.severity == "warning"):
+        return
+    constraint = condition.constraint
+    tell = walk.report.tell if constraint.severity == "error" else walk.report.warn
+    tell("invariant", render(place), key=constraint.key, human=constraint.human)
+
+
+def render(place: Place) -> str:
+    """A place as FHIRPath."""
+    names: list[str] = []
+    while not isinstance(place, str):
+        place, name, number = place
+        names.append(name if number is None else f"{name}[{number}]")
+    return ".".join([place, *reversed(names)])
+
+
+@dataclass
+class RuleChecks:
+    """The rules of all types, made when a type is first met and kept."""
+
+    definitions: Definitions
+    # Invariants that cannot be evaluated: (type.path, key, why).
+    not_evaluated: list[tuple[str, str, str]] = field(default_factory=list)
+    _nodes: dict[tuple[str, str, str], _Node] = field(default_factory=dict)
+
+    def check(self, resource: Resource, path: str, report: Report) -> None:
+        """Tells every broken rule of a resource whose resourceType R4 has, and of the resources inside it."""
+        self._walk(resource, path, 0, resource, report)
+
+    def _walk(self, resource: Any, place: Place, level: int, root: Resource, report: Report) -> None:
+        type = resource.get("resourceType") if isinstance(resource, dict) else None
+        if isinstance(type, str) and type in self.definitions.concrete_types:
+            walk = _Walk(Environment(resource, root), contained_types(root), report)
+            self.node(type).visit(resource, place, level, walk)
+
+    def not_evaluated_of_all(self) -> list[tuple[str, str, str]]:
+        """(place, key, reason) of each invariant that cannot be evaluated, all types having been made."""
+        for type in self.definitions.concrete_types | self.definitions.complex_types:
+            structure = self.definitions.structure(type)
+            for path in ("", *structure.elements):
+                if not path or structure.children(path):
+                    assert self.node(type, path).children is not None
+        return sorted(set(self.not_evaluated))
+
+    def node(self, type: str, path: str = "") -> _Node:
+        """The rules of a type, or of an element of it that has children of its own."""
+        return self._kept((type, path, ""), lambda: self._make_node(type, path, None))
+
+    def _kept(self, key: tuple[str, str, str], make: Callable[[], _Node]) -> _Node:
+        found = self._nodes.get(key)
+        if found is None:
+            found = self._nodes[key] = make()
+        return found
+
+    def _make_node(self, type: str, path: str, within: tuple[str, Element] | None) -> _Node:
+        """within: the structure and element that a value of the type stands in, when that has rules of its own."""
+        conditions = list(self._conditions(type, path))
+        specials = list(self._specials(type, path))
+        if within is not None:
+            owner, element = within
+            conditions += self._compiled(owner, element.path, element.constraints)
+            targets = frozenset(target for one in element.types if one.code == "Reference" for target in one.targets)
+            if type == "Reference" and targets:
+                specials = [self._reference(targets)]
+        return _Node(tuple(conditions), tuple(specials), lambda: dict(self._children(type, path)))
+
+    # --- what is held for one object
+
+    def _conditions(self, type: str, path: str) -> Iterator[_Condition]:
+        if path:
+            yield from self._compiled(type, path, self.definitions.structure(type).elements[path].constraints)
+            return
+        for ancestor in self.definitions.lineage(type):
+            if ancestor != "DomainResource":  # dom-2 to dom-5 are about contained resources only
+                yield from self._compiled(type, "", self.definitions.structure(ancestor).constraints)
+
+    def _compiled(self, type: str, path: str, constraints: tuple[Constraint, ...]) -> Iterator[_Condition]:
+        for one in constraints:
+            if one.key in _HELD_ELSEWHERE or one.key in _ADVICE:
+                continue
+            expression = _CORRECTED.get(one.key, one.expression)
+            try:
+                yield _Condition(one, compile_condition(self.definitions, expression, type, path))
+            except FhirPathError as reason:
+                self.not_evaluated.append((f"{type}.{path}".rstrip("."), one.key, str(reason)))
+
+    def _specials(self, type: str, path: str) -> Iterator[Special]:
+        if path:
+            return
+        if type == "Extension":
+            yield _check_extension
+        elif type == "Reference":
+            yield self._reference(frozenset())
+        elif type == "Narrative":
+            yield _check_narrative
+        elif type in self.definitions.domain_resource_types:
+            yield self._contained(type)
+
+    def _reference(self, targets: frozenset[str]) -> Special:
+        types = self.definitions.concrete_types
+
+        def check(value: Resource, place: Place, walk: _Walk) -> None:
+            for kind, name, facts in reference_faults(value, targets, types, walk.contained):
+                walk.report.tell(kind, f"{render(place)}.{name}", **facts)
+
+        return check
+
+    def _contained(self, type: str) -> Special:
+        """dom-2 to dom-5, for a resource that contains others."""
+        conditions = tuple(self._compiled(type, "", self.definitions.structure("DomainResource").constraints))
+
+        def check(value: Resource, place: Place, walk: _Walk) -> None:
+            if "contained" in value:
+                check_contained(value, render(place), walk.report)
+                for condition in conditions:
+                    _hold(condition, value, place, walk)
+
+        return check
+
+    # --- what is below
+
+    def _children(self, type: str, path: str) -> Iterator[tuple[str, Visit]]:
+        for element in self.definitions.structure(type).children(path):
+            if element.content is not None:
+                yield element.name, (element.name, self.node(type, element.content).visit)
+            elif element.types and element.types[0].code == "Resource":
+                yield element.name, (element.name, self._nested(element.name == "contained"))
+            else:
+                yield from self._typed_children(type, element)
+
+    def _typed_children(self, type: str, element: Element) -> Iterator[tuple[str, Visit]]:
+        own = bool(self.definitions.structure(type).children(element.path))
+        for key, one in element.json_names():
+            if one.code in PRIMITIVES:
+                yield from self._primitive_children(type, element, key)
+            elif own:
+                yield key, (element.name, self.node(type, element.path).visit)
+            else:
+                yield key, (element.name, self._value_node(type, element, one).visit)
+
+    def _value_node(self, owner: str, element: Element, type: Type) -> _Node:
+        if not element.constraints and not type.targets:
+            return self.node(type.code)
+        key = (owner, element.path, type.code)
+        return self._kept(key, lambda: self._make_node(type.code, "", (owner, element)))
+
+    def _primitive_children(self, owner: str, element: Element, key: str) -> Iterator[tuple[str, Visit]]:
+        conditions = tuple(self._compiled(owner, element.path, element.constraints))
+        if conditions:
+            yield key, (element.name, _primitive_visit(conditions))
+        if not element.xml:
+            yield f"_{key}", (element.name, self.node("Element").visit)
+
+    def _nested(self, contained: bool) -> Visitor:
+        """A resource inside a resource: a contained one shares the ids of its container."""
+
+        def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
+            self._walk(value, place, level, walk.environment.root if contained else value, walk.report)
+
+        return visit
+
+
+def _primitive_visit(conditions: tuple[_Condition, ...]) -> Visitor:
+    def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
+        if value is not None:
+            for condition in conditions:
+                _hold(condition, value, place, walk)
+
+    return visit
+
+
+# --- rules in code, where R4's expression cannot be run as it is
+
+
+def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
+    """ext-1: either extensions or a value."""
+    has_value = any(key.startswith(("value", "_value")) for key in value)
+    if has_value == ("extension" in value):
+        human = "Must have either extensions or value[x], not both"
+        walk.report.tell("invariant", render(place), key="ext-1", human=human)
+
+
+def _check_narrative(value: Resource, place: Place, walk: _Walk) -> None:
+    div = value.get("div")
+    if isinstance(div, str):
+        for kind, found in narrative_faults(div):
+            walk.report.tell(kind, f"{render(place)}.div", found=found)
