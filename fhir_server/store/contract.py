@@ -20,11 +20,15 @@ Filter = Mapping[str, Any]
 
 NOTHING: Filter = {"_id": {"$in": []}}
 
-# The order key `o` is seconds << 30 | 30 bits of a hash of the id. Dates outside these seconds (the years 1698 to 2242)
-# are written as the nearest one, so a range over `o` must not be planned from or to beyond them.
+# The order key `o` of a dated resource is seconds << 30 | 30 bits of a hash of the id. Dates outside these seconds (the
+# years 1833 to 2242) are written as the nearest one, so a range over `o` must not be planned from or to beyond them.
 ORDER_SHIFT = 30
-EARLIEST_ORDER = -(1 << 33)
+EARLIEST_ORDER = -(1 << 32)
 LATEST_ORDER = (1 << 33) - 1
+# Resources without such a date stand below all dated ones, the first created highest: a walk from above meets new ones
+# last, and what has no date comes after what has one.
+LOWEST_DATED = EARLIEST_ORDER << ORDER_SHIFT
+UNDATED_SHIFT = 20
 
 # Names of the indexes of every resource collection, for `Find.hint`: {k, o desc, s}, {o desc}, {u, _id}.
 INDEX_KEYS = "keys"
@@ -187,6 +191,14 @@ class HistoryQuery:
     before: tuple[int, str, int] | None = None  # (updated, "Type/id", version) of the last entry told
 
 
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """Something that `Store.check` found wrong. place: `Condition/12`, `Condition/12/_history/3` or a collection."""
+
+    place: str
+    fault: str
+
+
 class Transaction(Protocol):
     """The inside of one MongoDB transaction. Reads see this transaction's own writes."""
 
@@ -258,4 +270,9 @@ class Store(Protocol):
 
     async def kept(self, hash: str) -> bytes | None:
         """What `keep` was given, None when it is unknown or its time is over."""
+        ...
+
+    def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:
+        """Everything in a store at rest that is not as promised: bytes, times, history, keys, narrowing. index: what a
+        resource is found by today."""
         ...

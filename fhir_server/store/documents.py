@@ -20,7 +20,9 @@ from fhir_server.store.contract import (
     EARLIEST_ORDER,
     LARGEST_RESOURCE_BYTES,
     LATEST_ORDER,
+    LOWEST_DATED,
     ORDER_SHIFT,
+    UNDATED_SHIFT,
     Draft,
     Stored,
 )
@@ -30,12 +32,19 @@ Document = dict[str, Any]
 BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "raw": 1}
 HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "raw": 1}
 _HASH_MASK = (1 << ORDER_SHIFT) - 1
+_LATEST_CREATION = (1 << 62 - UNDATED_SHIFT) - 1  # the year 2109
 
 
-def order_key(seconds: int, id: str) -> int:
+def dated_order(seconds: int, id: str) -> int:
     """Sorts by date, then apart by id; far dates are clamped (`contract.EARLIEST_ORDER`, `LATEST_ORDER`)."""
     clamped = min(max(seconds, EARLIEST_ORDER), LATEST_ORDER)
     return clamped << ORDER_SHIFT | zlib.crc32(id.encode()) & _HASH_MASK
+
+
+def undated_order(created: int, id: str) -> int:
+    """Below every dated order, the first created highest. created: ms since the epoch."""
+    hash = zlib.crc32(id.encode()) & ((1 << UNDATED_SHIFT) - 1)
+    return LOWEST_DATED - 1 - (min(max(created, 0), _LATEST_CREATION) << UNDATED_SHIFT | hash)
 
 
 def tiers(parties: Iterable[str]) -> list[str]:
@@ -69,8 +78,9 @@ def next_of(previous: Document | None, now: int) -> tuple[int, int]:
 
 
 def index_fields(draft: Draft, created: int) -> Document:
-    seconds = draft.indexed.order if draft.indexed.order is not None else created // 1000
-    return {"o": order_key(seconds, draft.id), "k": list(draft.indexed.keys), "x": _plain(draft.indexed.sort)}
+    seconds = draft.indexed.order
+    order = dated_order(seconds, draft.id) if seconds is not None else undated_order(created, draft.id)
+    return {"o": order, "k": list(draft.indexed.keys), "x": _plain(draft.indexed.sort)}
 
 
 def _plain(sort: Mapping[str, Any]) -> Document:

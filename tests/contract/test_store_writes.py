@@ -204,7 +204,7 @@ async def test_resources_are_ordered_by_their_date_from_before_1970_to_far_ahead
     assert [one.order for one in found] == sorted((one.order for one in found), reverse=True)
 
 
-async def test_without_a_date_the_order_is_the_time_of_creation_and_an_update_does_not_move_it(
+async def test_without_a_date_the_first_created_comes_first_and_an_update_does_not_move_it(
     settings: Settings,
 ) -> None:
     times = count(1_800_000_000_000, 1000)
@@ -218,7 +218,9 @@ async def test_without_a_date_the_order_is_the_time_of_creation_and_an_update_do
         assert before is not None
         assert after is not None
         assert after.order == before.order
-        assert [one.id for one in await store.find(Find("Organization", {}), EVERYTHING)] == ["c", "b", "a"]
+        await put(store, a_draft(id="dated", order=-10_000_000_000))
+        found = await store.find(Find("Organization", {}), EVERYTHING)
+        assert [one.id for one in found] == ["dated", "a", "b", "c"]
     finally:
         await store.close()
 

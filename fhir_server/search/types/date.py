@@ -21,13 +21,12 @@ from fhir_server.search.parts import Part, Parts, Sought, part_writers
 from fhir_server.search.paths import Path
 from fhir_server.search.primary_dates import primary_date
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import Filter
+from fhir_server.store.contract import EARLIEST_ORDER, LATEST_ORDER, ORDER_SHIFT, Filter
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 # Seconds in keys count from the year 1 and have one width; open ends lie outside of them.
 _YEAR_ONE = 62_135_596_800
 _BEFORE_ALL, _AFTER_ALL = "0", "9"
-_ORDER_SHIFT = 30
 _TOO_FINE = re.compile(r"\.\d{10}")
 _APPROXIMATELY = 10  # a tenth of the distance from now
 
@@ -242,10 +241,10 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
     """The same on the order key; a value that began earlier and still reaches the range has a key for its end."""
     first, last = _reach(prefix, low, high)
     bound: dict[str, int] = {}
-    if first > BEGINNING:
-        bound["$gte"] = (first // TICKS_PER_SECOND) << _ORDER_SHIFT
-    if last < END:
-        bound["$lt"] = (last // TICKS_PER_SECOND + 1) << _ORDER_SHIFT
+    if first > BEGINNING or last < END:
+        bound["$gte"] = _order_second(first) << ORDER_SHIFT
+    if _order_second(last) < LATEST_ORDER:
+        bound["$lt"] = (_order_second(last) + 1) << ORDER_SHIFT
     if not bound:
         return None
     on_order: Filter = {"o": bound}
@@ -255,3 +254,8 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
         # A value with an open beginning has no order of its own.
         return {"$or": [on_order, {"k": letters + _BEFORE_ALL}]}
     return on_order
+
+
+def _order_second(tick: int) -> int:
+    """The second of a tick as far as order keys tell seconds apart."""
+    return min(max(tick // TICKS_PER_SECOND, EARLIEST_ORDER), LATEST_ORDER)
