@@ -12,6 +12,7 @@ from typing import TypeVar
 from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, Pairs
+from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match
 from fhir_server.interactions.planning import check, draft
 from fhir_server.model.references import by_table, conditional, literal, references, rewrite
@@ -282,6 +283,10 @@ async def _apply(
         for op in await _ops(context, transaction, target, drafts.get(place)):
             ops.append(op)
             owners.append(place)
+    if context.settings.check_references:
+        places = {target.write.place or target.write.type: drafts[n] for n, target in enumerate(targets) if n in drafts}
+        await refuse_dangling(context, transaction, places)
+        await refuse_orphans(context, transaction, ops)
     done = [Done(target.found) for target in targets]
     for place, written in zip(owners, await transaction.apply(ops), strict=True):
         if done[place].stored is None:

@@ -1,0 +1,84 @@
+"""Referential integrity, when the operator asks for it: no dangling reference is written, no delete leaves one.
+
+R4 sections 2.3.0.1 and 3.1.0.7 leave both to the server.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+
+from fhir_server.errors import Issue, Kind, refuse_faults
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.joins import Finder
+from fhir_server.model.references import Literal, literal, references
+from fhir_server.search.tree import Leaf, Or
+from fhir_server.store.contract import EVERYTHING, Draft, Find, Op, Put, Remove, Transaction
+
+Identity = tuple[str, str]
+TOLD = 3  # holders named for each resource that may not be deleted
+
+
+async def refuse_dangling(context: Context, transaction: Transaction, drafts: Mapping[str, Draft]) -> None:
+    """drafts: by the place to tell. Raises FhirError BUSINESS_RULE naming each reference to nothing."""
+    written = {(draft.type, draft.id) for draft in drafts.values()}
+    wanted: dict[Identity, list[str]] = defaultdict(list)
+    for place, draft in drafts.items():
+        for path, text in references(draft.resource):
+            target = literal(text)
+            if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
+                wanted[target.type, target.id].append(f"{place}.{path}")
+    missing = wanted.keys() - await _live(transaction, wanted)
+    text = "there is no {}/{} to refer to"
+    issues = [
+        Issue("error", "not-found", text.format(*name), (path,)) for name in sorted(missing) for path in wanted[name]
+    ]
+    refuse_faults(issues, Kind.BUSINESS_RULE)
+
+
+def _is_ours(context: Context, target: Literal) -> bool:
+    return target.type in context.capability.types and target.base in (None, f"{context.base}/")
+
+
+async def _live(transaction: Transaction, wanted: Iterable[Identity]) -> set[Identity]:
+    ids: dict[str, list[str]] = defaultdict(list)
+    for type, id in wanted:
+        ids[type].append(id)
+    found: set[Identity] = set()
+    for type, some in ids.items():
+        for start in range(0, len(some), 1000):
+            part = some[start : start + 1000]
+            query = Find(type, {"_id": {"$in": part}}, (("_id", 1),), len(part), raw=False)
+            # Uniqueness and existence are matters of the store, not of what the caller may see.
+            found.update((type, stored.id) for stored in await transaction.find(query, EVERYTHING))
+    return found
+
+
+async def refuse_orphans(context: Context, transaction: Transaction, ops: Iterable[Op]) -> None:
+    """Raises FhirError CONFLICT naming up to three holders of each resource that would be deleted under them."""
+    ops = list(ops)
+    removed = {(op.type, op.id) for op in ops if isinstance(op, Remove)}
+    rewritten = {(op.draft.type, op.draft.id) for op in ops if isinstance(op, Put)}
+    issues = []
+    for type, id in sorted(removed):
+        for holder in await _holders(context, transaction, type, id, removed | rewritten):
+            issues.append(Issue("error", "conflict", f"{type}/{id} is referred to by {holder}", (type,)))
+    refuse_faults(issues, Kind.CONFLICT)
+
+
+async def _holders(context: Context, transaction: Transaction, type: str, id: str, gone: set[Identity]) -> list[str]:
+    finder = Finder(context.with_(view=EVERYTHING), transaction)
+    held: list[str] = []
+    for source in sorted(context.capability.types):
+        leaves = tuple(
+            Leaf(source, param, None, (f"{type}/{id}",))
+            for param in context.search.parameters.of(source).values()
+            if param.type == "reference" and param.expression and (type in param.targets or not param.targets)
+        )
+        if not leaves:
+            continue
+        found = await finder.page(await finder.plan(source, Or(leaves)), TOLD + len(gone))
+        held += [f"{source}/{stored.id}" for stored in found if (source, stored.id) not in gone | {(type, id)}]
+        if len(held) >= TOLD:
+            break
+    return held[:TOLD]
