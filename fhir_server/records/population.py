@@ -31,6 +31,8 @@ _RELIGION = ((None, 880), ("2", 60), ("1", 50), ("3", 8), ("5", 2))
 _BLOOD = (("O", 43), ("A", 21), ("B", 30), ("AB", 6))
 # Where older numbers were issued: mostly Thanh Hóa, else provinces in the codes before 2025-07-01.
 _BIRTH_PROVINCE = (("038", 900), ("040", 30), ("037", 25), ("001", 20), ("035", 10), ("079", 10), ("015", 5))
+# Of those, the one whose code is another since 2025-07-01: Hà Nam went into Ninh Bình.
+_MERGED_INTO = {"35": "37"}
 _KINDS = (("family", 50), ("three generations", 20), ("old couple", 12), ("alone", 5), ("young", 6), ("one parent", 7))
 
 
@@ -112,6 +114,11 @@ class Person:
 
     def age(self, on: date = TODAY) -> int:
         return on.year - self.born.year - ((on.month, on.day) < (self.born.month, self.born.day))
+
+    @property
+    def birth_province(self) -> str | None:
+        """Where the number was issued, in the province codes of today."""
+        return _MERGED_INTO.get(self.cccd[1:3], self.cccd[1:3]) if self.cccd else None
 
     @property
     def patient_number(self) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_server.records.population import STATION, STATION_NAME, TODAY, Household, Person
 from fhir_server.records.sample_health import Dose, Health, Visit
-from fhir_server.records.sample_hssk831 import name_as_written, relations
+from fhir_server.records.sample_hssk831 import knows_blood_group, name_as_written, relations
 
 # fmt: off
 CSV_COLUMNS = (
@@ -69,8 +69,8 @@ def _person(person: Person, household: Household) -> dict[str, Any]:
         ton_giao=person.religion,
         nghe_nghiep=person.occupation,
         dien_thoai=person.phone,
-        nhom_mau_abo=person.abo if person.number % 3 else "",
-        nhom_mau_rh=person.rh if person.number % 3 else "",
+        nhom_mau_abo=person.abo if knows_blood_group(person) else "",
+        nhom_mau_rh=person.rh if knows_blood_group(person) else "",
         the_bhyt=card if person.card else None,
         dia_chi={"chi_tiet": person.place.text, "ma_tinh": person.place.province, "ma_xa": person.place.ward},
         nguoi_dai_dien=[
@@ -115,7 +115,8 @@ def _dose(person: Person, dose: Dose) -> dict[str, Any]:
 
 
 def _visit(person: Person, visit: Visit) -> dict[str, Any]:
-    weight = visit.vitals.weight
+    comma = "decimal-comma" in person.odd
+    weight = visit.vitals.weight if visit.measured or comma else ""
     return _known(
         ma_lk=visit.key,
         ten_cskcb=STATION_NAME.format(ward=person.place.ward_name),
@@ -129,8 +130,8 @@ def _visit(person: Person, visit: Visit) -> dict[str, Any]:
         chan_doan="; ".join([visit.name, *(name for _, name in visit.others)]),
         ma_benh_chinh=visit.code,
         ma_benh_kem_theo=[code for code, _ in visit.others],
-        chieu_cao=visit.vitals.height,
-        can_nang=weight.replace(".", ",") if "decimal-comma" in person.odd else weight,
+        chieu_cao=visit.vitals.height if visit.measured else None,
+        can_nang=weight.replace(".", ",") if comma else weight,
     )
 
 

@@ -72,7 +72,7 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One visit. kind: MA_LOAI_KCB. others: accompanying diagnoses (code, name)."""
+    """One visit. kind: MA_LOAI_KCB. others: accompanying diagnoses (code, name). measured: with all vital signs."""
 
     key: str
     facility: str
@@ -87,6 +87,7 @@ class Visit:
     vitals: Vitals
     result: str = "2"
     discharge: str = "1"
+    measured: bool = False
     advice: str = "Uống thuốc theo đơn, tái khám khi cần"
 
 
@@ -280,6 +281,7 @@ def _visit(person: Person, diseases: tuple[Disease, ...], draw: Draw, day: date,
         name=main["name"],
         others=others,
         vitals=_vitals(person, draw, day, any(one.code == "I10" for one in current)),
+        measured=draw.happens(0.2),
         result=draw.weighted((("1", 45), ("2", 45), ("3", 8), ("7", 2))),
     )
 

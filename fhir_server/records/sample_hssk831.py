@@ -8,7 +8,7 @@ from datetime import date
 from xml.sax.saxutils import escape
 
 from fhir_server.records.population import STATION, STATION_NAME, TODAY, Household, Person, Place
-from fhir_server.records.sample_health import Allergy, Birth, Disease, Dose, Health, Relative, Visit
+from fhir_server.records.sample_health import Allergy, Birth, Disease, Dose, Health, Relative, Visit, Vitals
 
 # The day of an old record, when there were districts.
 OLD_DAY = date(2025, 3, 15)
@@ -28,6 +28,11 @@ def _always(name: str, value: object) -> str:
 
 def dmy(day: date | None) -> str:
     return f"{day.day:02d}/{day.month:02d}/{day.year}" if day else ""
+
+
+def knows_blood_group(person: Person) -> bool:
+    """One in three has been typed."""
+    return person.number % 3 == 0
 
 
 def name_as_written(person: Person) -> str:
@@ -83,10 +88,10 @@ def _person(person: Person, household: Household, old: tuple[Place, str] | None,
         tag("MAHO_GIADINH", f"38{STATION[2:]}{person.household:06d}"),
         tag("HOTEN", name_as_written(person)),
         tag("GIOITINH", person.sex),
-        tag("NHOMMAU_HEABO", person.abo if person.number % 3 else ""),
-        tag("NHOMMAU_HERH", person.rh if person.number % 3 else ""),
+        tag("NHOMMAU_HEABO", person.abo if knows_blood_group(person) else ""),
+        tag("NHOMMAU_HERH", person.rh if knows_blood_group(person) else ""),
         tag("NGAYSINH", birth_as_written(person)),
-        tag("MATINH_KHAISINH", person.cccd[1:3] if person.cccd else ""),
+        tag("MATINH_KHAISINH", person.birth_province),
         tag("MADANTOC", person.ethnic),
         tag("MAQUOCTICH", "000"),
         tag("MATONGIAO", person.religion),
@@ -117,8 +122,8 @@ def relations(person: Person, household: Household) -> Iterable[tuple[str, Perso
     minor = person.age() < 18
     for number, kin in ((person.father, "Bố"), (person.mother, "Mẹ")):
         other = household.by_number(number)
-        if other is not None and (minor or person.age() < 40):
-            yield kin, other, minor
+        if other is not None and minor:
+            yield kin, other, True
     spouse = household.by_number(person.spouse)
     if spouse is not None:
         yield ("Vợ" if spouse.sex == "2" else "Chồng"), spouse, False
@@ -215,8 +220,21 @@ def _doses(doses: list[Dose], tag: Tag) -> str:
     return f"<TIEMCHUNG>{''.join(rows)}</TIEMCHUNG>\n"
 
 
+def _vitals(vitals: Vitals, tag: Tag) -> tuple[str, ...]:
+    return (
+        tag("MACH", vitals.pulse),
+        tag("NHIETDO", vitals.temperature),
+        tag("HUYETAPTT", vitals.systolic),
+        tag("HUYETAPTD", vitals.diastolic),
+        tag("NHIPTHO", vitals.breaths),
+        tag("CHIEUCAO", vitals.height),
+        tag("CHISOBMI", vitals.bmi),
+        tag("CANNANG", vitals.weight),
+        tag("VONGBUNG", vitals.waist),
+    )
+
+
 def _visit(visit: Visit, tag: Tag) -> str:
-    vitals = visit.vitals
     diagnoses = "".join(
         f"<CHANDOANBENH>{tag('MABENH', code)}{tag('TENBENH', name)}{tag('KETLUAN', name)}</CHANDOANBENH>"
         for code, name in ((visit.code, visit.name), *visit.others)
@@ -230,15 +248,7 @@ def _visit(visit: Visit, tag: Tag) -> str:
         tag("BACSIKHAM", "Bác sĩ mẫu"),
         tag("LYDOKHAM", visit.reason),
         tag("BENHSU", ""),
-        tag("MACH", vitals.pulse),
-        tag("NHIETDO", vitals.temperature),
-        tag("HUYETAPTT", vitals.systolic),
-        tag("HUYETAPTD", vitals.diastolic),
-        tag("NHIPTHO", vitals.breaths),
-        tag("CHIEUCAO", vitals.height),
-        tag("CHISOBMI", vitals.bmi),
-        tag("CANNANG", vitals.weight),
-        tag("VONGBUNG", vitals.waist),
+        *(_vitals(visit.vitals, tag) if visit.measured else ()),
         tag("KHAMTIMMACH", "Bình thường"),
         tag("TUVAN", visit.advice),
         f"<CHANDOANKETLUAN>{diagnoses}</CHANDOANKETLUAN>",
