@@ -41,6 +41,10 @@ class Plan:
     filter: Filter
     joins: Node | None = None
 
+    def also(self, filter: Filter) -> Plan:
+        """The same with one more condition."""
+        return Plan(self.type, conjunction((self.filter, filter)), self.joins) if filter else self
+
 
 @dataclass(slots=True)
 class Work:
@@ -228,7 +232,7 @@ class Finder:
         plan = await self.plan(type, node)
         fitting: set[str] = set()
         for some in chunks(ids, _LARGEST_BATCH):
-            part = Plan(type, conjunction((one_of("_id", some), plan.filter)), plan.joins)
+            part = plan.also(one_of("_id", some))
             fitting.update(stored.id for stored in await self.page(part, len(some), raw=False))
         return fitting
 
@@ -238,7 +242,7 @@ class Finder:
         prefix = f"{self._model.letters(has.source, has.param.code, self._registry)}{has.type}/"
         left, cursor = dict.fromkeys(ids), None
         while left:
-            part = Plan(plan.type, conjunction((one_of("k", (prefix + id for id in left)), plan.filter)), plan.joins)
+            part = plan.also(one_of("k", (prefix + id for id in left)))
             found = await self.page(part, SOURCES_AT_ONCE, BY_DATE, cursor, raw=False, keys=True)
             self.work.spend(len(found), describe(has))
             for stored in found:

@@ -115,11 +115,11 @@ class _Answer:
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
         finder = Finder(context)
         sort, registry = parsed.results.sort, context.store.registry
-        parts = [
-            (await finder.plan(type, phase.tree), phase.order)
-            for type, tree in parsed.trees
-            for phase in context.search.phases(type, tree, sort, registry)
-        ]
+        parts = []
+        for type, tree in parsed.trees:
+            plan = await finder.plan(type, tree)
+            phases = context.search.phases(type, sort, registry)
+            parts += [(plan.also(phase.filter), phase.order) for phase in phases]
         return cls(context, parsed, page, finder, tuple(parts))
 
     @property

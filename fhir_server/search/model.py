@@ -100,9 +100,9 @@ class SearchModel:
         """The resources of a type that have one of the ids."""
         return Leaf(type, self._definitions.search_params(type)["_id"], None, tuple(ids))
 
-    def phases(self, type: str, tree: Node, sort: tuple[SortKey, ...], registry: Registry) -> tuple[Phase, ...]:
-        """The trees to be answered one after the other, each in its order, so that missing sort values come last."""
-        return phases(type, tree, sort, lambda code: self.letters(type, code, registry))
+    def phases(self, type: str, sort: tuple[SortKey, ...], registry: Registry) -> tuple[Phase, ...]:
+        """The parts of an answer in the order of _sort, to be given one behind the other."""
+        return phases(type, sort, lambda code: self.letters(type, code, registry))
 
     def canonical_text(self, node: Node) -> str:
         """One text for every spelling of the same search."""

@@ -3,40 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from fhir_server.search.compile import conjunction
 from fhir_server.search.paging import BY_DATE, Order
-from fhir_server.search.primary_dates import primary_date
+from fhir_server.search.primary_dates import primary_dates
 from fhir_server.search.result_parameters import SortKey
-from fhir_server.search.tree import And, Leaf, Node, Not
 from fhir_server.search.types.table import TYPES
+from fhir_server.store.contract import LOWEST_DATED, Filter
 
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """One part of an answer: all that satisfies the tree, in an order."""
+    """One part of an answer: the matches that satisfy `filter` too, in an order. The phases of a sort are disjoint."""
 
-    tree: Node
     order: Order
+    filter: Filter = field(default_factory=dict)
 
 
-def phases(type: str, tree: Node, sort: tuple[SortKey, ...], letters: Callable[[str], str]) -> tuple[Phase, ...]:
+def phases(type: str, sort: tuple[SortKey, ...], letters: Callable[[str], str]) -> tuple[Phase, ...]:
     """The parts of an answer, one behind the other. letters: of a parameter by its code.
 
-    The type's primary date alone is the order of the index; what has no such date follows in a part of its own.
+    The type's primary date alone is the order of the index: it needs no sort in memory, and costs the same anywhere.
     """
     if not sort:
-        return (Phase(tree, BY_DATE),)
-    if len(sort) == 1 and sort[0].param.code == primary_date(type):
-        missing = Leaf(type, sort[0].param, "missing", ("true",))
-        dated: Order = (("o", _direction(sort[0])),)
-        return Phase(And((tree, Not(missing))), dated), Phase(And((tree, missing)), BY_DATE)
+        return (Phase(BY_DATE),)
+    if len(sort) == 1 and primary_dates(type)[:1] == (sort[0].param.code,):
+        return _by_primary_date(type, sort[0], letters)
     paths = tuple((_path(key, letters), _direction(key)) for key in sort)
-    if any(path == "_id" for path, _ in paths):
-        paths = paths[: [path for path, _ in paths].index("_id") + 1]  # nothing ties with an id
-    else:
-        paths = (*paths, ("_id", paths[-1][1]))
-    return (Phase(tree, paths),)
+    names = [path for path, _ in paths]
+    if "_id" in names:
+        return (Phase(paths[: names.index("_id") + 1]),)  # nothing ties with an id
+    return (Phase((*paths, ("_id", paths[-1][1]))),)
+
+
+def _by_primary_date(type: str, key: SortKey, letters: Callable[[str], str]) -> tuple[Phase, ...]:
+    """What has no such date comes last, the first created first."""
+    dated: Filter = {"o": {"$gte": LOWEST_DATED}}
+    undated: Filter = {"o": {"$lt": LOWEST_DATED}}
+    if primary_dates(type)[1:]:  # another date may stand in for it in `o`
+        path = f"x.{letters(key.param.code)}"
+        dated = conjunction((dated, {path: {"$exists": True}}))
+        undated = {"$or": [undated, {path: {"$exists": False}}]}
+    elif key.descending:
+        return (Phase(BY_DATE),)
+    return Phase((("o", _direction(key)),), dated), Phase(BY_DATE, undated)
 
 
 def _direction(key: SortKey) -> int:
