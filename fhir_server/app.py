@@ -90,7 +90,7 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
 async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     definitions = Definitions.load(DATA_ROOT)
     capability = Capability.load(DATA_ROOT / "capability_statement.json")
-    naming = NamingSystems.load(DATA_ROOT / "terminology")
+    naming = NamingSystems.load(DATA_ROOT)
     extractor = Extractor(definitions, settings.zone, naming.canonical)
     search = SearchModel(definitions, extractor, settings, capability)
     store = await open_store(uri, settings)

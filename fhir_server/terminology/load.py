@@ -67,9 +67,13 @@ class Terminology:
 
     @classmethod
     def load(cls, root: Path = DATA_ROOT) -> Terminology:
-        """Reads the headers of root/terminology/*/*.json. Raises FhirError(INVALID) for a file that is no such
-        definition."""
-        return cls(_entries(root / "terminology"))
+        """Reads the headers of root/terminology/*/*.json. root: the folder that holds terminology/.
+
+        Raises FhirError(INVALID) for a file that is no such definition, OSError when the folder is not there.
+        """
+        folder = root / "terminology"
+        folder.stat()
+        return cls(_entries(folder))
 
     def with_resources(self, resources: Iterable[Resource]) -> Terminology:
         """These definitions and those of `resources` (CodeSystem, ValueSet, ConceptMap), which win over equal URLs."""

@@ -46,8 +46,12 @@ class NamingSystems:
 
     @classmethod
     def load(cls, root: Path = DATA_ROOT) -> NamingSystems:
-        """Reads terminology/naming_systems/*.json below root. Raises FhirError(INVALID) when two kinds claim a URI."""
+        """Reads root/terminology/naming_systems/*.json. root: the folder that holds terminology/.
+
+        Raises FhirError(INVALID) when two kinds claim one URI, OSError when the folder is not there.
+        """
         folder = root / "terminology" / "naming_systems"
+        folder.stat()
         return cls.of(decode(path.read_bytes()) for path in sorted(folder.glob("*.json")))
 
     @classmethod
