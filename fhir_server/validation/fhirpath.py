@@ -6,8 +6,6 @@ Expressions that need what is not here (other resources, terminology) are refuse
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,23 +13,17 @@ from fhir_server.definitions import fhirpath as syntax
 from fhir_server.definitions.fhirpath import FhirPathError, parse
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element
-from fhir_server.validation import collections as of
-from fhir_server.validation.collections import Constant, Environment, Focus, NoValue
-
-Run = Callable[[Focus, Environment], Focus]
-Test = Callable[[Focus, Environment], bool | None]
+from fhir_server.validation import items as of
+from fhir_server.validation.functions import BY_ITEM, COLLECTIONS, FUNCTIONS, LOGIC, ORDERS, SAME_SHAPE
+from fhir_server.validation.items import Constant, Environment, Focus, NoValue, Run, Test
+from fhir_server.validation.steps import PRESENCE, Step, reader
 
 # Where a value may stand: (structure, path below it). None: not known, children are read by their JSON names.
 Shape = frozenset[tuple[str, str]] | None
 
+_EXTENSION: Shape = frozenset({("Extension", "")})
 _UCUM = "http://unitsofmeasure.org"
 _CONSTANTS = {"ucum": _UCUM, "sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
-_ORDERS: Mapping[str, Callable[[int], bool]] = {
-    "<": lambda order: order < 0,
-    "<=": lambda order: order <= 0,
-    ">": lambda order: order > 0,
-    ">=": lambda order: order >= 0,
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +32,6 @@ class Compiled:
 
     run: Run
     shape: Shape = None
-
-
-@dataclass(frozen=True, slots=True)
-class _Step:
-    """How one JSON property holds the values of an element: its name and the name of its primitive extensions."""
-
-    key: str
-    sibling: str | None
 
 
 def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "") -> Test:
@@ -75,9 +59,9 @@ class _Compiler:
     # --- conditions
 
     def test(self, tree: syntax.Tree, shape: Shape) -> Test:
-        if isinstance(tree, syntax.Binary) and tree.operator in _LOGIC:
-            return _LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
-        if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *_ORDERS):
+        if isinstance(tree, syntax.Binary) and tree.operator in LOGIC:
+            return LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
+        if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *ORDERS):
             return self._comparison(tree.operator, self.run(tree.left, shape).run, self.run(tree.right, shape).run)
         if isinstance(tree, syntax.Call) and tree.name in ("exists", "empty", "not", "hasValue") and not tree.arguments:
             return self._simple_call(tree, shape)
@@ -90,7 +74,7 @@ class _Compiler:
             return lambda focus, environment: not inner(focus, environment)
         if isinstance(tree.target, syntax.Member) and isinstance(tree.target.target, syntax.This) and shape is not None:
             steps, _ = self._steps(shape, tree.target.name, None)
-            return _PRESENCE[tree.name](steps)
+            return PRESENCE[tree.name](steps)
         run = self.run(tree.target, shape).run
         if tree.name == "exists":
             return lambda focus, environment: bool(run(focus, environment))
@@ -109,7 +93,7 @@ class _Compiler:
             return lambda focus, environment: of.contains(right(focus, environment), left(focus, environment))
         if operator == "contains":
             return lambda focus, environment: of.contains(left(focus, environment), right(focus, environment))
-        holds = _ORDERS[operator]
+        holds = ORDERS[operator]
         return lambda focus, environment: of.compare(left(focus, environment), right(focus, environment), holds)
 
     # --- collections
@@ -167,25 +151,25 @@ class _Compiler:
         if name == "extension" and isinstance(target, syntax.Member) and self._is_primitive(inner.shape):
             raise FhirPathError("extensions of primitives are not evaluated")
         steps, below = self._steps(inner.shape, name, only)
-        return Compiled(_reader(inner.run, steps), below)
+        return Compiled(reader(inner.run, steps), below)
 
     def _is_primitive(self, shape: frozenset[tuple[str, str]]) -> bool:
         return all(type in self._definitions.primitive_types for type, _ in shape)
 
-    def _steps(self, shape: frozenset[tuple[str, str]], name: str, only: str | None) -> tuple[tuple[_Step, ...], Shape]:
+    def _steps(self, shape: frozenset[tuple[str, str]], name: str, only: str | None) -> tuple[tuple[Step, ...], Shape]:
         """The JSON names that hold the child `name`, with `only` those of one type of a choice."""
         elements = [(type, one) for type, path in shape for one in self._children(type, path) if one.name == name]
         if not elements:
             if any(type in ("Resource", "DomainResource") for type, _ in shape):
-                return (_Step(name, None),), None
+                return (Step(name, None),), None
             raise FhirPathError(f"there is no element {name} in {' or '.join(sorted(type for type, _ in shape))}")
-        steps: dict[str, _Step] = {}
+        steps: dict[str, Step] = {}
         below: set[tuple[str, str]] = set()
         for type, element in elements:
             for key, code, place in self._places(type, element):
                 if only is None or code == only:
                     primitive = code in self._definitions.primitive_types
-                    steps[key] = _Step(key, f"_{key}" if primitive else None)
+                    steps[key] = Step(key, f"_{key}" if primitive else None)
                     below.add(place)
         return tuple(steps.values()), frozenset(below)
 
@@ -209,15 +193,15 @@ class _Compiler:
     def _binary(
         self, operator: str, left: syntax.Tree, right: syntax.Tree, tree: syntax.Tree, shape: Shape
     ) -> Compiled:
-        if operator in _COLLECTIONS:
-            combine = _COLLECTIONS[operator]
+        if operator in COLLECTIONS:
+            combine = COLLECTIONS[operator]
             one, other = self.run(left, shape), self.run(right, shape)
             first, second = one.run, other.run
             both = one.shape | other.shape if one.shape is not None and other.shape is not None else None
             return Compiled(
                 lambda focus, environment: combine(first(focus, environment), second(focus, environment)), both
             )
-        if operator in _LOGIC or operator in _ORDERS or operator in ("=", "!=", "in", "contains"):
+        if operator in LOGIC or operator in ORDERS or operator in ("=", "!=", "in", "contains"):
             return _boxed(self.test(tree, shape))
         raise FhirPathError(f"the operator {operator} is not evaluated")
 
@@ -258,10 +242,10 @@ class _Compiler:
         inner = self.run(target, shape)
         if name in ("exists", "empty", "not", "hasValue") and not arguments:
             return _boxed(self._simple_call(syntax.Call(target, name, ()), shape))
-        if name in _BY_ITEM:
+        if name in BY_ITEM:
             condition = self.test(self._only(name, arguments), inner.shape)
             boxed = name in ("exists", "all")
-            return Compiled(_BY_ITEM[name](inner.run, condition), None if boxed else inner.shape)
+            return Compiled(BY_ITEM[name](inner.run, condition), None if boxed else inner.shape)
         if name == "select":
             return self._select(inner, self._only(name, arguments))
         if name == "iif":
@@ -305,15 +289,16 @@ class _Compiler:
     def _plain_call(self, inner: Compiled, name: str, arguments: tuple[Run, ...]) -> Compiled:
         if name == "trace":
             return inner
-        function = _FUNCTIONS.get((name, len(arguments)))
+        function = FUNCTIONS.get((name, len(arguments)))
         if function is None:
             raise FhirPathError(f"the function {name}() is not evaluated")
-        run, keeps = inner.run, name in _SAME_SHAPE
+        run = inner.run
+        shape = inner.shape if name in SAME_SHAPE else _EXTENSION if name == "extension" else None
         return Compiled(
             lambda focus, environment: function(
                 run(focus, environment), *(one(focus, environment) for one in arguments)
             ),
-            inner.shape if keeps else None,
+            shape,
         )
 
 
@@ -339,75 +324,6 @@ def _once(made: Compiled) -> Compiled:
 _BARE = (NoValue, dict)
 
 
-def _reader(run: Run, steps: tuple[_Step, ...]) -> Run:
-    """Reads children: each value of a list by itself, a primitive that is only extensions as NoValue."""
-    if len(steps) == 1 and steps[0].sibling is None:
-        key = steps[0].key
-        return lambda focus, environment: of.named(run(focus, environment), key)
-
-    by_name = {name: step for step in steps for name in (step.key, step.sibling) if name}
-
-    def read(focus: Focus, environment: Environment) -> Focus:
-        found: Focus = []
-        for item in run(focus, environment):
-            if isinstance(item, dict):
-                for step in steps if len(steps) == 1 else {by_name[name] for name in item if name in by_name}:
-                    value = item.get(step.key)
-                    if value is None or isinstance(value, list):
-                        _spread(found, value, item.get(step.sibling) if step.sibling else None)
-                    else:
-                        found.append(value)
-        return found
-
-    return read
-
-
-def _spread(found: Focus, values: Any, siblings: Any) -> None:
-    values = values if isinstance(values, list) else []
-    others = siblings if isinstance(siblings, list) else [siblings]
-    for place in range(max(len(values), len(others))):
-        value = values[place] if place < len(values) else None
-        sibling = others[place] if place < len(others) else None
-        if value is not None:
-            found.append(value)
-        elif isinstance(sibling, dict):
-            found.append(NoValue(sibling.get("extension")))
-
-
-# --- whether a child is there, without reading it: what most invariants ask
-
-
-def _exists_at(steps: tuple[_Step, ...]) -> Test:
-    names = frozenset(name for step in steps for name in (step.key, step.sibling) if name)
-
-    def exists(focus: Focus, environment: Environment) -> bool:
-        return any(isinstance(item, dict) and not names.isdisjoint(item) for item in focus)
-
-    return exists
-
-
-def _empty_at(steps: tuple[_Step, ...]) -> Test:
-    exists = _exists_at(steps)
-    return lambda focus, environment: not exists(focus, environment)
-
-
-def _has_value_at(steps: tuple[_Step, ...]) -> Test:
-    keys = tuple(step.key for step in steps)
-
-    def has_value(focus: Focus, environment: Environment) -> bool:
-        found = [item[key] for item in focus if isinstance(item, dict) for key in keys if item.get(key) is not None]
-        return len(found) == 1 and not isinstance(found[0], dict | list)
-
-    return has_value
-
-
-_PRESENCE: Mapping[str, Callable[[tuple[_Step, ...]], Test]] = {
-    "exists": _exists_at,
-    "empty": _empty_at,
-    "hasValue": _has_value_at,
-}
-
-
 def _boxed(test: Test) -> Compiled:
     def run(focus: Focus, environment: Environment) -> Focus:
         held = test(focus, environment)
@@ -430,103 +346,3 @@ _SYSTEM_TYPES = {
 
 def _resource_type(item: Any) -> Any:
     return item.get("resourceType") if isinstance(item, dict) else None
-
-
-# --- logic. An empty side counts as false: R4's invariants compare elements that may be absent (`status = 'x'`), and
-# N1's empty would neither hold nor be a fault that a sender can understand.
-
-
-def _and(left: Test, right: Test) -> Test:
-    return lambda focus, environment: bool(left(focus, environment)) and bool(right(focus, environment))
-
-
-def _or(left: Test, right: Test) -> Test:
-    return lambda focus, environment: bool(left(focus, environment)) or bool(right(focus, environment))
-
-
-def _xor(left: Test, right: Test) -> Test:
-    return lambda focus, environment: bool(left(focus, environment)) is not bool(right(focus, environment))
-
-
-def _implies(left: Test, right: Test) -> Test:
-    return lambda focus, environment: not left(focus, environment) or bool(right(focus, environment))
-
-
-_LOGIC: Mapping[str, Callable[[Test, Test], Test]] = {"and": _and, "or": _or, "xor": _xor, "implies": _implies}
-
-_COLLECTIONS: Mapping[str, Callable[[Focus, Focus], Focus]] = {"|": of.union, "&": of.join, "+": of.add}
-
-
-# --- functions that look at each item by itself
-
-
-def _where(run: Run, condition: Test) -> Run:
-    return lambda focus, environment: [
-        item for item in run(focus, environment) if condition([item], environment) is True
-    ]
-
-
-def _exists(run: Run, condition: Test) -> Run:
-    return lambda focus, environment: [any(condition([item], environment) is True for item in run(focus, environment))]
-
-
-def _all(run: Run, condition: Test) -> Run:
-    return lambda focus, environment: [all(condition([item], environment) is True for item in run(focus, environment))]
-
-
-_BY_ITEM: Mapping[str, Callable[[Run, Test], Run]] = {"where": _where, "exists": _exists, "all": _all}
-
-
-# --- plain functions: (name, number of arguments) → (items, arguments…) → items
-
-
-def _on_text(change: Callable[..., Any]) -> Callable[..., Focus]:
-    """A function of one text and texts: empty when the focus or an argument is not exactly one text."""
-
-    def apply(items: Focus, *arguments: Focus) -> Focus:
-        values = [one[0] for one in (items, *arguments) if len(one) == 1]
-        if len(values) != 1 + len(arguments) or not isinstance(values[0], str):
-            return []
-        return [change(*values)]
-
-    return apply
-
-
-def _matches(text: str, pattern: str) -> bool:
-    return re.fullmatch(pattern, text) is not None
-
-
-def _substring(items: Focus, start: Focus) -> Focus:
-    text, place = (items or [None])[0], (start or [None])[0]
-    if not isinstance(text, str) or not isinstance(place, int) or not 0 <= place < len(text):
-        return []
-    return [text[place:]]
-
-
-_FUNCTIONS: Mapping[tuple[str, int], Callable[..., Focus]] = {
-    ("count", 0): lambda items: [len(items)],
-    ("first", 0): lambda items: items[:1],
-    ("last", 0): lambda items: items[-1:],
-    ("tail", 0): lambda items: items[1:],
-    ("distinct", 0): of.distinct,
-    ("isDistinct", 0): lambda items: [of.is_distinct(items)],
-    ("combine", 1): lambda items, others: [*items, *others],
-    ("union", 1): of.union,
-    ("intersect", 1): of.intersect,
-    ("children", 0): of.children,
-    ("descendants", 0): of.descendants,
-    ("extension", 1): lambda items, url: of.extensions(items, str(url[0])) if url else [],
-    ("toInteger", 0): of.to_integer,
-    ("toString", 0): lambda items: [of.text_of(items[0])] if len(items) == 1 else [],
-    ("length", 0): _on_text(len),
-    ("lower", 0): _on_text(str.lower),
-    ("upper", 0): _on_text(str.upper),
-    ("startsWith", 1): _on_text(str.startswith),
-    ("endsWith", 1): _on_text(str.endswith),
-    ("contains", 1): _on_text(lambda text, part: part in text),
-    ("matches", 1): _on_text(_matches),
-    ("replaceMatches", 2): _on_text(lambda text, pattern, other: re.sub(pattern, other, text)),
-    ("replace", 2): _on_text(str.replace),
-    ("substring", 1): _substring,
-}
-_SAME_SHAPE = ("first", "last", "tail", "distinct", "extension")

@@ -8,7 +8,6 @@ that has only extensions, an Extension with an id.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 import jsonschema_rs
@@ -42,21 +41,23 @@ class Gate:
         while waiting:
             one = waiting.pop()
             type = one.get("resourceType") if isinstance(one, dict) else None
-            if type not in self._types or not self._accepts_one(type, _shell(one, type, waiting)):
+            if not isinstance(type, str) or type not in self._types:
+                return False
+            if not self._accepts_one(type, _shell(one, type, waiting)):
                 return False
         return True
 
     def _accepts_one(self, type: str, shell: Any) -> bool:
-        instance = {type: shell}
-        with suppress(ValueError):  # from a place where jsonschema-rs must know what it does not
-            if self._validator.is_valid(instance):
-                return True
-        plain = _without_digits(instance)
-        return plain is not None and self._validator.is_valid(plain)
+        instance = _without_digits({type: shell})
+        return instance is not None and self._validator.is_valid(instance)
 
 
 def _without_digits(instance: Any) -> Any:
-    """The same with a plain number for each decimal, as jsonschema-rs knows no Digits; None when there is none."""
+    """The same with a plain number for each decimal, as jsonschema-rs knows no Digits.
+
+    None for what JSON or the stack cannot hold (nested deeper than 254, an integer of more than 64 bits, half a
+    surrogate pair): for the closures to say.
+    """
     met: list[Digits] = []
 
     def plain(value: Any) -> float:
@@ -67,9 +68,9 @@ def _without_digits(instance: Any) -> Any:
 
     try:
         body = orjson.dumps(instance, default=plain)
-    except TypeError:  # nested too deep, or an integer of more than 64 bits: for the closures to say
+    except TypeError:
         return None
-    return orjson.loads(body) if met else None
+    return orjson.loads(body) if met else instance
 
 
 def _shell(resource: Resource, type: str, inside: list[Any]) -> Any:

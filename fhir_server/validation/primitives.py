@@ -79,7 +79,7 @@ PRIMITIVES: Mapping[str, Primitive] = {
     "string": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),
     "markdown": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),
     "xhtml": Primitive("string", example='<div xmlns="http://www.w3.org/1999/xhtml">text</div>'),
-    "code": Primitive("string", r"[^ \t\r\n\f\v]+(?:[ \t\r\n\f\v][^ \t\r\n\f\v]+)*", example="final"),
+    "code": Primitive("string", r"[^ \t\r\n\f\v]+(?:[ \t\r\n\f\v][^ \t\r\n\f\v]+)*", _LONGEST_STRING, example="final"),
     "id": Primitive("string", r"[A-Za-z0-9\-.]{1,64}", example="A to Z, a to z, 0 to 9, - and ., 1 to 64 of them"),
     "uri": _URI,
     "url": _URI,

@@ -15,8 +15,8 @@ from fhir_server.definitions.fhirpath import FhirPathError
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Constraint, Element, Type
 from fhir_server.model.resources import Resource
-from fhir_server.validation.collections import Environment
-from fhir_server.validation.fhirpath import Test, compile_condition
+from fhir_server.validation.fhirpath import compile_condition
+from fhir_server.validation.items import Environment, Test
 from fhir_server.validation.links import check_contained, contained_types, reference_faults
 from fhir_server.validation.messages import Report
 from fhir_server.validation.narrative import narrative_faults
@@ -131,12 +131,15 @@ class RuleChecks:
 
     def check(self, resource: Resource, path: str, report: Report) -> None:
         """Tells every broken rule of a resource whose resourceType R4 has, and of the resources inside it."""
-        self._walk(resource, path, 0, resource, report)
+        self._enter(resource, path, 0, None, report)
 
-    def _walk(self, resource: Any, place: Place, level: int, root: Resource, report: Report) -> None:
+    def _enter(self, resource: Any, place: Place, level: int, container: _Walk | None, report: Report) -> None:
+        """Walks a resource; container: the walk of the one that contains it, whose ids it shares."""
         type = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(type, str) and type in self.definitions.concrete_types:
-            walk = _Walk(Environment(resource, root), contained_types(root), report)
+            root = container.environment.root if container else resource
+            contained = container.contained if container else contained_types(resource)
+            walk = _Walk(Environment(resource, root), contained, report)
             self.node(type).visit(resource, place, level, walk)
 
     def not_evaluated_of_all(self) -> list[tuple[str, str, str]]:
@@ -261,7 +264,7 @@ class RuleChecks:
         """A resource inside a resource: a contained one shares the ids of its container."""
 
         def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
-            self._walk(value, place, level, walk.environment.root if contained else value, walk.report)
+            self._enter(value, place, level, walk if contained else None, walk.report)
 
         return visit
 

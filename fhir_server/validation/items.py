@@ -46,6 +46,11 @@ class Constant(Focus):
         return frozenset(identity(item) for item in self)
 
 
+# A compiled expression: (focus, environment) → items; a compiled condition → true, false or None for empty.
+Run = Callable[[Focus, Environment], Focus]
+Test = Callable[[Focus, Environment], bool | None]
+
+
 def truth(items: Focus) -> bool | None:
     """A collection as a condition: None for empty, and for several items (which R4's invariants never mean)."""
     if len(items) != 1:
