@@ -73,7 +73,7 @@ class TypeTest:
 Expression = Name | Variable | Constant | Member | Call | Index | Binary | TypeTest
 
 _TOKEN = re.compile(
-    r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<number>\d+)|(?P<variable>[%$][A-Za-z]+)"
+    r"\s*(?:(?P<string>'(?:[^'\\]|\\.)*')|(?P<number>\d{1,6})|(?P<variable>[%$][A-Za-z]+)"
     r"|(?P<word>[A-Za-z_]\w*|`[^`]+`)|(?P<sign>!=|[.()\[\]|=,]))",
     re.ASCII,
 )

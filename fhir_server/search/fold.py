@@ -9,21 +9,25 @@ from functools import lru_cache
 _DROPPED = frozenset("'’ʼ‘`´")
 
 
-class _Folding(dict[int, str | None]):
+class _Folding(dict[int, str]):
     """What becomes of each code point after NFD, worked out when one is first met."""
 
-    def __missing__(self, point: int) -> str | None:
+    def __missing__(self, point: int) -> str:
         character = chr(point)
         category = unicodedata.category(character)
-        kept: str | None = character
         if character in _DROPPED or category[0] == "M" or category == "Cf":
-            kept = None
+            folded = ""
         elif category[0] in "PZ" or category == "Cc":
-            kept = " "
+            folded = " "
         elif character in "đĐ":
-            kept = "d"
-        self[point] = kept
-        return kept
+            folded = "d"
+        else:
+            # By way of the capital: the dotless ı has none of its own and is found by I.
+            folded = character.upper().casefold()
+            if folded != character:
+                folded = unicodedata.normalize("NFD", folded).translate(self)
+        self[point] = folded
+        return folded
 
 
 _FOLDING = _Folding()
@@ -37,7 +41,7 @@ def fold(text: str) -> str:
     """
     if text.isascii() and text.isalnum():
         return text.lower()
-    plain = unicodedata.normalize("NFD", text).translate(_FOLDING).casefold()
+    plain = unicodedata.normalize("NFD", text).translate(_FOLDING)
     return " ".join(plain.split()) or text.casefold().strip()
 
 

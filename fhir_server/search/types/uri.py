@@ -11,13 +11,15 @@ from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write, plain
 from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
-from fhir_server.search.paths import Path
+from fhir_server.search.paths import Child, Path
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import NOTHING, Filter
 
 _URIS = frozenset({"uri", "url", "canonical", "oid", "uuid", "id", "string"})
 # The segments of a URL that `:above` looks at.
 _MOST_SEGMENTS = 64
+
+_OWN_URL = (Child("url", False),)
 
 MODIFIERS = frozenset({"below", "above"})
 
@@ -27,6 +29,8 @@ def writers(letters: str, paths: tuple[Path, ...], setting: Setting) -> Iterator
     for path in paths:
         if path.type in _URIS:
             yield path, lambda value, entry: _write(letters, value, entry)
+            if path.steps == _OWN_URL:
+                yield Path("Resource"), lambda resource, entry: _write_versioned(letters, resource, entry)
 
 
 def _write(letters: str, value: Any, entry: Entry) -> None:
@@ -37,6 +41,13 @@ def _write(letters: str, value: Any, entry: Entry) -> None:
     address, bar, _ = value.partition("|")
     if bar:
         entry.keys.add(letters + plain(address))
+
+
+def _write_versioned(letters: str, resource: Any, entry: Entry) -> None:
+    """The resource's own canonical URL together with its business version."""
+    url, version = resource.get("url"), resource.get("version")
+    if url and version:
+        entry.keys.add(letters + plain(f"{url}|{version}"))
 
 
 def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
