@@ -13,7 +13,19 @@ from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyM
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
-from fhir_server.store.contract import Filter, Find, HistoryQuery, StartError, Stored, Transaction, View
+from fhir_server.model.resources import Resource
+from fhir_server.store.check import check
+from fhir_server.store.contract import (
+    Filter,
+    Find,
+    HistoryQuery,
+    Indexed,
+    Problem,
+    StartError,
+    Stored,
+    Transaction,
+    View,
+)
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
@@ -180,6 +192,11 @@ class MongoStore:
             if self._collections.deferred:
                 with wrapped("building indexes"):
                     await self._collections.build()
+
+    async def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:
+        with wrapped("checking the store"):
+            async for problem in check(self._database, self._collections, index):
+                yield problem
 
     async def secret(self, name: str) -> bytes:
         with wrapped("reading a secret"):

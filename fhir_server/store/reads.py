@@ -148,14 +148,25 @@ class Reads:
         )
         return await cursor.to_list()
 
-    async def count(self, type: str, filter: Filter, view: View, cap: int | None) -> int:
-        """The `count` command, which answers one key from the index alone."""
+    async def count(
+        self, type: str, filter: Filter, view: View, cap: int | None, session: AsyncClientSession | None = None
+    ) -> int:
+        """The `count` command, which answers one key from the index alone; a transaction does not have it."""
+        if session is not None:
+            return await self._count_inside(type, view.narrow(type, live(filter)), cap, session)
         command: dict[str, Any] = {"count": self.collection(type).name, "query": view.narrow(type, live(filter))}
         command |= {"maxTimeMS": self._limit_ms} | ({"limit": cap} if cap else {})
         with wrapped(f"counting {type}", self.limit_seconds):
             answer = await self.database.command(command)
         counted: int = answer["n"]
         return counted
+
+    async def _count_inside(self, type: str, filter: Filter, cap: int | None, session: AsyncClientSession) -> int:
+        steps: list[Mapping[str, Any]] = [{"$match": filter}, *([{"$limit": cap}] if cap else []), {"$count": "n"}]
+        with wrapped(f"counting {type}", self.limit_seconds, in_transaction=True):
+            cursor = await self.collection(type).aggregate(steps, session=session, maxTimeMS=self._limit_ms)
+            found = await cursor.to_list()
+        return int(found[0]["n"]) if found else 0
 
     async def walk(self, type: str, view: View, raw: bool) -> AsyncIterator[Stored]:
         """Steps of its own instead of one long cursor: it survives a restart of the database."""

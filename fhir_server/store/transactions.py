@@ -7,6 +7,7 @@ import hashlib
 import random
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from pymongo.read_preferences import ReadPreference
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.store.compartments import Compartments
-from fhir_server.store.contract import Find, Op, Stored, Transaction, View, Written
+from fhir_server.store.contract import Filter, Find, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import OUTCOME_UNKNOWN, TRANSIENT, UNKNOWN_COMMIT, fhir_error, runs_again, wrapped
 from fhir_server.store.indexes import MAJORITY, Collections
@@ -39,8 +40,14 @@ class MongoTransaction:
     async def read(self, type: str, id: str, view: View) -> Stored | None:
         return (await self._writes.reads.read_many(type, [id], view, self._writes.session)).get(id)
 
+    async def read_many(self, type: str, ids: Sequence[str], view: View) -> dict[str, Stored]:
+        return await self._writes.reads.read_many(type, ids, view, self._writes.session)
+
     async def find(self, query: Find, view: View) -> list[Stored]:
         return await self._writes.reads.find(query, view, self._writes.session)
+
+    async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
+        return await self._writes.reads.count(type, filter, view, cap, self._writes.session)
 
     async def claim(self, criterion: str) -> None:
         """Two transactions that write one document conflict; what the document says does not matter."""
@@ -79,74 +86,89 @@ class Transactions:
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
         """As contract.Store.transact."""
-        now = self._clock()
-        deadline = time.monotonic() + self._limit_seconds
+        clocked = _Progress(self._clock(), time.monotonic() + self._limit_seconds)
         try:
             async with asyncio.timeout(self._limit_seconds), self._client.start_session() as session:
-                return await self._run_until(work, session, now, deadline)
+                return await self._run_until(work, session, clocked)
         except TimeoutError:
-            limit = f"the limit of {self._limit_seconds:g} seconds"
-            raise FhirError(Kind.TIMEOUT, f"the transaction took longer than {limit}; {OUTCOME_UNKNOWN}") from None
+            raise self._out_of_time(clocked) from clocked.fault
         except PyMongoError as fault:
             raise fhir_error(fault, "the transaction") from fault
 
+    def _out_of_time(self, clocked: _Progress) -> FhirError:
+        """What the time went into: a commit without an answer, a fault that did not pass, or the work itself."""
+        limit = f"the limit of {self._limit_seconds:g} seconds"
+        if clocked.committing:
+            return FhirError(Kind.TIMEOUT, f"the transaction was not confirmed within {limit}; {OUTCOME_UNKNOWN}")
+        if clocked.fault is not None:
+            return fhir_error(clocked.fault, "the transaction")
+        return FhirError(Kind.TIMEOUT, f"the transaction took longer than {limit}; nothing was written")
+
     async def _run_until(
-        self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, now: int, deadline: float
+        self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
-        runs = 0
         while True:
             try:
-                return await self._run_once(work, session, now, careful=runs > 0, deadline=deadline)
+                return await self._run_once(work, session, clocked)
             except RunAgain as asked:
-                await self._undo(session)
+                await _undo(session)
                 await self._collections.ensure(asked.collections)
-                continue
             except PyMongoError as fault:
-                await self._undo(session)
-                pause = _pause(runs)
-                if not runs_again(fault) or time.monotonic() + pause > deadline:
+                await _undo(session)
+                if not runs_again(fault):
                     raise
-            runs += 1
-            await asyncio.sleep(pause)
+                clocked.fault = fault
+                await clocked.pause(fault)
+            clocked.committing = False
 
     async def _run_once(
-        self,
-        work: Callable[[Transaction], Awaitable[T]],
-        session: AsyncClientSession,
-        now: int,
-        careful: bool,
-        deadline: float,
+        self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
         )
         compartments = Compartments(self._reads.database, session)
+        # Look before writing new ids only after something went wrong; a first run takes them for new.
+        careful = clocked.fault is not None
         generation = self._registry.generation
-        writes = Writes(self._reads, self._collections, session, compartments, generation, now, careful)
+        writes = Writes(self._reads, self._collections, session, compartments, generation, clocked.now, careful)
         result = await work(MongoTransaction(writes))
-        await _commit(session, deadline)
+        clocked.committing = True
+        await _commit(session, clocked)
         return result
 
-    async def _undo(self, session: AsyncClientSession) -> None:
-        if session.in_transaction:
-            await session.abort_transaction()
+
+@dataclass(slots=True)
+class _Progress:
+    """One transaction over all its runs. now: ms since the epoch, the same in each run. deadline: monotonic seconds.
+    fault: why it is run again."""
+
+    now: int
+    deadline: float
+    fault: PyMongoError | None = None
+    committing: bool = False
+    pauses: int = 0
+
+    async def pause(self, fault: PyMongoError) -> None:
+        """Waits, by chance longer each time, so that those who met do not meet again. Raises the fault when late."""
+        seconds = random.uniform(0.0, min(0.5, 0.004 * 2.0 ** min(self.pauses, 10)))
+        if time.monotonic() + seconds > self.deadline:
+            raise fault
+        self.pauses += 1
+        await asyncio.sleep(seconds)
 
 
-async def _commit(session: AsyncClientSession, deadline: float) -> None:
+async def _undo(session: AsyncClientSession) -> None:
+    if session.in_transaction:
+        await session.abort_transaction()
+
+
+async def _commit(session: AsyncClientSession, clocked: _Progress) -> None:
     """Asks again while the outcome is unknown: the server knows a transaction that it has committed already."""
-    tries = 0
     while True:
         try:
             return await session.commit_transaction()
         except PyMongoError as fault:
-            pause = _pause(tries)
-            lost = not fault.has_error_label(UNKNOWN_COMMIT) or fault.has_error_label(TRANSIENT)
-            if lost or time.monotonic() + pause > deadline:
+            if not fault.has_error_label(UNKNOWN_COMMIT) or fault.has_error_label(TRANSIENT):
                 raise
-        tries += 1
-        await asyncio.sleep(pause)
-
-
-def _pause(tries: int) -> float:
-    """Seconds to wait, random so that those who met do not meet again."""
-    return random.uniform(0.0, min(0.5, 0.004 * 2.0 ** min(tries, 10)))
+            await clocked.pause(fault)

@@ -1,0 +1,131 @@
+"""The promise that no error of the driver leaves the store: every public method, under every kind of fault."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_server.config import Settings
+from fhir_server.errors import Kind
+from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Put, Remove, Transaction
+from fhir_server.store.embedded import Embedded
+from fhir_server.store.mongo import MongoStore, open_store
+from tests.contract.drafts import a_draft, a_member, put
+
+
+async def walk(store: MongoStore) -> None:
+    async for _ in store.walk("Organization", EVERYTHING):
+        pass
+
+
+async def load(store: MongoStore) -> None:
+    async with store.bulk_load():
+        await put(store, a_draft())
+
+
+async def check(store: MongoStore) -> None:
+    async for _ in store.check(lambda resource: None):
+        pass
+
+
+def inside(work: Callable[[Transaction], Awaitable[Any]]) -> Callable[[MongoStore], Awaitable[Any]]:
+    return lambda store: store.transact(work)
+
+
+# Each public method, and each method of the transaction.
+ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
+    "read": lambda store: store.read("Organization", "1", EVERYTHING),
+    "read_many": lambda store: store.read_many("Organization", ["1"], EVERYTHING),
+    "vread": lambda store: store.vread("Organization", "1", 1, EVERYTHING),
+    "find": lambda store: store.find(Find("Organization", {}), EVERYTHING),
+    "count": lambda store: store.count("Organization", {"k": "k"}, EVERYTHING),
+    "history": lambda store: store.history(HistoryQuery(), EVERYTHING),
+    "history_count": lambda store: store.history_count(HistoryQuery("Organization"), EVERYTHING),
+    "intern": lambda store: store.intern(["urn:new"]),
+    "known_system": lambda store: store.known_system("urn:unknown"),
+    "ensure_letters": lambda store: store.ensure_letters({("Organization", "name"): "x"}),
+    "switch_letters": lambda store: store.switch_letters(),
+    "secret": lambda store: store.secret("new"),
+    "keep": lambda store: store.keep(b"content"),
+    "kept": lambda store: store.kept("hash"),
+    "ready": lambda store: store.ready(),
+    "walk": walk,
+    "bulk_load": load,
+    "check": check,
+    "transact": lambda store: put(store, a_draft(name="other")),
+    "transact: read": inside(lambda transaction: transaction.read("Organization", "1", EVERYTHING)),
+    "transact: find": inside(lambda transaction: transaction.find(Find("Organization", {}), EVERYTHING)),
+    "transact: claim": inside(lambda transaction: transaction.claim("criterion")),
+    "transact: create": inside(lambda transaction: transaction.apply([Put(a_draft(id="new"), 0)])),
+    "transact: first of its type": inside(lambda transaction: transaction.apply([Put(a_draft("Slot"))])),
+    "transact: member": inside(lambda transaction: transaction.apply([Put(a_member("p", "c"))])),
+    "transact: remove": inside(lambda transaction: transaction.apply([Remove("Organization", "1")])),
+}
+COMMANDS = ["find", "getMore", "aggregate", "count", "insert", "update", "delete", "findAndModify", "commitTransaction"]
+COMMANDS += ["create", "createIndexes", "listCollections", "listIndexes", "ping"]
+KINDS = {Kind.UNAVAILABLE, Kind.TOO_COSTLY, Kind.TIMEOUT, Kind.CONFLICT, Kind.UNEXPECTED}
+FAULTS: dict[str, dict[str, Any]] = {
+    "connection closed": {"closeConnection": True},
+    "time limit": {"errorCode": 50},
+    "shutdown": {"errorCode": 11600},
+    "primary stepped down": {"errorCode": 10107},
+    "disk full": {"errorCode": 14031},
+    "not allowed": {"errorCode": 13},
+    "unknown": {"errorCode": 8},
+    "write conflict": {"errorCode": 112, "errorLabels": ["TransientTransactionError"]},
+}
+
+
+@pytest.fixture
+async def hasty(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MongoStore]:
+    """A store with one resource that gives up soon."""
+    monkeypatch.setattr("fhir_server.store.mongo.SELECTION_MS", 100)
+    opened = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.1}))
+    await put(opened, a_draft())
+    yield opened
+    await opened.close()
+
+
+def test_the_table_of_attempts_names_every_public_method() -> None:
+    public = {
+        name
+        for name, _ in inspect.getmembers(MongoStore, inspect.isfunction)
+        if not name.startswith("_") and name not in ("open", "close")
+    }
+    assert public == {name for name in ATTEMPTS if ":" not in name}
+
+
+async def outcomes(store: MongoStore) -> dict[str, Any]:
+    """What each attempt ends with, all made at once."""
+    told = await asyncio.gather(*[attempt(store) for attempt in ATTEMPTS.values()], return_exceptions=True)
+    return dict(zip(ATTEMPTS, told, strict=True))
+
+
+@pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS.keys())
+async def test_only_fhir_errors_leave_the_store(hasty: MongoStore, failpoints: Any, fault: dict[str, Any]) -> None:
+    with failpoints("failCommand", failCommands=COMMANDS, appName="fhir-server", **fault):
+        told = await outcomes(hasty)
+    assert {name: type(one).__name__ for name, one in told.items()} == dict.fromkeys(ATTEMPTS, "FhirError")
+    assert {one.kind for one in told.values()} <= KINDS
+
+
+async def test_a_database_that_is_gone_is_told_as_unavailable_by_every_method(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fhir_server.store.mongo.SELECTION_MS", 100)
+    server = Embedded(tmp_path, 256)
+    store = await open_store(server.start(), Settings(transaction_seconds=4.0))
+    try:
+        await put(store, a_draft())
+        server.stop()
+        told = await outcomes(store)
+        assert {name: one.kind for name, one in told.items() if one.kind is not Kind.UNAVAILABLE} == {}
+        assert all("Retry-After" in one.headers for one in told.values())
+    finally:
+        server.stop()
+        await store.close()
