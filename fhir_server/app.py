@@ -10,7 +10,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import Scope
 
 from fhir_server.config import DATA_ROOT, VERSION, Settings
@@ -50,7 +50,9 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
     _describe(app, held)
-    app.router.routes.append(Mount(BASE_PATH, app=FhirEndpoint(partial(_context, settings, held))))
+    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held))
+    app.router.redirect_slashes = False
+    app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
     return app
 
 

@@ -16,9 +16,17 @@ from fhir_server.definitions.load import Definitions
 ROOT = Path(__file__).resolve().parent.parent
 
 INTERACTIONS = (
-    "read", "vread", "update", "delete", "history-instance", "create", "search-type",
-)  # fmt: skip
-SYSTEM_INTERACTIONS = ("transaction", "batch")
+    "read",
+    "vread",
+    "update",
+    "patch",
+    "delete",
+    "history-instance",
+    "history-type",
+    "create",
+    "search-type",
+)
+SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
 NOT_SERVED = {"_filter", "_list", "_query", "_text", "_content"}
 
 
@@ -32,6 +40,9 @@ def resource(definitions: Definitions, type: str) -> dict[str, Any]:
         "readHistory": True,
         "updateCreate": True,
         "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
         "referencePolicy": ["literal", "logical", "local"],
         "searchInclude": ["*", *includes],
         "searchRevInclude": rev_includes(definitions, type),
@@ -59,7 +70,8 @@ def statement(definitions: Definitions) -> dict[str, Any]:
         "date": "2026-11-22",
         "kind": "instance",
         "fhirVersion": "4.0.1",
-        "format": ["application/fhir+json", "json"],
+        "format": ["application/fhir+json", "application/fhir+xml", "json", "xml"],
+        "patchFormat": ["application/json-patch+json", "application/merge-patch+json", "application/fhir+json"],
         "rest": [
             {
                 "mode": "server",

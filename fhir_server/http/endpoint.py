@@ -38,9 +38,10 @@ class Disconnected(Exception):
 
 
 class FhirEndpoint:
-    """An ASGI application mounted at the FHIR base path."""
+    """An ASGI application for everything at and below base_path (`/fhir`)."""
 
-    def __init__(self, context_of: Callable[[Scope], Context]) -> None:
+    def __init__(self, base_path: str, context_of: Callable[[Scope], Context]) -> None:
+        self._base_path = base_path
         self._context_of = context_of
         self._xml: XmlFormat | None = None
 
@@ -76,7 +77,7 @@ class FhirEndpoint:
         try:
             pairs = _pairs(scope)
             controls = {name: value for name, value in pairs if name in _OWN}
-            accept, segments = headers.get("accept", ""), _segments(scope)
+            accept, segments = headers.get("accept", ""), _segments(scope, self._base_path)
             if wants_content(scope["method"], segments, accept, controls.get("_format")):
                 request = FhirRequest(scope["method"], segments, (), headers)
                 return content(await context.dispatch(context, request))
@@ -91,7 +92,7 @@ class FhirEndpoint:
         self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs
     ) -> FhirRequest:
         body = await _body(receive, headers, context.settings.body_limit_mb * 1024 * 1024)
-        segments = _segments(scope)
+        segments = _segments(scope, self._base_path)
         query = tuple(pair for pair in pairs if pair[0] not in _OWN)
         request = FhirRequest(scope["method"], segments, query, headers, body)
         if sends_content(scope["method"], segments, headers.get("content-type", "")):
@@ -120,13 +121,13 @@ def _shown(scope: Scope) -> str:
     return str(scope["path"])[:200]
 
 
-def _segments(scope: Scope) -> tuple[str, ...]:
+def _segments(scope: Scope, base_path: str) -> tuple[str, ...]:
     """The decoded segments below the base; a trailing slash is forgiven. Raises FhirError for a path too long."""
     raw: bytes = scope.get("raw_path") or scope["path"].encode()
     path = raw.partition(b"?")[0].decode("latin-1")
     if len(path) > PATH_LIMIT:
         raise FhirError(Kind.URI_TOO_LONG, f"the path is longer than {PATH_LIMIT} characters")
-    below = path.removeprefix(scope.get("root_path", ""))
+    below = path.removeprefix(base_path)
     return tuple(unquote(part) for part in below.split("/") if part)
 
 

@@ -50,4 +50,7 @@ async def _run(context: Context, request: FhirRequest, place: int, item: object)
         response = await context.dispatch(context, asked)
         return answered(response, asked, dict(request.headers))
     except FhirError as fault:
-        return refused(FhirError(fault.kind, fault.diagnostics, issues=tuple(placed(fault.all_issues(), at))))
+        resource = item.get("resource") if isinstance(item, dict) else None
+        type = resource.get("resourceType") if isinstance(resource, dict) else None
+        issues = placed(fault.all_issues(), at, type if isinstance(type, str) else None)
+        return refused(FhirError(fault.kind, fault.diagnostics, issues=tuple(issues)))

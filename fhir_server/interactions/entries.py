@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
 
@@ -80,18 +81,19 @@ def status_line(status: int) -> str:
     return f"{status} {HTTPStatus(status).phrase}"
 
 
-def placed(issues: Iterable[Issue], place: str) -> list[Issue]:
-    """Issues with `place` in front of each expression, so that the sender finds them in the bundle."""
-    return [
-        Issue(
-            issue.severity,
-            issue.code,
-            issue.diagnostics,
-            tuple(path if path.startswith("Bundle.") else f"{place}.{path}" for path in issue.expression) or (place,),
-            issue.vi,
-        )
-        for issue in issues
-    ]
+def placed(issues: Iterable[Issue], place: str, type: str | None = None) -> list[Issue]:
+    """Issues with `place` in front of each expression, so that the sender finds them in the bundle.
+
+    type: the type of the entry's resource, whose name the expressions may start with.
+    """
+
+    def at(path: str) -> str:
+        if path.startswith("Bundle."):
+            return path
+        root, dot, below = path.partition(".")
+        return f"{place}.resource{dot}{below}" if type is not None and root == type else f"{place}.{path}"
+
+    return [replace(issue, expression=tuple(map(at, issue.expression)) or (place,)) for issue in issues]
 
 
 def check_size(context: Context, bundle: Resource) -> None:

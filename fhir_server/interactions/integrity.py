@@ -59,10 +59,11 @@ async def refuse_orphans(context: Context, transaction: Transaction, ops: Iterab
     ops = list(ops)
     removed = {(op.type, op.id) for op in ops if isinstance(op, Remove)}
     rewritten = {(op.draft.type, op.draft.id) for op in ops if isinstance(op, Put)}
-    issues = []
-    for type, id in sorted(removed):
-        for holder in await _holders(context, transaction, type, id, removed | rewritten):
-            issues.append(Issue("error", "conflict", f"{type}/{id} is referred to by {holder}", (type,)))
+    issues = [
+        Issue("error", "conflict", f"{type}/{id} is referred to by {holder}", (type,))
+        for type, id in sorted(removed)
+        for holder in await _holders(context, transaction, type, id, removed | rewritten)
+    ]
     refuse_faults(issues, Kind.CONFLICT)
 
 

@@ -7,6 +7,7 @@ from fhir_server.interactions.content import answer
 from fhir_server.interactions.entries import answered, entries_of, placed
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
+from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.writing import Done, Write, perform_then
@@ -36,7 +37,7 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     reads = [place for place in range(len(requests)) if place not in writes]
 
     async def read_all(inside: Transaction) -> dict[int, FhirResponse]:
-        within = context.with_(store=inside) if reads else context
+        within = context.with_(store=Inside(context.store, inside)) if reads else context
         return {place: await _read(within, requests[place], place) for place in reads}
 
     done, answers = await perform_then(context, [writes[place] for place in ordered], read_all)

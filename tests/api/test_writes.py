@@ -121,7 +121,7 @@ async def test_conditional_update_takes_the_five_cases_of_r4(client: Client) -> 
     condition = f"Patient?identifier={CCCD}|038085900002"
     made = await client.send("PUT", condition, with_cccd("038085900002"))
     assert made.status_code == 201
-    changed = await client.send("PUT", condition, with_cccd("038085900002", name=[{"text": "Lê An"}]))
+    changed = await client.send("PUT", condition, with_cccd("038085900002", name="Lê An"))
     assert (changed.status_code, changed.json()["id"]) == (200, made.json()["id"])
     assert (await client.send("PUT", condition, with_cccd("038085900002", id="other"))).status_code == 400
     taken = await client.created(a_patient())

@@ -1,0 +1,42 @@
+"""The store as the reads of a transaction see it: with the writes that are not committed yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.store.contract import Filter, Find, HistoryQuery, Store, Stored, Transaction, View
+
+
+class Inside:
+    """A Store for interactions that read. Numbers, secrets and kept queries are the store's own; the old versions
+    that history and vread tell are not part of a transaction."""
+
+    def __init__(self, store: Store, transaction: Transaction) -> None:
+        self._store = store
+        self._transaction = transaction
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    async def read(self, type: str, id: str, view: View) -> Stored | None:
+        return await self._transaction.read(type, id, view)
+
+    async def read_many(self, type: str, ids: Sequence[str], view: View) -> dict[str, Stored]:
+        return await self._transaction.read_many(type, ids, view)
+
+    async def find(self, query: Find, view: View) -> list[Stored]:
+        return await self._transaction.find(query, view)
+
+    async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
+        return await self._transaction.count(type, filter, view, cap)
+
+    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
+        raise FhirError(Kind.NOT_IMPLEMENTED, "old versions cannot be read inside a transaction")
+
+    async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
+        raise FhirError(Kind.NOT_IMPLEMENTED, "history cannot be read inside a transaction")
+
+    async def history_count(self, query: HistoryQuery, view: View) -> int:
+        raise FhirError(Kind.NOT_IMPLEMENTED, "history cannot be read inside a transaction")
