@@ -39,6 +39,10 @@ class Settings(BaseSettings):
         pattern=r"^(Z|UTC|[+-]\d\d:\d\d)$",
         description="time zone of values and searches without one",
     )
+    guide: Literal["moh", "vn-core", "vn-basic"] = Field(
+        "moh",
+        description="whose identifier systems and extensions mapped records carry",
+    )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",
         description="unknown search parameters when a request has no Prefer: handling",

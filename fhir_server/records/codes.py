@@ -52,10 +52,20 @@ class Codes:
         return system.complete and system.period.holds(on)
 
     def _find(self, list: str, code: str, on: date | None) -> Coding | None:
-        """The Coding of a code; also of one that a list which has ended since still names alone."""
-        system = self._system(list, on)
-        concept = system.get(code)
-        return system.coding(concept).resource() if concept is not None else None
+        """The Coding of a code. One that only an earlier list of the family has is of that list: senders go on with
+        codes of before; a code that both have is of the list in force."""
+        chosen = self._system(list, on)
+        for system in (chosen, *reversed(self._all(list))):
+            concept = system.get(code)
+            if concept is not None:
+                return system.coding(concept).resource()
+            if system.period.start is None and system is chosen:
+                break  # the day is before the family's last change: later codes were not known then
+        return None
+
+    def _all(self, list: str) -> tuple[CodeSystem, ...]:
+        found = (self._terminology.code_system(id) for id in self._families.get(list, (list,)))
+        return tuple(system for system in found if system is not None)
 
     def _by_name(self, list: str, name: str, on: date | None) -> Coding | None:
         """The Coding of a name after folding, or of the code itself; None when none or several bear it."""

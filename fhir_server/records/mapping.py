@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from typing import Any
@@ -21,7 +20,7 @@ from fhir_server.records.sources import (
     split_path,
     walk_all,
 )
-from fhir_server.records.targets import Building
+from fhir_server.records.targets import Building, copied, steps
 from fhir_server.records.transforms import TRANSFORMS, Transform
 
 OWNERS = ("record", "person", "shared")
@@ -42,7 +41,11 @@ class Group:
         self._split: tuple[str, ...] = tuple(data.get("split", ()))
         self._test = compile_test(data.get("when"))
         self._key = [compile_source(path) for path in data.get("key", ())]
-        self._fixed: Resource = data.get("fixed", {})
+        written = {steps(row["target"])[0][0] for row in data["rows"] if row.get("on", self.name) == self.name}
+        fixed: Resource = data.get("fixed", {})
+        # What no row writes into is one object for all resources: nothing is changed once it is made.
+        self._shared = {name: value for name, value in fixed.items() if name not in written}
+        self._own = {name: value for name, value in fixed.items() if name in written}
         self._items: Mapping[str, Resource] = data.get("items", {})
         self._extensions = extensions
         self._rows = [compile_row(row, self.name) for row in data["rows"]]
@@ -65,7 +68,8 @@ class Group:
             links = len(mapped.links)
             facts.on = self._date(scope, facts) or before
             made.key = self._line_key(scope, seen)
-            made.resource.update(copy.deepcopy(self._fixed))
+            made.resource.update(self._shared)
+            made.resource.update(copied(self._own))
             mapped.made.append(made)
             mapped.latest[self.name] = scope
             inner = {**scopes, self.name: scope}
@@ -73,6 +77,7 @@ class Group:
                 row(scope, facts, mapped, inner)
             if any(name not in made.resource for name in self._needs):
                 mapped.made.pop()  # nothing is left to say; what was wrong has been told
+                del mapped.latest[self.name]
                 del mapped.links[links:]
                 continue
             for child in self.children:

@@ -9,17 +9,16 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
-from uuid import NAMESPACE_URL, UUID, uuid5
 
 import orjson
 
 from fhir_server.records.formats import Format
+from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
 from fhir_server.records.sources import Made, Mapped, Scope
 from fhir_server.records.targets import Building
 
-NAMESPACE = uuid5(NAMESPACE_URL, "urn:vn-basic:records")
 # TT 30/2020: up to this age a newborn may be recorded under its mother's name.
 NEWBORN_DAYS = 28
 
@@ -29,7 +28,8 @@ class Record:
     """One record and what became of it.
 
     key: the sender's own key. facility: the sender's code. id: follows from format, facility and key. moment: when the
-    sender made it (R4 dateTime text, "" unknown). newborn: its numbers may be another's. digest: of the content.
+    sender made it (R4 dateTime text, "" unknown). newborn: by age or mark, so that its numbers
+    may be another's; marked_newborn: the record says that it stands under a parent's name. digest: of the content.
     kept_out: source path -> how many values stood there that the mapping leaves out on purpose or does not know.
     """
 
@@ -37,10 +37,11 @@ class Record:
     format: Format
     key: str
     facility: str
-    id: UUID
+    id: str
     moment: str
     mapped: Mapped
     newborn: bool
+    marked_newborn: bool
     digest: str
     kept_out: Counter[str]
     unknown: Counter[str]
@@ -77,16 +78,18 @@ def map_record(format: Format, source: SourceRecord) -> Record:
             text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
             mapped.problems.append(Problem("error", "no-person", text))
     digest = _digest(content)
+    marked = format.newborn is not None and format.newborn(top)
     kept_out, unknown = _left(format, content)
     return Record(
         source,
         format,
         key,
         facts.facility,
-        uuid5(NAMESPACE, f"{format.name}|{facts.facility}|{key or digest}"),
+        named_id(format.name, facts.facility, key or digest),
         moment,
         mapped,
-        _is_newborn(format, top, mapped, facts.on),
+        marked or _is_newborn(mapped, facts.on),
+        marked,
         digest,
         kept_out,
         unknown,
@@ -143,9 +146,7 @@ def _check_shape(format: Format, content: Tree, mapped: Mapped) -> None:
         mapped.problems.append(Problem("error", "schema", text, path, found))
 
 
-def _is_newborn(format: Format, top: Scope, mapped: Mapped, on: date | None) -> bool:
-    if format.newborn is not None and format.newborn(top):
-        return True
+def _is_newborn(mapped: Mapped, on: date | None) -> bool:
     patient = next((one.resource for one in mapped.made if one.resource["resourceType"] == "Patient"), {})
     born = patient.get("birthDate", "")
     if on is None or len(born) != 10:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -10,7 +9,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.facts import Facts, WrongValue
 from fhir_server.records.source import Problem
 from fhir_server.records.sources import Mapped, Read, Scope, compile_source, compile_test
-from fhir_server.records.targets import Building, Put, compile_target
+from fhir_server.records.targets import Building, Put, compile_target, copied
 from fhir_server.records.transforms import TRANSFORMS, Transform
 
 Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
@@ -35,7 +34,7 @@ def compile_row(row: Mapping[str, Any], group: str) -> Row:
 
 def _constant(row: Mapping[str, Any], put: Put) -> Act:
     value = row["value"]
-    return lambda scope, building, facts, mapped, scopes: put(building, copy.deepcopy(value), scope.label)
+    return lambda scope, building, facts, mapped, scopes: put(building, copied(value), scope.label)
 
 
 def _line(row: Mapping[str, Any], put: Put) -> Act:
@@ -72,7 +71,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
         path, found = _first_present(reads, scope)
         if found is None:
             if default is not None:
-                put(building, copy.deepcopy(default), scope.label)
+                put(building, copied(default), scope.label)
             elif absent != "leave":
                 mapped.problems.append(_missing(path, absent))
             return
@@ -82,7 +81,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
         for transform in chain:
             values = _apply(transform, values, chosen, facts, mapped, (path, wrong))
         if not values and default is not None:
-            values = [copy.deepcopy(default)]
+            values = [copied(default)]
         for value in values:
             put(building, value, scope.label)
 

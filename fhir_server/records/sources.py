@@ -46,7 +46,9 @@ class Mapped:
     latest: dict[str, Scope] = field(default_factory=dict)  # group -> where it made its last resource
 
     def of(self, group: str) -> Made | None:
-        return next((one for one in self.made if one.group == group), None)
+        """The resource that a group made last, None when it has made none."""
+        scope = self.latest.get(group)
+        return scope.made if scope else None
 
 
 Read = Callable[[Scope], Any]

@@ -10,12 +10,13 @@ diagnosis[#].rank                # stands for the resource that the row belongs 
 
 from __future__ import annotations
 
-import copy
 import re
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from fhir_server.model.resources import Resource
+
+T = TypeVar("T")
 
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9]*)(?:\[([A-Za-z0-9_+#\-]+)\])?")
 
@@ -32,6 +33,15 @@ class Building:
         self.items = items  # path -> what an element made there starts with
         self.extensions = extensions  # kind -> chain of URLs
         self.places: dict[str, Resource] = {"": resource}
+
+
+def copied(value: T) -> T:
+    """A JSON value of its own; `copy.deepcopy` takes five times as long."""
+    if isinstance(value, dict):
+        return {key: copied(item) for key, item in value.items()}  # type: ignore[return-value]
+    if isinstance(value, list):
+        return [copied(item) for item in value]  # type: ignore[return-value]
+    return value
 
 
 Put = Callable[[Building, Any, str], None]  # (where, value, what # stands for)
@@ -114,7 +124,7 @@ def _make(building: Building, prefixes: list[tuple[str, str, str, str | None]], 
 def _child(building: Building, node: Resource, path: str, name: str, label: str | None) -> Resource:
     if name in ("extension", "modifierExtension") and label is not None:
         return _extension(node, name, building.extensions[label])
-    made: Resource = copy.deepcopy(building.items.get(path, {}))
+    made: Resource = copied(building.items.get(path, {}))
     if label is None:
         held = node.get(name)
         if isinstance(held, dict):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.model.resources import Digits
@@ -85,6 +86,7 @@ def semicolon_list(found: str, options: Options, facts: Facts) -> list[str]:
     return [part.strip() for part in found.split(";") if part.strip()]
 
 
+@lru_cache(maxsize=32_768)
 def _day(year: str, month: str | None, day: str | None, found: str, allowed: tuple[str, str]) -> str:
     """YYYY, YYYY-MM or YYYY-MM-DD of a day that the calendar has."""
     try:
@@ -335,11 +337,14 @@ def concept_by_text(found: str, options: Options, facts: Facts) -> Mapping[str, 
 def icd10(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
     """A CodeableConcept of an ICD-10 code, dotted (`J029` is `J02.9`), in every system the guide asks for.
 
-    The dagger and asterisk marks are no part of a code; a marked code is kept in the text as it was written.
+    The dagger and asterisk marks are no part of a code; a marked code is kept in the text as it was written. What has
+    not the shape of a code is text alone, and told.
     """
     shape = _ICD.fullmatch(found.replace(" ", ""))
     if shape is None:
-        raise WrongValue(found, ("an ICD-10 code such as I10 or J02.9", "mã ICD-10, ví dụ I10 hoặc J02.9"))
+        text_of = ("not the shape of an ICD-10 code; kept as text", "không đúng dạng mã ICD-10; giữ ở dạng chữ")
+        facts.tell("icd10-shape", text_of, found)
+        return {"text": found}
     normal = f"{shape[1]}.{shape[2]}" if shape[2] else shape[1]
     made: dict[str, Any] = {"coding": [{"system": uri, "code": normal} for uri in facts.systems["icd10"]]}
     if shape[3]:

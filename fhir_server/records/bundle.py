@@ -1,0 +1,98 @@
+"""The resources of a record with their ids and references settled, and as a transaction that can be sent twice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fhir_server.model.resources import Resource
+from fhir_server.records.identity import check_numbers, new_id, put_aside_foreign_numbers
+from fhir_server.records.ids import named_id
+from fhir_server.records.record import Record
+from fhir_server.records.sources import Made
+from fhir_server.terminology.naming import NamingSystems
+
+
+def prepare(record: Record, naming: NamingSystems) -> None:
+    """What must be done before the patient is looked for: numbers that are another person's are put aside."""
+    if record.refused:
+        return
+    for number in put_aside_foreign_numbers(record, naming):
+        _keep_with_relative(record, number)
+    check_numbers(record, naming)
+
+
+def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> None:
+    reference: Resource = {}
+    relative: Resource = {
+        "resourceType": "RelatedPerson",
+        "patient": reference,
+        "identifier": [number],
+        "relationship": [{"text": "Người có giấy tờ ghi trong hồ sơ trẻ sơ sinh (cha, mẹ hoặc người giám hộ)"}],
+    }
+    made = Made("holder-of-number", "record", (number.get("system", ""), number["value"]), relative)
+    record.mapped.made.append(made)
+    record.mapped.links.append((reference, record.patient))
+
+
+def settle(record: Record, patient_id: str) -> None:
+    """Gives every resource its id and fills in every reference. A second call settles anew.
+
+    Ids are UUIDv5: of the record (format, facility, key), the group and the line for what the record owns; of the
+    patient, the group and the line for what belongs to a person; of the group and the line alone for what is shared.
+    """
+    for one in record.mapped.made:
+        if one is record.patient:
+            one.id = patient_id
+        else:
+            owner = {"record": record.id, "person": patient_id, "shared": "shared"}[one.owner]
+            type = one.resource["resourceType"]
+            # Shared things of one key are one, whatever format named them.
+            group = type if one.owner != "record" else one.group
+            one.id = named_id(owner, type, group, *one.key)
+        one.resource["id"] = one.id
+    for reference, target in record.mapped.links:
+        reference["reference"] = f"{target.resource['resourceType']}/{target.id}"
+
+
+def source_uri(record: Record) -> str:
+    """The value of Meta.source: who sent it in which format, and after the # which record it was."""
+    return f"{source_of(record)}#{record.id}"
+
+
+def source_of(record: Record) -> str:
+    return f"urn:vn-basic:source:{record.format.name}:{record.facility or 'unknown'}"
+
+
+def stamp(record: Record) -> None:
+    """Writes Meta.source, and for what several records share the record's date, which decides which one is newer."""
+    uri = source_uri(record)
+    for one in record.mapped.made:
+        # What all records of a sender share must not differ from one record to the next.
+        meta: Resource = {"source": source_of(record) if one.owner == "shared" else uri}
+        if one.owner == "person" and record.moment:
+            url = record.format.tools.extensions["record-date"][0]
+            meta["extension"] = [{"url": url, "valueDateTime": record.moment}]
+        one.resource["meta"] = meta
+
+
+def transaction(record: Record, naming: NamingSystems) -> Resource:
+    """A Bundle of PUTs for a server that does not know the person yet. Needs no server to be made."""
+    settle(record, new_id(record, False, naming))
+    stamp(record)
+    entries = [
+        {"resource": one.resource, "request": {"method": "PUT", "url": f"{one.resource['resourceType']}/{one.id}"}}
+        for one in unique(record)
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+def unique(record: Record) -> list[Made]:
+    """The resources of a record, each identity once: a facility may be named for the record and for its visits."""
+    found: dict[tuple[str, str], Made] = {}
+    for one in record.mapped.made:
+        name = (one.resource["resourceType"], one.id)
+        held = found.get(name)
+        if held is None or len(one.resource) > len(held.resource):
+            found[name] = one
+    return list(found.values())

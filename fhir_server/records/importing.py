@@ -1,0 +1,214 @@
+"""Records of files into the store: each whole or not at all, in groups that share a transaction while all goes well."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from fhir_server.config import DATA_ROOT
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.resources import Resource
+from fhir_server.records.bundle import prepare, transaction
+from fhir_server.records.files import find_files, read_files
+from fhir_server.records.formats import Formats
+from fhir_server.records.record import Record, map_record
+from fhir_server.records.report import ImportReport, RecordOutcome, Status
+from fhir_server.records.source import Problem, SourceRecord
+from fhir_server.records.storing import Group, Stores
+from fhir_server.store.contract import Transaction, Written
+
+# Resources that share a transaction, at most; a record with more has one of its own.
+GROUP_RESOURCES = 800
+GROUPS_AT_ONCE = 3
+TRIES = 4
+
+Progress = Callable[[int, int | None], None]
+OnRecord = Callable[[RecordOutcome], None]
+
+
+@lru_cache(maxsize=4)
+def formats_for(guide: str, zone: str) -> Formats:
+    """The formats of this installation, read and compiled once."""
+    return Formats.load(DATA_ROOT, guide, zone)
+
+
+def map_records(paths: Iterable[Path], formats: Formats) -> Iterator[tuple[RecordOutcome, Resource | None]]:
+    """Each record with its transaction Bundle, None for a refused one. Needs no server; knows no stored person."""
+    for source in read_files(paths, formats):
+        record = _map(source, formats)
+        if record is None or record.refused:
+            yield _outcome(source, record, "refused"), None
+            continue
+        bundle = transaction(record, formats.tools.naming)
+        yield _outcome(source, record, "stored", written=len(bundle["entry"])), bundle
+
+
+def _map(source: SourceRecord, formats: Formats) -> Record | None:
+    if source.content is None or source.format not in formats.by_name:
+        return None
+    record = map_record(formats.by_name[source.format], source)
+    prepare(record, formats.tools.naming)
+    return record
+
+
+def _outcome(source: SourceRecord, record: Record | None, status: Status, written: int = 0) -> RecordOutcome:
+    if record is None:
+        failed = any(problem.severity == "error" for problem in source.problems)
+        return RecordOutcome(source.place, source.format, "refused" if failed else "unchanged", source.problems)
+    patient = record.patient.id if status != "refused" else None
+    problems = tuple(record.mapped.problems)
+    return RecordOutcome(
+        record.place, source.format, status, problems, patient or None, len(record.mapped.made), written
+    )
+
+
+async def import_records(
+    context: Context,
+    paths: Iterable[Path],
+    on_progress: Progress | None = None,
+    on_record: OnRecord | None = None,
+    formats: Formats | None = None,
+) -> ImportReport:
+    """Stores the records of files and folders. Sending them again changes nothing.
+
+    on_progress: told how many records are done and how many there are (None: not known). on_record: told each outcome
+    in no particular order. Raises FileNotFoundError for a path that is not there, and FhirError when the store fails;
+    what was told as stored is stored then, and importing again completes the rest.
+    """
+    known = formats or formats_for(context.settings.guide, context.settings.zone)
+    run = _Run(context, known, on_progress or (lambda done, total: None), on_record or (lambda outcome: None))
+    files = list(find_files(paths))
+    run.report.files = len(files)
+    await run.all(read_files(files, known))
+    return run.report
+
+
+@dataclass(slots=True)
+class _Run:
+    context: Context
+    formats: Formats
+    on_progress: Progress
+    on_record: OnRecord
+    report: ImportReport = field(default_factory=ImportReport)
+    busy: dict[asyncio.Task[None], frozenset[object]] = field(default_factory=dict)
+    stores: Stores = field(init=False)
+    done: int = 0
+
+    def __post_init__(self) -> None:
+        self.stores = Stores(self.context, self.formats)
+
+    async def all(self, sources: Iterable[SourceRecord]) -> None:
+        try:
+            async for group in self._groups(sources):
+                await self._start(group)
+            await self._wait_for(list(self.busy))
+        except BaseException:
+            for task in self.busy:
+                task.cancel()
+            await asyncio.gather(*self.busy, return_exceptions=True)
+            raise
+
+    async def _groups(self, sources: Iterable[SourceRecord]) -> AsyncIterator[list[Record]]:
+        """Mapped records in groups, refused ones told at once."""
+        group: list[Record] = []
+        size = 0
+        for source in sources:
+            record = _map(source, self.formats)
+            if record is not None:
+                self._count_left_out(record)
+            if record is None or record.refused:
+                self._tell(_outcome(source, record, "refused"))
+                await asyncio.sleep(0)
+                continue
+            if group and size + len(record.mapped.made) > GROUP_RESOURCES:
+                yield group
+                group, size = [], 0
+            group.append(record)
+            size += len(record.mapped.made) + 1
+            await asyncio.sleep(0)  # the store's answers are taken up between two records
+        if group:
+            yield group
+
+    def _count_left_out(self, record: Record) -> None:
+        for path, count in record.kept_out.items():
+            self.report.kept_out[(record.format.name, path)] += count
+        for path, count in record.unknown.items():
+            if len(self.report.unknown) < 1000 or (record.format.name, path) in self.report.unknown:
+                self.report.unknown[(record.format.name, path)] += count
+
+    async def _start(self, group: list[Record]) -> None:
+        """Begins a group once there is room and no group that speaks of the same people is under way."""
+        people = self.stores.people(group)
+        while True:
+            in_the_way = [task for task, others in self.busy.items() if not people.isdisjoint(others)]
+            if not in_the_way and len(self.busy) < GROUPS_AT_ONCE:
+                break
+            await self._wait_for(in_the_way or list(self.busy), first=not in_the_way)
+        task = asyncio.create_task(self._store(group))
+        self.busy[task] = people
+
+    async def _wait_for(self, tasks: list[asyncio.Task[None]], first: bool = False) -> None:
+        if not tasks:
+            return
+        ready, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED if first else asyncio.ALL_COMPLETED)
+        for task in ready:
+            del self.busy[task]
+            task.result()
+
+    async def _store(self, records: Sequence[Record]) -> None:
+        """A group in one transaction; when that will not do, its records one by one."""
+        try:
+            for outcome in await self._try(records):
+                self._tell(outcome)
+        except FhirError as fault:
+            if fault.kind not in (Kind.CONFLICT, Kind.PRECONDITION, Kind.TOO_LONG, Kind.VALUE, Kind.INVALID):
+                raise
+            if len(records) > 1:
+                for record in records:
+                    await self._store([record])
+                return
+            records[0].mapped.problems.append(_store_fault(fault))
+            self._tell(_outcome(records[0].source, records[0], "refused"))
+
+    async def _try(self, records: Sequence[Record]) -> list[RecordOutcome]:
+        """Raises FhirError when conflicts outlast the tries; a first try trusts that what is new is not there."""
+        told = [list(record.mapped.problems) for record in records]
+        for attempt in range(TRIES):
+            for record, problems in zip(records, told, strict=True):
+                record.mapped.problems[:] = problems
+            group = await self.stores.plan(records, careful=attempt > 0)
+            try:
+                return await self._commit(group)
+            except FhirError as fault:
+                if fault.kind not in (Kind.CONFLICT, Kind.PRECONDITION) or attempt == TRIES - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _commit(self, group: Group) -> list[RecordOutcome]:
+        ops = await self.stores.ops(group)
+
+        async def work(transaction: Transaction) -> list[Written]:
+            return await transaction.apply(ops)
+
+        written = await self.context.store.transact(work) if ops else []
+        changed = {(one.stored.type, one.stored.id) for one in written if one.changed}
+        outcomes = []
+        for plan in group.plans:
+            mine = changed & plan.identities
+            status: Status = "refused" if plan.record.refused else "stored" if mine else "unchanged"
+            outcomes.append(_outcome(plan.record.source, plan.record, status, len(mine)))
+        return outcomes
+
+    def _tell(self, outcome: RecordOutcome) -> None:
+        self.report.add(outcome)
+        self.on_record(outcome)
+        self.done += 1
+        self.on_progress(self.done, None)
+
+
+def _store_fault(fault: FhirError) -> Problem:
+    return Problem("error", "not-stored", (fault.diagnostics, "máy chủ không lưu được hồ sơ này"))

@@ -1,0 +1,201 @@
+"""The report of an import: what became of each record, and why, in Vietnamese and English; personal numbers masked."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from fhir_server.errors import Issue
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import Resource
+from fhir_server.records.formats import Formats
+from fhir_server.records.source import Place, Problem
+
+Status = Literal["stored", "unchanged", "refused"]
+
+# Problems kept word for word; more are counted only.
+PROBLEMS_LIMIT = 10_000
+_NUMBER = re.compile(r"[A-Z]{0,2}\d{6,}", re.ASCII)
+_R4_CODES = {"required": "required", "value": "value", "schema": "structure", "too-large": "too-long"}
+
+
+def mask(text: str) -> str:
+    """`038085000123` as `038*******23`: enough for the sender to find it, not enough for anybody else."""
+    return _NUMBER.sub(lambda found: found[0][:3] + "*" * (len(found[0]) - 5) + found[0][-2:], text[:200])
+
+
+@dataclass(frozen=True, slots=True)
+class RecordOutcome:
+    """What became of one record. resources: how many it holds; written: how many of them changed the store."""
+
+    place: Place
+    format: str
+    status: Status
+    problems: tuple[Problem, ...] = ()
+    patient: str | None = None
+    resources: int = 0
+    written: int = 0
+
+    def as_json(self) -> dict[str, Any]:
+        whole: dict[str, Any] = {
+            "file": self.place.file,
+            "record": self.place.record,
+            "line": self.place.line,
+            "key": mask(self.place.key),
+            "format": self.format,
+            "status": self.status,
+            "patient": self.patient,
+            "resources": self.resources,
+            "written": self.written,
+            "problems": [problem_as_json(problem) for problem in self.problems],
+        }
+        return {name: value for name, value in whole.items() if value not in (None, "", [])}
+
+
+def problem_as_json(problem: Problem) -> dict[str, Any]:
+    whole: dict[str, Any] = {
+        "severity": problem.severity,
+        "rule": problem.rule,
+        "field": problem.field,
+        "found": mask(problem.found),
+        "en": mask(problem.text[0]),
+        "vi": mask(problem.text[1]),
+        "allowed_en": problem.allowed[0],
+        "allowed_vi": problem.allowed[1],
+    }
+    if problem.place is not None:
+        whole |= {"part": problem.place.part, "line": problem.place.line}
+    return {name: value for name, value in whole.items() if value not in (None, "")}
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """Counts of records and resources, and the problems of each record.
+
+    kept_out: (format, source path) -> values that the mapping leaves out on purpose; unknown: those it does not know.
+    more_problems: how many are not in `records`, which holds only records with something to tell.
+    """
+
+    read: int = 0
+    stored: int = 0
+    unchanged: int = 0
+    refused: int = 0
+    with_warnings: int = 0
+    resources: int = 0
+    written: int = 0
+    files: int = 0
+    more_problems: int = 0
+    kept_out: Counter[tuple[str, str]] = field(default_factory=Counter)
+    unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
+    rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, rule) -> how often
+    records: list[RecordOutcome] = field(default_factory=list)
+    _held: int = 0
+
+    def add(self, one: RecordOutcome) -> None:
+        """Counts one outcome. What speaks of a file and not of a record (record 0) is no record."""
+        if one.place.record or one.status == "refused":
+            self.read += 1
+            setattr(self, one.status, getattr(self, one.status) + 1)
+        self.resources += one.resources if one.status != "refused" else 0
+        self.written += one.written
+        severities = {problem.severity for problem in one.problems}
+        if one.status != "refused" and severities & {"warning"}:
+            self.with_warnings += 1
+        for problem in one.problems:
+            self.rules[(problem.severity, problem.rule)] += 1
+        if one.problems and self._held < PROBLEMS_LIMIT:
+            self.records.append(one)
+            self._held += len(one.problems)
+        else:
+            self.more_problems += len(one.problems)
+
+    def as_json(self, formats: Formats) -> dict[str, Any]:
+        """The whole report."""
+        return {
+            "read": self.read,
+            "stored": self.stored,
+            "unchanged": self.unchanged,
+            "refused": self.refused,
+            "with_warnings": self.with_warnings,
+            "resources": self.resources,
+            "resources_written": self.written,
+            "rules": [
+                {"severity": severity, "rule": rule, "count": count}
+                for (severity, rule), count in self.rules.most_common()
+            ],
+            "kept_out": list(_kept_out(self.kept_out, formats)),
+            "unknown_fields": [
+                {"format": format, "field": path, "count": count}
+                for (format, path), count in self.unknown.most_common(200)
+            ],
+            "records": [one.as_json() for one in self.records],
+            "more_problems": self.more_problems,
+        }
+
+    def as_text(self, formats: Formats, language: str = "vi") -> str:
+        """The report for people, `vi` or `en`."""
+        place = 1 if language == "vi" else 0
+        return "\n".join(_text_lines(self, formats, place))
+
+    def as_outcome(self) -> Resource:
+        """An OperationOutcome: one issue a problem, the place of the record as expression-like diagnostics."""
+        issues = [_issue(one, problem) for one in self.records for problem in one.problems]
+        text = f"{self.stored} stored, {self.unchanged} unchanged, {self.refused} refused of {self.read} records"
+        vi = f"{self.read} hồ sơ: lưu {self.stored}, không đổi {self.unchanged}, từ chối {self.refused}"
+        return outcome([Issue("information", "informational", text, vi=vi), *issues])
+
+
+def _kept_out(counts: Mapping[tuple[str, str], int], formats: Formats) -> Iterator[dict[str, Any]]:
+    for (format, path), count in sorted(counts.items()):
+        reason = formats.by_name[format].left_out.get(tuple(path.split("/")), {"vi": "", "en": ""})
+        yield {"format": format, "field": path, "count": count, "vi": reason["vi"], "en": reason["en"]}
+
+
+def where(place: Place) -> str:
+    """`file.xml, record 3, line 120`, as far as it is known."""
+    parts = [place.file]
+    parts += [f"#{place.record}"] if place.record else []
+    parts += [f"line {place.line}"] if place.line else []
+    return ", ".join(parts)
+
+
+def _issue(one: RecordOutcome, problem: Problem) -> Issue:
+    at = f"{where(one.place)}: "
+    field = f"{problem.field}: " if problem.field else ""
+    found = f" (found {mask(problem.found)})" if problem.found else ""
+    found_vi = f" (nhận được {mask(problem.found)})" if problem.found else ""
+    allowed = f"; allowed: {problem.allowed[0]}" if problem.allowed[0] else ""
+    allowed_vi = f"; cho phép: {problem.allowed[1]}" if problem.allowed[1] else ""
+    code = _R4_CODES.get(problem.rule, "invalid" if problem.severity == "error" else "processing")
+    english = at + field + mask(problem.text[0]) + found + allowed
+    return Issue(problem.severity, code, english, vi=at + field + mask(problem.text[1]) + found_vi + allowed_vi)
+
+
+_WORDS = (
+    ("records", "stored", "unchanged", "refused", "with warnings", "resources written", "kept out", "fields not known"),
+    ("hồ sơ", "lưu", "không đổi", "từ chối", "có cảnh báo", "tài nguyên đã ghi", "chưa chuyển", "trường không rõ"),
+)
+_SEVERITIES = ({"error": "error", "warning": "warning"}, {"error": "lỗi", "warning": "cảnh báo"})
+
+
+def _text_lines(report: ImportReport, formats: Formats, place: int) -> Iterator[str]:
+    words = _WORDS[place]
+    counts = (report.read, report.stored, report.unchanged, report.refused, report.with_warnings, report.written)
+    yield ", ".join(f"{word}: {count}" for word, count in zip(words, counts, strict=False))
+    for one in _kept_out(report.kept_out, formats):
+        yield f"{words[6]}: {one['format']} {one['field']} ×{one['count']} ({one['en' if place == 0 else 'vi']})"
+    for (format, path), count in report.unknown.most_common(50):
+        yield f"{words[7]}: {format} {path} ×{count}"
+    for outcome_ in report.records:
+        for problem in outcome_.problems:
+            severity = _SEVERITIES[place].get(problem.severity, problem.severity)
+            found = f" «{mask(problem.found)}»" if problem.found else ""
+            allowed = f" ({problem.allowed[place]})" if problem.allowed[place] else ""
+            part = f" {problem.place.part}" if problem.place and problem.place.part else ""
+            text = f"{problem.field} {mask(problem.text[place])}{found}{allowed}"
+            yield f"{where(outcome_.place)}{part} {severity}: {text}"
+    if report.more_problems:
+        yield f"… +{report.more_problems}"

@@ -1,0 +1,274 @@
+"""Planning a group of records against the store: who each person is, what is there already, what has to be written."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.planning import draft, index
+from fhir_server.model.references import literal
+from fhir_server.model.resources import Resource, decode, same_content
+from fhir_server.records.bundle import settle, stamp, unique
+from fhir_server.records.formats import Formats
+from fhir_server.records.identity import Known, Number, choose, new_id, numbers
+from fhir_server.records.merging import merge
+from fhir_server.records.record import Record
+from fhir_server.records.source import Problem
+from fhir_server.records.sources import Made
+from fhir_server.store.contract import EVERYTHING, Find, Op, Put, Remove, Stored
+
+# People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
+PEOPLE_LIMIT = 5_000
+Identity = tuple[str, str]
+
+
+@dataclass(slots=True)
+class Plan:
+    """What one record comes to. identities: what it writes to, for telling whether it changed anything."""
+
+    record: Record
+    head: Stored | None
+    known: Known | None = None
+    skipped: bool = False
+    identities: set[Identity] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class Group:
+    """The plans of records that share a transaction, and the people they speak of by id."""
+
+    plans: list[Plan]
+    people: dict[str, Known]
+    careful: bool
+
+
+class Stores:
+    """Plans and operations of groups, with what they need of the store."""
+
+    def __init__(self, context: Context, formats: Formats) -> None:
+        self._context = context
+        self._naming = formats.tools.naming
+
+    def people(self, records: Iterable[Record]) -> frozenset[object]:
+        """What two groups must not share while both are under way: numbers of people, and records themselves."""
+        found: set[object] = set()
+        for record in records:
+            found.add(record.id)
+            found.update(numbers(record.patient.resource, self._naming))
+        return frozenset(found)
+
+    async def plan(self, records: Sequence[Record], careful: bool) -> Group:
+        """Settles every record of a group: ids, references, people. What is faulty is told in the record's problems."""
+        heads = await self._context.store.read_many("Provenance", [record.id for record in records], EVERYTHING)
+        plans = [Plan(record, _live(heads.get(record.id))) for record in records]
+        waiting = [plan for plan in plans if not _is_stored_already(plan)]
+        by_number, people = await self._look_up(waiting)
+        taken = await self._taken(waiting, people) if careful else frozenset()
+        for plan in waiting:
+            self._settle(plan, by_number, people, taken)
+        return Group(plans, people, careful)
+
+    async def _look_up(self, plans: Sequence[Plan]) -> tuple[dict[Number, list[Known]], dict[str, Known]]:
+        """The stored Patients that bear a number of these records, or that these records were stored for last time."""
+        wanted = {number for plan in plans for number in numbers(plan.record.patient.resource, self._naming)}
+        found = await self._by_numbers(wanted)
+        before = {id for plan in plans if (id := _patient_before(plan.head)) and id not in found}
+        if before:
+            found |= await self._context.store.read_many("Patient", sorted(before), EVERYTHING)
+        people = {id: _known(one) for id, one in found.items() if not one.deleted}
+        by_number: dict[Number, list[Known]] = defaultdict(list)
+        for one in people.values():
+            for number in numbers(one.resource, self._naming):
+                by_number[number].append(one)
+        return by_number, people
+
+    async def _by_numbers(self, wanted: set[Number]) -> dict[str, Stored]:
+        if not wanted:
+            return {}
+        identifiers = [{"system": number.system, "value": number.value} for number in sorted(wanted, key=str)]
+        # The keys of a Patient who bears all of these numbers are the keys to look for.
+        indexed = await index(self._context, {"resourceType": "Patient", "id": "x", "identifier": identifiers})
+        letters = self._context.store.registry.letters[("Patient", "identifier")]
+        keys = [key for key in indexed.keys if key.startswith(letters)]
+        query = Find("Patient", {"k": {"$in": keys}}, (("_id", 1),), PEOPLE_LIMIT)
+        return {one.id: one for one in await self._context.store.find(query, EVERYTHING)}
+
+    async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:
+        """Ids that newcomers would get and that somebody has who bears none of their numbers."""
+        ids = {new_id(plan.record, False, self._naming) for plan in plans} - people.keys()
+        stored = await self._context.store.read_many("Patient", sorted(ids), EVERYTHING)
+        return frozenset(id for id, one in stored.items() if not one.deleted)
+
+    def _settle(
+        self, plan: Plan, by_number: dict[Number, list[Known]], people: dict[str, Known], taken: frozenset[str]
+    ) -> None:
+        record = plan.record
+        before = people.get(_patient_before(plan.head) or "")
+        known = choose(record, by_number, before, self._naming)
+        if known is None:
+            known = self._newcomer(record, people, taken)
+        settle(record, known.id)
+        stamp(record)
+        self._check(record)
+        if record.refused:
+            return
+        plan.known = people[known.id] = known
+        plan.identities = {(one.resource["resourceType"], one.id) for one in record.mapped.made}
+        self._join(known, record)
+        for number in numbers(known.resource, self._naming):
+            if known not in by_number[number]:
+                by_number[number].append(known)
+
+    def _newcomer(self, record: Record, people: Mapping[str, Known], taken: frozenset[str]) -> Known:
+        id = new_id(record, False, self._naming)
+        if id in people or id in taken:  # somebody else bears the number
+            id = new_id(record, True, self._naming)
+        return people.get(id) or Known(id, 0, {})
+
+    def _join(self, known: Known, record: Record) -> None:
+        """Brings what the record says of the person together with what is known."""
+        fresh = record.patient.resource
+        if not known.resource:
+            known.resource, known.changed = fresh, True
+            return
+        merged, differing = merge(known.resource, fresh)
+        if not same_content(merged, known.resource):
+            known.resource, known.changed = merged, True
+        for name in differing:
+            text = (
+                f"{name}: the record says otherwise than what another sender said; that stays",
+                f"{name}: hồ sơ ghi khác với dữ liệu đã có từ nơi khác; giữ dữ liệu đã có",
+            )
+            record.mapped.problems.append(Problem("warning", "differs", text, name))
+
+    def _check(self, record: Record) -> None:
+        """Base R4, each fault with the group of the mapping that made the resource."""
+        for one in record.mapped.made:
+            for issue in self._context.validator.validate(one.resource, one.resource["resourceType"]):
+                severity = "error" if issue.is_error else "warning"
+                text = (issue.diagnostics, issue.vi or issue.diagnostics)
+                place = f"{one.group}: {', '.join(issue.expression)}"
+                record.mapped.problems.append(Problem(severity, "r4", text, place))
+
+    async def ops(self, group: Group) -> list[Op]:
+        """What has to be written for a group; nothing for records that are stored already or refused."""
+        plans = [plan for plan in group.plans if plan.known is not None and not plan.record.refused]
+        people = {plan.known.id: plan.known for plan in plans if plan.known and plan.known.changed}
+        ops: list[Op] = [await self._put(one.resource, one.id, one.version) for one in people.values()]
+        ops += await self._common(plans)
+        for plan in plans:
+            ops += await self._own(plan, group.careful)
+        return ops
+
+    async def _put(self, resource: Resource, id: str, expected: int | None) -> Put:
+        return Put(await draft(self._context, resource, id), expected)
+
+    async def _common(self, plans: Iterable[Plan]) -> list[Op]:
+        """Facilities, coverages: what several records speak of, brought together with what is stored."""
+        wanted: dict[str, dict[str, list[Made]]] = defaultdict(lambda: defaultdict(list))
+        for plan in plans:
+            for one in plan.record.mapped.made:
+                if one.owner != "record" and one is not plan.record.patient:
+                    wanted[one.resource["resourceType"]][one.id].append(one)
+        ops: list[Op] = []
+        for type, by_id in sorted(wanted.items()):
+            stored = await self._context.store.read_many(type, sorted(by_id), EVERYTHING)
+            for id, several in sorted(by_id.items()):
+                current = _live(stored.get(id))
+                known = _known(current) if current else Known(id, 0, {})
+                before = known.resource
+                for one in several:
+                    known.resource = merge(known.resource, one.resource)[0] if known.resource else one.resource
+                if not before or not same_content(before, known.resource):
+                    ops.append(await self._put(known.resource, id, known.version))
+        return ops
+
+    async def _own(self, plan: Plan, careful: bool) -> list[Op]:
+        """What the record alone owns, what of it is no more, and the head that says so."""
+        own = [one for one in unique(plan.record) if one.owner == "record"]
+        is_new = plan.head is None and not careful
+        ops: list[Op] = [await self._put(one.resource, one.id, 0 if is_new else None) for one in own]
+        identities = {(one.resource["resourceType"], one.id) for one in own}
+        ops += [Remove(type, id) for type, id in sorted(_owned_before(plan.head) - identities)]
+        head = self._head(plan, own)
+        return [*ops, await self._put(head, head["id"], 0 if is_new else None)]
+
+    def _head(self, plan: Plan, own: Sequence[Made]) -> Resource:
+        """The Provenance of a record (R4 section 6.3): where it came from, what it made, by which mapping."""
+        record = plan.record
+        assert plan.known is not None
+        place = record.source.place
+        head: Resource = {
+            "resourceType": "Provenance",
+            "id": record.id,
+            "target": [
+                {"reference": f"Patient/{plan.known.id}"},
+                *({"reference": f"{one.resource['resourceType']}/{one.id}"} for one in own),
+            ],
+            "recorded": datetime.fromtimestamp(self._context.clock() / 1000, UTC).isoformat(timespec="seconds"),
+            "policy": [record.format.plan],
+            "agent": [{"who": {"display": f"Nơi gửi {record.facility or 'không rõ'}"}}],
+            "entity": [
+                {
+                    "role": "source",
+                    "what": {
+                        "identifier": {"system": "urn:ietf:rfc:3986", "value": _content_uri(record)},
+                        "display": f"{place.file.rpartition('/')[2]} #{place.record} ({record.format.name})",
+                    },
+                }
+            ],
+        }
+        if record.moment:
+            head["occurredDateTime"] = record.moment
+        return head
+
+
+def _content_uri(record: Record) -> str:
+    return f"ni:///sha-256;{record.digest}"
+
+
+def _is_stored_already(plan: Plan) -> bool:
+    """True when the same content was stored by the same mapping: then nothing is done, not even what a user changed
+    or deleted since is put back."""
+    if plan.head is None:
+        return False
+    head = decode(plan.head.raw)
+    plan.skipped = _entity_value(head) == _content_uri(plan.record) and plan.record.format.plan in head.get(
+        "policy", ()
+    )
+    return plan.skipped
+
+
+def _entity_value(head: Mapping[str, Any]) -> str | None:
+    for entity in head.get("entity", ()):
+        value = (entity.get("what") or {}).get("identifier", {}).get("value")
+        if isinstance(value, str):
+            return value
+    return None
+
+
+def _targets(head: Stored | None) -> list[Identity]:
+    if head is None:
+        return []
+    found = (literal(one.get("reference", "")) for one in decode(head.raw).get("target", ()))
+    return [(one.type, one.id) for one in found if one is not None]
+
+
+def _patient_before(head: Stored | None) -> str | None:
+    return next((id for type, id in _targets(head) if type == "Patient"), None)
+
+
+def _owned_before(head: Stored | None) -> set[Identity]:
+    return {(type, id) for type, id in _targets(head) if type != "Patient"}
+
+
+def _live(stored: Stored | None) -> Stored | None:
+    return None if stored is None or stored.deleted else stored
+
+
+def _known(stored: Stored) -> Known:
+    return Known(stored.id, stored.version, decode(stored.raw))
