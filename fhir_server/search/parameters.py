@@ -28,8 +28,10 @@ class Parameters:
     def _collect(self, type: str) -> Mapping[str, SearchParameter]:
         declared = self._capability.types.get(type)
         defined = self._definitions.search_params(type)
-        codes = declared.search_params if declared else ()
-        return {code: defined[code] for code in codes if code in defined}
+        if declared is None:
+            return {}
+        of_every_type = [code for code, param in defined.items() if not param.expression]  # `_list`, `_text`, …
+        return {code: defined[code] for code in (*declared.search_params, *of_every_type) if code in defined}
 
     def targets(self, param: SearchParameter) -> tuple[str, ...]:
         """The served types that a reference parameter may point at; all of them where R4 names none."""

@@ -107,8 +107,8 @@ class Reads:
             return []
         filter = view.narrow(query.type, live(query.filter))
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
-            if any(path.startswith("x.") and direction > 0 for path, direction in query.sort):
-                documents = await self._find_missing_last(query, filter, session)
+            if any(path.startswith("x.") for path, _ in query.sort):
+                documents = await self._find_by_values(query, filter, session)
             else:
                 cursor = self.collection(query.type).find(
                     filter,
@@ -123,21 +123,27 @@ class Reads:
                 documents = await cursor.to_list()
         return [stored(query.type, document) for document in documents]
 
-    async def _find_missing_last(
+    async def _find_by_values(
         self, query: Find, filter: Filter, session: AsyncClientSession | None
     ) -> Sequence[Document]:
-        """MongoDB sorts what is missing first when ascending; a flag in front of each such path turns that round."""
-        flags: dict[str, Any] = {}
+        """Sorts by the lowest (descending: the highest) value of each list, and puts missing ones last.
+
+        MongoDB itself sorts by no more than one list, and what is missing first when ascending.
+        """
+        values: dict[str, Any] = {}
+        missing: dict[str, Any] = {}
         order: dict[str, int] = {}
         for place, (path, direction) in enumerate(query.sort):
-            if path.startswith("x.") and direction > 0:
-                column = re.sub(r"(\.\d+)+$", "", path)
-                flags[f"missing{place}"] = {"$lte": [f"${column}", None]}
-                order[f"missing{place}"] = 1
-            order[path] = direction
+            if path.startswith("x."):
+                values[f"value{place}"] = {"$min" if direction > 0 else "$max": f"${path}"}
+                missing[f"missing{place}"] = {"$lte": [f"$value{place}", None]}
+                order |= {f"missing{place}": 1, f"value{place}": direction}
+            else:
+                order[path] = direction
         steps: list[Mapping[str, Any]] = [
             {"$match": filter},
-            {"$set": flags},
+            {"$set": values},
+            {"$set": missing},
             {"$sort": order},
             {"$limit": query.limit},
         ]

@@ -149,20 +149,20 @@ async def test_a_find_gives_bytes_sort_values_and_keys_only_when_asked(store: Mo
 @pytest.mark.parametrize(
     ("sort", "expected"),
     [
-        ((("x.aa.0", 1), ("_id", 1)), ["c", "a", "b", "none1", "none2"]),
-        ((("x.aa.1", -1), ("_id", 1)), ["b", "a", "c", "none1", "none2"]),
-        ((("x.aa.0", -1), ("_id", -1)), ["b", "a", "c", "none2", "none1"]),
-        ((("x.bb", 1), ("x.aa.0", 1), ("_id", -1)), ["c", "none1", "a", "b", "none2"]),
+        ((("x.aa", 1), ("_id", 1)), ["c", "a", "b", "none1", "none2"]),
+        ((("x.aa", -1), ("_id", 1)), ["b", "a", "c", "none1", "none2"]),
+        ((("x.aa", -1), ("_id", -1)), ["b", "a", "c", "none2", "none1"]),
+        ((("x.bb.l", 1), ("x.aa", 1), ("_id", -1)), ["c", "none1", "a", "b", "none2"]),
     ],
 )
-async def test_a_resource_without_a_sort_value_comes_last_in_both_directions(
+async def test_lists_sort_by_their_outermost_value_and_missing_ones_come_last_in_both_directions(
     store: MongoStore, sort: tuple[tuple[str, int], ...], expected: list[str]
 ) -> None:
     values: dict[str, dict[str, Any]] = {
-        "a": {"aa": ["b", "x"]},
+        "a": {"aa": ["x", "b"]},
         "b": {"aa": ["c", "y"]},
-        "c": {"aa": ["a", "w"], "bb": 1},
-        "none1": {"bb": 1},
+        "c": {"aa": ["w", "a"], "bb": [{"l": 1}, {"l": 2}]},
+        "none1": {"bb": [{"l": 1}]},
         "none2": {},
     }
     await put(store, *[a_draft(id=id, sort=value) for id, value in values.items()])
@@ -213,7 +213,7 @@ async def test_a_search_over_the_time_limit_is_refused_with_the_limit(
     with failpoints("maxTimeAlwaysTimeOut"):
         for attempt in (
             store.find(Find("Organization", {"k": "k"}), EVERYTHING),
-            store.find(Find("Organization", {}, (("x.aa.0", 1),)), EVERYTHING),
+            store.find(Find("Organization", {}, (("x.aa", 1),)), EVERYTHING),
             store.count("Organization", {"k": "k"}, EVERYTHING),
             store.read("Organization", "1", EVERYTHING),
             store.history(HistoryQuery(), EVERYTHING),

@@ -1,0 +1,111 @@
+"""One small world of resources for all search tests of a module, asked over ASGI as a client would."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import quote
+from uuid import uuid4
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from fhir_server.app import build_app
+from fhir_server.config import Settings
+from tests.api.search.world import WORLD
+
+Bundle = dict[str, Any]
+
+
+class Searcher:
+    """Asks searches. Queries are written as in the standard and percent-encoded here, but for `%`."""
+
+    def __init__(self, http: httpx.AsyncClient) -> None:
+        self.http = http
+
+    async def answer(self, query: str, **headers: str) -> httpx.Response:
+        url = query if query.startswith("http") else f"/fhir/{quote(query, safe='/?&=%$,:+*!~();@-._')}"
+        return await self.http.get(url, headers=headers)
+
+    async def bundle(self, query: str, **headers: str) -> Bundle:
+        answer = await self.answer(query, **headers)
+        assert answer.status_code == 200, answer.text
+        bundle: Bundle = answer.json()
+        return bundle
+
+    async def ids(self, query: str, mode: str = "match") -> list[str]:
+        """`Type/id` of the entries of one mode, in order, over all pages."""
+        return [name for bundle in await self.pages(query) for name in names(bundle, mode)]
+
+    async def pages(self, query: str) -> list[Bundle]:
+        found = [await self.bundle(query)]
+        while (link := following(found[-1])) is not None:
+            found.append(await self.bundle(link))
+            assert len(found) < 1000
+        return found
+
+    async def refusal(self, query: str, status: int = 400, **headers: str) -> str:
+        """The diagnostics of an answer that is an OperationOutcome."""
+        answer = await self.answer(query, **headers)
+        assert answer.status_code == status, answer.text
+        return " ".join(issue["diagnostics"] for issue in answer.json()["issue"])
+
+    async def put(self, *resources: dict[str, Any]) -> None:
+        for resource in resources:
+            path = f"/fhir/{resource['resourceType']}/{resource['id']}"
+            answer = await self.http.put(path, json=resource)
+            assert answer.status_code in (200, 201), answer.text
+
+
+def names(bundle: Bundle, mode: str = "match") -> list[str]:
+    entries = [entry for entry in bundle.get("entry", []) if entry["search"]["mode"] == mode]
+    return [f"{entry['resource']['resourceType']}/{entry['resource'].get('id')}" for entry in entries]
+
+
+def link_of(bundle: Bundle, relation: str) -> str | None:
+    return next((link["url"] for link in bundle.get("link", []) if link["relation"] == relation), None)
+
+
+def following(bundle: Bundle) -> str | None:
+    return link_of(bundle, "next")
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Searcher]:
+    app = build_app(settings)
+    async with app.router.lifespan_context(app):
+        transport = httpx.ASGITransport(app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
+            yield Searcher(http)
+
+
+@pytest.fixture(scope="module")
+def shared_settings(mongodb_uri: str, mongodb: MongoClient[dict[str, object]]) -> Iterator[Settings]:
+    """A database for one module of tests, dropped after it."""
+    name = f"test_{uuid4().hex}"
+    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name)
+    mongodb.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+async def world(shared_settings: Settings) -> AsyncIterator[Searcher]:
+    """A server that holds `WORLD`. Its tests only read."""
+    async with serving(shared_settings) as searcher:
+        entries = [
+            {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+            for one in WORLD
+        ]
+        answer = await searcher.http.post(
+            "/fhir", json={"resourceType": "Bundle", "type": "transaction", "entry": entries}
+        )
+        assert answer.status_code == 200, answer.text
+        yield searcher
+
+
+@pytest.fixture
+async def empty(mongodb_uri: str, database_name: str) -> AsyncIterator[Searcher]:
+    """A server of the test's own, with nothing in it."""
+    async with serving(Settings(mongodb_uri=mongodb_uri, mongodb_database=database_name)) as searcher:
+        yield searcher
