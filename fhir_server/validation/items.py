@@ -115,7 +115,7 @@ def compare(left: Focus, right: Focus, holds: Callable[[int], bool]) -> bool | N
 
 
 def _order(one: Any, other: Any) -> int | None:
-    if isinstance(one, int | Decimal) and isinstance(other, int | Decimal):
+    if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
         return (one > other) - (one < other)
     if isinstance(one, str) and isinstance(other, str):
         first, second = span_of(one, _ANY_ZONE), span_of(other, _ANY_ZONE)

@@ -39,13 +39,13 @@ def reference_faults(
         type = contained.get(text[1:], "")
     else:
         return (("reference-contained", "reference", {"found": quote(text)}),)
-    return tuple(_type_faults(type, reference.get("type"), targets)) if type else ()
+    return tuple(_type_faults(type, reference.get("type"), targets)) if type in types else ()
 
 
 def _type_faults(type: str, named: Any, targets: frozenset[str]) -> Iterator[Fault]:
     if targets and type not in targets:
         yield "reference-target", "reference", {"found": type, "allowed": _shown(targets)}
-    if isinstance(named, str) and named.removeprefix(_STRUCTURE) != type:
+    elif isinstance(named, str) and named.removeprefix(_STRUCTURE) != type:
         yield "reference-type", "type", {"found": type, "expected": quote(named)}
 
 
