@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
+from uuid import uuid4
+
+from pymongo import MongoClient
 
 PROGRAM = (sys.executable, "-m", "fhir_server")
 READY = re.compile(r"ready at (http://\S+)")
@@ -29,6 +32,19 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "FHIR_LOG_LEVEL": "warning",
     }
     return inherited | own | settings
+
+
+@contextmanager
+def own_database(env: Mapping[str, str]) -> Iterator[dict[str, str]]:
+    """The environment on the MongoDB that FHIR_MONGODB_URI names, where it does, in a database of its own."""
+    uri = os.environ.get("FHIR_MONGODB_URI")
+    if not uri:
+        yield dict(env)
+        return
+    name = f"test_{uuid4().hex}"
+    yield {**env, "FHIR_MONGODB_URI": uri, "FHIR_MONGODB_DATABASE": name}
+    with MongoClient[dict[str, object]](uri) as client:
+        client.drop_database(name)
 
 
 def run(*arguments: str, env: Mapping[str, str], seconds: float = 150) -> subprocess.CompletedProcess[str]:
@@ -61,19 +77,22 @@ class RunningServer:
             stderr=subprocess.PIPE,
             text=True,
         )
-        for read in (self._read_lines, self._read_errors):
-            threading.Thread(target=read, daemon=True).start()
+        self._readers = [threading.Thread(target=read) for read in (self._read_lines, self._read_errors)]
+        for reader in self._readers:
+            reader.start()
 
     def _read_lines(self) -> None:
         assert self.process.stdout is not None
-        for line in self.process.stdout:
-            self._lines.put(line.rstrip("\n"))
+        with self.process.stdout as lines:
+            for line in lines:
+                self._lines.put(line.rstrip("\n"))
         self._lines.put(None)
 
     def _read_errors(self) -> None:
         assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.errors += line
+        with self.process.stderr as lines:
+            for line in lines:
+                self.errors += line
 
     def wait_for(self, pattern: re.Pattern[str], seconds: float = START_SECONDS) -> re.Match[str]:
         """Waits until a line of stdout matches. Fails with all output when the server ends or stays silent."""
@@ -94,9 +113,12 @@ class RunningServer:
         return self
 
     def stop(self, number: int = signal.SIGTERM) -> int:
-        """Sends the signal, waits for the end and gives the exit code."""
+        """Sends the signal, waits for the end and for the last output, and gives the exit code."""
         self.process.send_signal(number)
-        return self.process.wait(STOP_SECONDS)
+        code = self.process.wait(STOP_SECONDS)
+        for reader in self._readers:
+            reader.join(STOP_SECONDS)
+        return code
 
     def mongod(self) -> int | None:
         """Process id of the mongod that the server's data directory belongs to, None when none runs."""
@@ -113,9 +135,9 @@ class RunningServer:
 
 
 @contextmanager
-def running_server(data_dir: Path, *options: str, **settings: str) -> Iterator[RunningServer]:
+def running_server(env: Mapping[str, str], *options: str) -> Iterator[RunningServer]:
     """A server that answers, stopped after the block."""
-    server = RunningServer(environment(data_dir, **settings), *options)
+    server = RunningServer(env, *options)
     try:
         yield server.wait_until_ready()
     finally:

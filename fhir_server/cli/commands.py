@@ -1,0 +1,131 @@
+"""The commands and their options; each imports what it needs when it runs, so that the small ones answer at once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+
+from fhir_server.cli.faults import DONE, INCOMPLETE
+
+app = typer.Typer(
+    help="HL7 FHIR R4 server for Vietnamese basic health records. Exit codes: 0 done, 1 done in part (records refused, "
+    "a check found something), 2 wrong use, 3 cannot run (no database, busy port).",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+records = typer.Typer(help="Vietnamese health records as files: HSSK-831 XML, insurance XML, basic group JSON/CSV.")
+app.add_typer(records, name="records", no_args_is_help=True)
+
+Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files")]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from fhir_server.config import FHIR_VERSION, VERSION
+
+        typer.echo(f"fhir-server {VERSION} (FHIR {FHIR_VERSION})")
+        raise typer.Exit(DONE)
+
+
+@app.callback()
+def program(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="show the version and end")
+    ] = False,
+) -> None:
+    """Options before the command."""
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="address to listen on, in place of FHIR_HOST")] = None,
+    port: Annotated[int | None, typer.Option(help="port to listen on, in place of FHIR_PORT")] = None,
+    workers: Annotated[int | None, typer.Option(help="server processes, in place of FHIR_WORKERS")] = None,
+    sample: Annotated[
+        bool | None,
+        typer.Option(
+            "--sample/--no-sample",
+            help="load the shipped sample of 1,000 people, or never; without either: when the embedded MongoDB is new",
+        ),
+    ] = None,
+) -> None:
+    """Serve FHIR until Ctrl-C or SIGTERM."""
+    from fhir_server.cli.serve import serve
+
+    serve(_settings(host=host, port=port, workers=workers), sample)
+
+
+@records.command("import")
+def import_(
+    paths: Paths,
+    report: Annotated[Path | None, typer.Option(help="write a line of JSON for each record to this file")] = None,
+) -> None:
+    """Store the records of files, each in a transaction of its own. Sending them again changes nothing."""
+    from fhir_server.cli.records import import_files
+
+    raise typer.Exit(import_files(_settings(), paths, report))
+
+
+@records.command("map")
+def map_(
+    paths: Paths,
+    form: Annotated[
+        Literal["ndjson", "bundle"], typer.Option("--format", help="resources line by line, or one Bundle a record")
+    ] = "ndjson",
+) -> None:
+    """Write the FHIR resources of records to stdout. Needs no server and no database."""
+    from fhir_server.cli.records import map_files
+
+    raise typer.Exit(map_files(_settings(), paths, form))
+
+
+@app.command()
+def sample(
+    people: Annotated[int, typer.Option(min=1, max=1_000_000, help="people of the commune")] = 1000,
+    seed: Annotated[int, typer.Option(help="the same seed writes the same files")] = 1,
+    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("sample"),
+) -> None:
+    """Write synthetic records of all three formats for a commune that does not exist."""
+    from fhir_server.cli.sample import write
+
+    write(people, seed, out)
+
+
+@app.command()
+def check(
+    store: Annotated[
+        bool, typer.Option("--store", help="read every stored resource and compare keys, versions and history")
+    ] = False,
+) -> None:
+    """Tell whether definitions, settings and database are as the server needs them."""
+    from fhir_server.cli.check import check
+
+    raise typer.Exit(DONE if check(_settings(), store) else INCOMPLETE)
+
+
+@app.command()
+def settings(
+    markdown: Annotated[bool, typer.Option("--markdown", help="as the table of the documentation")] = False,
+) -> None:
+    """Show each setting: its environment variable, meaning, default and current value."""
+    from fhir_server.cli.settings import show
+
+    show(_settings(), markdown)
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the stored data to the schema of this version. May be stopped and started again."""
+    from fhir_server.cli.migrate import migrate
+
+    migrate(_settings())
+
+
+def _settings(**given: Any) -> Any:
+    from fhir_server.cli.settings import read_settings
+
+    return read_settings(**given)

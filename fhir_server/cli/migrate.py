@@ -1,0 +1,33 @@
+"""`fhir-server migrate`: the stored data as this version wants it."""
+
+from __future__ import annotations
+
+import asyncio
+
+from fhir_server.cli.database import context, database
+from fhir_server.cli.faults import CannotRun
+from fhir_server.cli.progress import progress
+from fhir_server.config import Settings
+from fhir_server.operations.reindex import reindex
+from fhir_server.store.contract import StartError
+from fhir_server.store.migrations import migrate as migrate_store
+
+
+def migrate(settings: Settings) -> None:
+    """Migrates, re-indexes where definitions have changed, and says what it did. Raises CannotRun."""
+    with database(settings) as running:
+        asyncio.run(_migrate(running))
+
+
+async def _migrate(settings: Settings) -> None:
+    try:
+        before, after = await migrate_store(settings.mongodb_uri or "", settings)
+    except StartError as fault:
+        raise CannotRun(str(fault)) from None
+    print(f"Store version {after}" + (f", migrated from {before}." if before != after else ": nothing to migrate."))
+    async with context(settings) as opened:
+        pending = len(opened.store.registry.pending)
+        with progress("Re-indexing", "resources") as report:
+            done = await reindex(opened, report)
+        if pending:
+            print(f"Search keys of {done} resources are as the {pending} changed definitions want them.")

@@ -1,0 +1,105 @@
+"""`fhir-server records`: files of Vietnamese records into the store, or to stdout as FHIR."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO
+
+import uvloop
+
+from fhir_server.cli.database import context, database
+from fhir_server.cli.faults import DONE, INCOMPLETE
+from fhir_server.cli.progress import progress
+from fhir_server.config import Settings
+from fhir_server.model.resources import encode
+from fhir_server.records.importing import OnRecord, formats_for, import_records, map_records
+from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
+
+
+def import_files(settings: Settings, paths: list[Path], report_file: Path | None) -> int:
+    """Imports, tells refused records on stderr and the sum on stdout. Gives the exit code; raises CannotRun."""
+    started = time.monotonic()
+    with ExitStack() as stack:
+        told = stack.enter_context(report_file.open("wb")) if report_file else None
+        running = stack.enter_context(database(settings, share=True))
+
+        def tell(outcome: RecordOutcome) -> None:
+            for line in refusal(outcome):
+                print(line, file=sys.stderr)
+            if told is not None:
+                told.write(encode(outcome.as_json()) + b"\n")
+
+        report = import_all(running, paths, "Importing", tell)
+    for line in summary(report, settings, time.monotonic() - started):
+        print(line)
+    return INCOMPLETE if report.refused else DONE
+
+
+def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord) -> ImportReport:
+    """Imports on a database that runs, with a progress bar. Raises CannotRun."""
+
+    async def work() -> ImportReport:
+        async with context(settings) as opened:
+            with progress(title, "records") as on_progress:
+                return await import_records(opened, paths, on_progress, tell)
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work())
+
+
+def map_files(settings: Settings, paths: list[Path], form: str) -> int:
+    """Writes resources (`ndjson`) or the transaction of each record (`bundle`) to stdout. Gives the exit code."""
+    refused = 0
+    for outcome, bundle in map_records(paths, formats_for(settings.guide, settings.zone)):
+        for line in refusal(outcome):
+            print(line, file=sys.stderr)
+        if bundle is None:
+            refused += outcome.status == "refused"
+            continue
+        _write(sys.stdout.buffer, bundle, form)
+    sys.stdout.buffer.flush()
+    return INCOMPLETE if refused else DONE
+
+
+def _write(out: IO[bytes], bundle: dict[str, object], form: str) -> None:
+    entries = bundle["entry"]
+    assert isinstance(entries, list)
+    for resource in [bundle] if form == "bundle" else [entry["resource"] for entry in entries]:
+        out.write(encode(resource) + b"\n")
+
+
+def refusal(outcome: RecordOutcome) -> Iterator[str]:
+    """Why a record was refused: where, what was found, what is allowed, in Vietnamese and in English."""
+    if outcome.status != "refused":
+        return
+    for problem in outcome.problems:
+        if problem.severity == "error":
+            said = problem_as_json(problem)
+            found = f" «{said['found']}»" if "found" in said else ""
+            yield f"{where(outcome.place)}: {said.get('field', '')}{found}"
+            for language in ("vi", "en"):
+                allowed = said.get(f"allowed_{language}")
+                yield f"    {said[language]}" + (f" ({allowed})" if allowed else "")
+
+
+def summary(report: ImportReport, settings: Settings, seconds: float) -> Iterator[str]:
+    """What the import did, in a few lines."""
+    yield (
+        f"{report.files} files, {report.read} records: {report.stored} stored, {report.unchanged} unchanged, "
+        f"{report.refused} refused, {report.with_warnings} stored with warnings"
+    )
+    whole = report.as_json(formats_for(settings.guide, settings.zone))
+    for rule in whole["rules"]:
+        if rule["severity"] == "warning":
+            yield f"  warning   {rule['rule']} ×{rule['count']}"
+    for left in whole["kept_out"]:
+        yield f"  kept out  {left['format']} {left['field']} ×{left['count']}: {left['en']}"
+    for left in whole["unknown_fields"]:
+        yield f"  unknown   {left['format']} {left['field']} ×{left['count']}"
+    rate = report.written / seconds if seconds else 0
+    yield f"{report.written} of {report.resources} resources written in {seconds:.1f} s ({rate:.0f} a second)"

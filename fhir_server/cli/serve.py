@@ -1,0 +1,214 @@
+"""`fhir-server serve`: a port, a database, the sample at the first start, and worker processes until a signal."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ctypes
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
+from types import FrameType
+
+import uvicorn
+from fastapi import FastAPI
+from uvicorn.config import STARTUP_FAILURE
+from uvicorn.supervisors import Multiprocess
+
+from fhir_server.app import BASE_PATH, build_app
+from fhir_server.cli.database import database
+from fhir_server.cli.faults import WRONG_USE, CannotRun
+from fhir_server.cli.logs import configure_logs
+from fhir_server.cli.sample import load_sample, sample_is_wanted
+from fhir_server.cli.settings import pass_on, without_secrets
+from fhir_server.config import VERSION, Settings
+from fhir_server.store.contract import StartError
+from fhir_server.store.mongo import open_store
+
+DRAIN_SECONDS = 30  # requests that run when the signal comes may take this long
+BACKLOG = 2048
+_PR_SET_PDEATHSIG = 1
+
+TRY = (
+    ("metadata", "what this server can do"),
+    ("Patient?name=nguyen%20van%20an", "people by name, with or without marks"),
+    (
+        "Patient?name=nguyen%20van%20an&_revinclude=Condition:patient&_revinclude=Immunization:patient"
+        "&_revinclude=AllergyIntolerance:patient",
+        "the same people with their diseases, immunisations and allergies",
+    ),
+    ("Condition?_include=Condition:patient&_count=5", "the latest diagnoses with their patients"),
+)
+
+
+def serve(settings: Settings, sample: bool | None) -> None:
+    """Serves until SIGTERM or SIGINT. sample: True loads it in any case, False never, None at the first start of an
+    embedded MongoDB. Raises CannotRun."""
+    started = time.monotonic()
+    _refuse_open_network(settings)
+    configure_logs(settings.log_level)
+    with _stopped_by_signals(), contextlib.closing(_listen(settings)) as listener:
+        address = _address(settings, listener)
+        wanted = sample_is_wanted(settings) if sample is None else sample
+        with database(settings) as running:
+            asyncio.run(_try_store(running))
+            _say(f"MongoDB: {_described(settings)} ({time.monotonic() - started:.1f} s)")
+            if wanted:
+                load_sample(running, _say)
+            _announce_when_ready(address, started)
+            _run(running, listener)
+    _say("Stopped.")
+
+
+def _refuse_open_network(settings: Settings) -> None:
+    if not settings.open and not _is_loopback(settings.host):
+        raise CannotRun(
+            f"FHIR_HOST={settings.host} would open this server to the network, and it does not ask anybody who they "
+            "are yet; set FHIR_OPEN=yes to serve there all the same.",
+            WRONG_USE,
+        )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+async def _try_store(settings: Settings) -> None:
+    """Raises CannotRun, before the workers of the server would each fail for the same reason."""
+    try:
+        store = await open_store(settings.mongodb_uri or "", settings)
+    except StartError as fault:
+        raise CannotRun(without_secrets(str(fault))) from None
+    await store.close()
+
+
+def _listen(settings: Settings) -> socket.socket:
+    """The bound socket, taken before anything slow is done. Raises CannotRun."""
+    try:
+        family, _, _, _, place = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
+        listener = socket.socket(family, socket.SOCK_STREAM)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+        # Two servers may be bound to one port until the first of them listens.
+        listener.listen(BACKLOG)
+    except OSError as fault:
+        where = f"{settings.host}:{settings.port}"
+        raise CannotRun(f"Cannot listen on {where}: {fault.strerror}. Choose another port with FHIR_PORT.") from None
+    listener.setblocking(False)
+    listener.set_inheritable(True)
+    return listener
+
+
+def _address(settings: Settings, listener: socket.socket) -> str:
+    """Where this machine itself reaches the server: `http://127.0.0.1:8080`."""
+    host = settings.host
+    with contextlib.suppress(ValueError):
+        number = ipaddress.ip_address(host)
+        if number.is_unspecified:
+            number = ipaddress.ip_address("127.0.0.1" if number.version == 4 else "::1")
+        host = f"[{number}]" if number.version == 6 else str(number)
+    return f"http://{host}:{listener.getsockname()[1]}"
+
+
+def _described(settings: Settings) -> str:
+    if settings.mongodb_uri is not None:
+        return f"your own, database {settings.mongodb_database}"
+    return f"embedded, data in {settings.data_dir.resolve()}"
+
+
+def _run(settings: Settings, listener: socket.socket) -> None:
+    pass_on(settings, "host", "port", "workers", "mongodb_uri")
+    config = uvicorn.Config(
+        "fhir_server.cli.serve:worker",
+        factory=True,
+        workers=settings.workers,
+        loop="uvloop",
+        http="httptools",
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        backlog=BACKLOG,
+        timeout_graceful_shutdown=DRAIN_SECONDS,
+    )
+    if settings.workers == 1:
+        uvicorn.Server(config).run(sockets=[listener])
+    else:
+        supervisor = Multiprocess(config, sockets=[listener])
+        supervisor.run()
+        if any(process.exitcode == STARTUP_FAILURE for process in supervisor.processes):
+            raise CannotRun("the server processes did not start; the log says why")
+
+
+def worker() -> FastAPI:
+    """The application of one server process, by the environment alone."""
+    settings = Settings()
+    if settings.workers > 1:
+        configure_logs(settings.log_level)
+        _end_with_the_parent()
+    return build_app(settings)
+
+
+def _end_with_the_parent() -> None:
+    """A worker whose parent was killed must not keep the port: SIGTERM, so it drains (Linux; elsewhere it stays)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+        if os.getppid() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM and SIGINT end the block as if it were done, after everything inside it has been closed."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    except KeyboardInterrupt:
+        pass
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _announce_when_ready(address: str, started: float) -> None:
+    def announce() -> None:
+        while not _answers(address):
+            time.sleep(0.05)
+        base = f"{address}{BASE_PATH}"
+        lines = [f"FHIR R4 server {VERSION} is ready at {base} ({time.monotonic() - started:.1f} s). Try:"]
+        lines += [f"  {base}/{path}\n      {meaning}" for path, meaning in TRY]
+        _say("\n".join([*lines, "Ctrl-C stops it."]))
+
+    threading.Thread(target=announce, name="announce", daemon=True).start()
+
+
+def _answers(address: str) -> bool:
+    """The listening socket is there already: the request waits in its queue until a worker takes it."""
+    connection = HTTPConnection(address.removeprefix("http://"), timeout=300)
+    try:
+        connection.request("GET", "/health")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)
