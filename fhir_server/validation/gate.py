@@ -90,10 +90,14 @@ def _taken_apart(value: Any, inside: list[Any]) -> Any:
 
 
 def _taken(value: Any, inside: list[Any]) -> Any:
-    """The sign for a resource, or for a list of them; anything else stays, and is refused where a resource belongs."""
+    """The sign for a resource, or for a list of them. A text stays: RelatedArtifact.resource is one. Anything else
+    becomes null, which is accepted nowhere.
+    """
+    if isinstance(value, str):
+        return value
     found = value if isinstance(value, list) else [value]
-    if not found or not all(isinstance(one, dict) for one in found):
-        return None if value is _RESOURCE else value
+    if not all(isinstance(one, dict) for one in found):
+        return None
     inside.extend(found)
     return [_RESOURCE] * len(found) if isinstance(value, list) else _RESOURCE
 

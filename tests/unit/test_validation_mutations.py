@@ -36,7 +36,12 @@ class Mutation:
     code: str
 
     def apply(self, resource: Resource) -> Resource:
-        copy: Resource = decode(encode(resource))
+        return self._change(decode(encode(resource)))
+
+    def apply_to(self, path: Path) -> Resource:
+        return self._change(decode(path.read_bytes()))
+
+    def _change(self, copy: Resource) -> Resource:
         target: Any = copy
         for step in self.steps:
             target = target[step]
