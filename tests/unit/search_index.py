@@ -22,6 +22,7 @@ from fhir_server.search.lookup import Expand, Lookup, no_codes
 from fhir_server.search.tree import Leaf
 from fhir_server.search.types.table import TYPES
 from fhir_server.store.contract import Filter, Indexed
+from fhir_server.store.documents import dated_order, undated_order
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00Z
 BASE = "http://test.vn/fhir"
@@ -68,7 +69,7 @@ class Index:
             sent = decode(encode({**resource, "id": id}))
             self._know(sent["resourceType"])
             found = entry(self.extractor, self.registry, sent)
-            order = (found.order if found.order is not None else NOW // 1000) << 30
+            order = undated_order(NOW, id) if found.order is None else dated_order(found.order, id)
             document = {"_id": id, "k": list(found.keys), "x": dict(found.sort), "o": order}
             self.database[sent["resourceType"]].replace_one({"_id": id}, document, upsert=True)
 

@@ -240,13 +240,11 @@ def _reach(prefix: str, low: int, high: int) -> tuple[int, int]:
 def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
     """The same on the order key; a value that began earlier and still reaches the range has a key for its end."""
     first, last = _reach(prefix, low, high)
-    bound: dict[str, int] = {}
-    if first > BEGINNING or last < END:
-        bound["$gte"] = _order_second(first) << ORDER_SHIFT
-    if _order_second(last) < LATEST_ORDER:
-        bound["$lt"] = (_order_second(last) + 1) << ORDER_SHIFT
-    if not bound:
+    if first <= BEGINNING and last >= END:
         return None
+    bound = {"$gte": LOWEST_DATED if first <= BEGINNING else _order_of(first) << ORDER_SHIFT}
+    if last < END:
+        bound["$lt"] = (_order_of(last) + 1) << ORDER_SHIFT
     on_order: Filter = {"o": bound}
     if prefix in ("gt", "ge", "ap"):
         return {"$or": [on_order, between(letters + second(max(low, BEGINNING)), letters + _AFTER_ALL + "~")]}
@@ -258,4 +256,9 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
 
 def _order_second(tick: int) -> int:
     """The second of a tick as far as order keys tell seconds apart."""
+    return min(max(tick // TICKS_PER_SECOND, EARLIEST_ORDER), LATEST_ORDER)
+
+
+def _order_of(tick: int) -> int:
+    """The seconds that the order key has for a tick; the store writes what lies beyond its ends as the nearest one."""
     return min(max(tick // TICKS_PER_SECOND, EARLIEST_ORDER), LATEST_ORDER)
