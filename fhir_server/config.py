@@ -60,6 +60,11 @@ class Settings(BaseSettings):
     bundle_limit: int = Field(25_000, ge=1, description="most entries of a batch or transaction")
     transaction_seconds: float = Field(55.0, gt=0, description="time limit of a transaction, seconds")
     update_create: bool = Field(True, description="PUT to an unused id creates the resource")
+    validation: Literal["refuse", "report"] = Field(
+        "refuse",
+        description="what base R4 validation does with a faulty resource: refuse it, or store it and log the faults "
+        "(for taking over the content of another server)",
+    )
     check_references: bool = Field(
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",

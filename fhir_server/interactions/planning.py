@@ -2,16 +2,39 @@
 
 from __future__ import annotations
 
-from fhir_server.errors import FhirError, Kind, refuse_faults
+import structlog
+
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.references import is_id
 from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.store.contract import Draft, Indexed
 
+log = structlog.get_logger("fhir_server.validation")
+
+
+def faults(context: Context, resource: Resource, type: str, path: str | None = None) -> list[Issue]:
+    """Every fault of base R4 (R4 section 2.1.5); `path` stands in front of the places told.
+
+    With the setting `validation=report` only what could not be stored or found again is left; the rest is logged.
+    """
+    issues = context.validator.validate(resource, type, path)
+    if context.settings.validation == "refuse":
+        return issues
+    if issues:
+        log.warning(
+            "stored with faults", type=type, faults=len(issues), places=[issue.expression for issue in issues][:8]
+        )
+    place = f"{path or type}.id"
+    return (
+        [] if is_id(resource.get("id", "-")) else [Issue("error", "value", "this is not a logical id of R4", (place,))]
+    )
+
 
 def check(context: Context, resource: Resource, type: str, path: str | None = None) -> None:
-    """Raises FhirError with every fault of base R4; `path` stands in front of the places told."""
-    refuse_faults(context.validator.validate(resource, type, path))
+    """Raises FhirError with every fault."""
+    refuse_faults(faults(context, resource, type, path))
 
 
 async def index(context: Context, resource: Resource) -> Indexed:

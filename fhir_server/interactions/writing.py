@@ -14,7 +14,7 @@ from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, Pairs
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match
-from fhir_server.interactions.planning import check, draft
+from fhir_server.interactions.planning import check, draft, faults
 from fhir_server.model.references import by_table, conditional, literal, references, rewrite
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
@@ -129,7 +129,7 @@ def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
     if type != write.type:
         text = f"the URL says {write.type} and the body {str(type)[:64]!r}"
         return [Issue("error", "invalid", text, (f"{place}.resourceType",))]
-    issues = context.validator.validate(resource, write.type, write.place or None)
+    issues = faults(context, resource, write.type, write.place or None)
     if write.method == "PUT" and write.id is not None and resource.get("id") != write.id:
         text = f"the id in the body must be the id in the URL, {write.id!r} (R4 section 3.1.0.4)"
         issues = [*issues, Issue("error", "invalid", text, (f"{place}.id",))]
