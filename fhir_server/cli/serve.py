@@ -18,7 +18,6 @@ from http.client import HTTPConnection, HTTPException
 from types import FrameType
 
 import uvicorn
-from fastapi import FastAPI
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
@@ -152,7 +151,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
             raise CannotRun("the server processes did not start; the log says why")
 
 
-def worker() -> FastAPI:
+def worker() -> object:
     """The application of one server process, by the environment alone."""
     settings = Settings()
     if settings.workers > 1:
