@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -9,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.planning import draft, index
+from fhir_server.interactions.planning import draft
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, same_content
 from fhir_server.records.bundle import settle, stamp, unique
@@ -19,11 +20,14 @@ from fhir_server.records.merging import merge
 from fhir_server.records.record import Record
 from fhir_server.records.source import Problem
 from fhir_server.records.sources import Made
+from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import EVERYTHING, Find, Op, Put, Remove, Stored
 
 # People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
 PEOPLE_LIMIT = 5_000
 Identity = tuple[str, str]
+_SPECIAL = re.compile(r"[,$|\\]")
+_ESCAPE = r"\\\g<0>"
 
 
 @dataclass(slots=True)
@@ -89,12 +93,11 @@ class Stores:
     async def _by_numbers(self, wanted: set[Number]) -> dict[str, Stored]:
         if not wanted:
             return {}
-        identifiers = [{"system": number.system, "value": number.value} for number in sorted(wanted, key=str)]
-        # The keys of a Patient who bears all of these numbers are the keys to look for.
-        indexed = await index(self._context, {"resourceType": "Patient", "id": "x", "identifier": identifiers})
-        letters = self._context.store.registry.letters[("Patient", "identifier")]
-        keys = [key for key in indexed.keys if key.startswith(letters)]
-        query = Find("Patient", {"k": {"$in": keys}}, (("_id", 1),), PEOPLE_LIMIT)
+        param = self._context.search.parameters.of("Patient")["identifier"]
+        leaf = Leaf("Patient", param, None, tuple(sorted(_token(number) for number in wanted)))
+        context = self._context
+        filter = await context.search.filter(leaf, context.store, context.base, context.clock())
+        query = Find("Patient", filter, (("_id", 1),), PEOPLE_LIMIT)
         return {one.id: one for one in await self._context.store.find(query, EVERYTHING)}
 
     async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:
@@ -225,6 +228,11 @@ class Stores:
         if record.moment:
             head["occurredDateTime"] = record.moment
         return head
+
+
+def _token(number: Number) -> str:
+    """The number as a value of a token search, R4 section 3.1.1.4.10."""
+    return f"{_SPECIAL.sub(_ESCAPE, number.system)}|{_SPECIAL.sub(_ESCAPE, number.value)}"
 
 
 def _content_uri(record: Record) -> str:
