@@ -21,7 +21,7 @@ from fhir_server.search.parts import Part, Parts, Sought, part_writers
 from fhir_server.search.paths import Path
 from fhir_server.search.primary_dates import primary_date
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import EARLIEST_ORDER, LATEST_ORDER, ORDER_SHIFT, Filter
+from fhir_server.store.contract import EARLIEST_ORDER, LATEST_ORDER, LOWEST_DATED, ORDER_SHIFT, Filter
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 # Seconds in keys count from the year 1 and have one width; open ends lie outside of them.
@@ -243,7 +243,7 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
     if first <= BEGINNING and last >= END:
         return None
     bound = {"$gte": LOWEST_DATED if first <= BEGINNING else _order_of(first) << ORDER_SHIFT}
-    if last < END:
+    if _order_of(last) < LATEST_ORDER:
         bound["$lt"] = (_order_of(last) + 1) << ORDER_SHIFT
     on_order: Filter = {"o": bound}
     if prefix in ("gt", "ge", "ap"):
@@ -252,11 +252,6 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
         # A value with an open beginning has no order of its own.
         return {"$or": [on_order, {"k": letters + _BEFORE_ALL}]}
     return on_order
-
-
-def _order_second(tick: int) -> int:
-    """The second of a tick as far as order keys tell seconds apart."""
-    return min(max(tick // TICKS_PER_SECOND, EARLIEST_ORDER), LATEST_ORDER)
 
 
 def _order_of(tick: int) -> int:
