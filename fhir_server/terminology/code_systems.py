@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any
 
-from fhir_server.terminology.folding import fold_name
+from fhir_server.terminology.folding import fold_name, fold_words
 
 EFFECTIVE_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
 # CodeSystem.hierarchyMeaning that says nothing about subsumption (R4 section 4.8.10).
@@ -106,6 +108,8 @@ class CodeSystem:
         self.period = period_of(resource)
         self.case_sensitive: bool = resource.get("caseSensitive", True)
         self.subsuming: bool = resource.get("hierarchyMeaning", "is-a") not in _NOT_SUBSUMING
+        self.shape = _shape(resource)
+        self.structure = _STRUCTURES.get(_own_extension(resource, "code-structure"))
         self.concepts: Mapping[str, Concept] = {one.code: one for one in _concepts(resource.get("concept", ()), ())}
 
     @property
@@ -132,16 +136,61 @@ class CodeSystem:
                 return None
         return None
 
+    def beginning(self, words: tuple[str, ...]) -> frozenset[str]:
+        """The codes with a name in which each of the folded words begins a word."""
+        places = [self._beginning_with(word) for word in words]
+        return frozenset(code for code, _ in set.intersection(*places)) if places else frozenset(self.concepts)
+
+    def _beginning_with(self, word: str) -> set[tuple[str, int]]:
+        low = bisect_left(self._words, (word,))
+        high = bisect_left(self._words, (word + "\U0010ffff",))
+        return {(code, name) for _, code, name in self._words[low:high]}
+
     def coding(self, concept: Concept, language: str | None = None) -> Coding:
         return Coding(self.url, concept.code, concept.display_in(language))
 
+    def has(self, code: str) -> bool | None:
+        """True for a code of the system, False for none, None when what is loaded cannot tell."""
+        if self.get(code) is not None:
+            return True
+        if self.complete or (self.shape is not None and not self.shape.fullmatch(code)):
+            return False
+        return None
+
+    def parents(self, code: str) -> tuple[str, ...]:
+        """The codes next above: as the concepts say, else (ICD-10) the code with its last character cut off."""
+        concept = self.get(code)
+        if concept is not None and concept.parents:
+            return concept.parents
+        return self.structure(code, self.concepts) if self.structure is not None else ()
+
+    def children(self, code: str) -> tuple[str, ...]:
+        """The listed codes next below."""
+        return self._children.get(code, ())
+
     def ancestors(self, code: str) -> set[str]:
         """Every code above, the code itself left out."""
-        return _closure(code, {one.code: one.parents for one in self.concepts.values()})
+        return _closure(code, self.parents)
 
     def descendants(self, code: str) -> set[str]:
-        """Every code below, the code itself left out."""
-        return _closure(code, self._children)
+        """Every listed code below, the code itself left out."""
+        return _closure(code, self.children)
+
+    def is_below(self, code: str, above: str) -> bool | None:
+        """True when `above` subsumes `code` and is another; None when either code is not known to the system."""
+        if not self.has(code) and not (self.structure and self.has(code) is None):
+            return False if self.complete else None
+        return self.subsuming and above in self.ancestors(code)
+
+    @cached_property
+    def _words(self) -> list[tuple[str, str, int]]:
+        """(folded word, code, number of the name) of all names, sorted."""
+        return sorted(
+            (word, concept.code, number)
+            for concept in self.concepts.values()
+            for number, name in enumerate(concept.names())
+            for word in fold_words(name)
+        )
 
     @cached_property
     def _by_lower_code(self) -> Mapping[str, Concept]:
@@ -151,7 +200,7 @@ class CodeSystem:
     def _children(self) -> Mapping[str, tuple[str, ...]]:
         children: dict[str, list[str]] = {}
         for concept in self.concepts.values():
-            for parent in concept.parents:
+            for parent in self.parents(concept.code):
                 children.setdefault(parent, []).append(concept.code)
         return {parent: tuple(codes) for parent, codes in children.items()}
 
@@ -220,12 +269,43 @@ def _index(named: Iterable[tuple[str, tuple[str, ...]]]) -> Mapping[str, tuple[s
     return index
 
 
-def _closure(code: str, steps: Mapping[str, tuple[str, ...]]) -> set[str]:
+def _closure(code: str, step: Callable[[str], tuple[str, ...]]) -> set[str]:
     found: set[str] = set()
-    waiting = list(steps.get(code, ()))
+    waiting = list(step(code))
     while waiting:
         one = waiting.pop()
         if one not in found:
             found.add(one)
-            waiting.extend(steps.get(one, ()))
+            waiting.extend(step(one))
     return found
+
+
+Structure = Callable[[str, Mapping[str, Concept]], tuple[str, ...]]
+
+
+def icd10_parents(code: str, listed: Mapping[str, Concept]) -> tuple[str, ...]:
+    """What stands above an ICD-10 code: `J02.9` above `J02.91`, `J02` above that, then the listed blocks and chapters
+    whose range holds it. Marks of dagger and asterisk are no part of the place."""
+    category, dot, rest = code.rstrip("†*").partition(".")
+    if dot:
+        return (f"{category}.{rest[:-1]}",) if len(rest) > 1 else (category,)
+    if "-" in category:
+        return ()
+    ranges = (one.partition("-") for one in listed if "-" in one)
+    return tuple(f"{low}-{high}" for low, _, high in ranges if low <= category <= high)
+
+
+# How a system's codes tell what stands above them, by the value of our extension `code-structure`.
+_STRUCTURES: Mapping[str | None, Structure] = {"icd-10": icd10_parents}
+
+
+def _own_extension(resource: Mapping[str, Any], name: str) -> str | None:
+    url = "urn:vn-basic:StructureDefinition:" + name
+    found = (one for one in resource.get("extension", ()) if one.get("url") == url)
+    return next((one.get("valueCode") or one.get("valueString") for one in found), None)
+
+
+def _shape(resource: Mapping[str, Any]) -> re.Pattern[str] | None:
+    """What every code of the system looks like, by our extension `code-pattern`; the operator's data, not a user's."""
+    text = _own_extension(resource, "code-pattern")
+    return re.compile(text) if text else None

@@ -18,12 +18,14 @@ from fhir_server.terminology.concept_maps import ConceptMap
 
 T = TypeVar("T")
 
-# Folders of terminology/ and the type of resource each holds.
+# Folders of terminology/ and the type of resource each holds, one a file.
 _FOLDERS = {"code_systems": "CodeSystem", "value_sets": "ValueSet", "concept_maps": "ConceptMap"}
+# HL7's own, one a line; they are known by URL only.
+_HL7 = {"hl7/code_systems.ndjson": "CodeSystem", "hl7/value_sets.ndjson": "ValueSet"}
 
 
 class _Head(msgspec.Struct):
-    """What must be known of a file to find it."""
+    """What must be known of a definition to find it."""
 
     resourceType: str  # noqa: N815
     id: str
@@ -33,17 +35,22 @@ class _Head(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Entry:
-    """A definition that is not parsed yet: a file, or a resource from elsewhere."""
+    """A definition that is not parsed yet: a file, a part of one, or a resource from elsewhere."""
 
     head: _Head
-    file: Path | None
-    resource: Resource | None
+    file: Path | None = None
+    start: int = 0
+    length: int = -1
+    resource: Resource | None = None
+    by_id: bool = True
 
     def read(self) -> Resource:
         if self.resource is not None:
             return self.resource
         assert self.file is not None
-        content: Resource = decode(self.file.read_bytes())
+        with self.file.open("rb") as stream:
+            stream.seek(self.start)
+            content: Resource = decode(stream.read(self.length))
         return content
 
 
@@ -59,7 +66,7 @@ class Terminology:
         self._made: dict[tuple[str, str], Any] = {}
         for entry in entries:
             type, head = entry.head.resourceType, entry.head
-            keys = [head.id, head.url]
+            keys = [head.id, head.url] if entry.by_id else [head.url]
             if head.version:
                 keys.append(f"{head.url}|{head.version}")
             for key in keys:
@@ -67,7 +74,7 @@ class Terminology:
 
     @classmethod
     def load(cls, root: Path = DATA_ROOT) -> Terminology:
-        """Reads the headers of root/terminology/*/*.json. root: the folder that holds terminology/.
+        """Reads the headers of all definitions below root/terminology. root: the folder that holds terminology/.
 
         Raises FhirError(INVALID) for a file that is no such definition, OSError when the folder is not there.
         """
@@ -77,16 +84,21 @@ class Terminology:
 
     def with_resources(self, resources: Iterable[Resource]) -> Terminology:
         """These definitions and those of `resources` (CodeSystem, ValueSet, ConceptMap), which win over equal URLs."""
-        added = [_Entry(msgspec.convert(resource, _Head), None, resource) for resource in resources]
+        added = [_Entry(msgspec.convert(resource, _Head), resource=resource) for resource in resources]
         return Terminology([*dict.fromkeys(self._entries.values()), *added])
 
     def urls(self, type: str) -> list[str]:
         """The canonical URLs of one type, sorted."""
         return sorted({entry.head.url for (kind, _), entry in self._entries.items() if kind == type})
 
+    def knows(self, system: str, code: str) -> bool:
+        """True for a code that a loaded code system lists."""
+        found = self.code_system(system)
+        return found is not None and code in found.concepts
+
     def ids(self, type: str) -> list[str]:
         """Our short ids of one type, sorted."""
-        return sorted({entry.head.id for (kind, _), entry in self._entries.items() if kind == type})
+        return sorted({entry.head.id for (kind, _), entry in self._entries.items() if kind == type and entry.by_id})
 
     def resource(self, type: str, key: str) -> Resource | None:
         """The resource itself; its JSON is read each time, for it is not kept."""
@@ -146,13 +158,22 @@ class Terminology:
 
 
 def _entries(folder: Path) -> Iterator[_Entry]:
+    """Every definition; ours after HL7's, so that they win."""
+    for name, type in _HL7.items():
+        file, start = folder / name, 0
+        for line in file.read_bytes().splitlines(keepends=True) if file.exists() else ():
+            yield _Entry(_head(line, type, file), file, start, len(line), by_id=False)
+            start += len(line)
     for name, type in _FOLDERS.items():
         for file in sorted((folder / name).glob("*.json")):
-            content = file.read_bytes()
-            try:
-                head = msgspec.json.decode(content, type=_Head)
-            except msgspec.ValidationError as fault:
-                raise FhirError(Kind.INVALID, f"{file}: {fault}") from None
-            if head.resourceType != type:
-                raise FhirError(Kind.INVALID, f"{file}: a {head.resourceType} among the {type} resources")
-            yield _Entry(head, file, None)
+            yield _Entry(_head(file.read_bytes(), type, file), file)
+
+
+def _head(content: bytes, type: str, file: Path) -> _Head:
+    try:
+        head = msgspec.json.decode(content, type=_Head)
+    except msgspec.DecodeError as fault:
+        raise FhirError(Kind.INVALID, f"{file}: {fault}") from None
+    if head.resourceType != type:
+        raise FhirError(Kind.INVALID, f"{file}: a {head.resourceType} among the {type} resources")
+    return head

@@ -94,6 +94,17 @@ class NamingSystems:
                 return None
         return system.kind
 
+    def preferred_id(self, id: str, type: str = "uri") -> str | None:
+        """NamingSystem/$preferred-id (R4 section 5.10.6): the preferred name of what `id` names; None for an unknown
+        one and for a type (`oid`, `uuid`, `other`) in which nothing is named."""
+        kind = self.kind(id)
+        if kind is None:
+            return None
+        if type == "uri":
+            return self.canonical(id)
+        of_type = (uri for uri in self.same(id) if uri.startswith(f"urn:{type}:"))
+        return next((uri.removeprefix(f"urn:{type}:") for uri in of_type), None)
+
     def uri(self, kind: str, guide: str = OWN_GUIDE, facility: str | None = None) -> str:
         """The URI that `guide` (`moh`, `vn-core` or `vn-basic`) writes for a kind of number.
 

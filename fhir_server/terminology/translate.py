@@ -2,12 +2,27 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import Coding
 from fhir_server.terminology.concept_maps import ConceptMap, Match
 from fhir_server.terminology.load import Terminology
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of $translate. system: of the code; None for any source. target: the system wanted. reverse: from
+    target to source."""
+
+    code: str
+    system: str | None = None
+    target: str | None = None
+    reverse: bool = False
+    on: date | None = None
+
 
 # Maps with an id of this ending tell which unit took the place of which.
 _SUCCESSION = "-succession"
@@ -48,6 +63,38 @@ def _source_code(terminology: Terminology, concept_map: ConceptMap, source: str,
         return text
     concept = terminology.find(source, text, on)
     return concept.code if concept else text
+
+
+def translation(terminology: Terminology, map_key: str, asked: Asked) -> Resource:
+    """ConceptMap/$translate (R4 section 4.10.8) as Parameters: result, message, match.
+
+    Raises FhirError(NOT_FOUND) for a map that is not loaded.
+    """
+    concept_map = terminology.concept_map(map_key)
+    if concept_map is None:
+        raise FhirError(Kind.NOT_FOUND, f"the concept map {map_key[:200]!r} is not loaded")
+    if asked.reverse:
+        found = concept_map.reverse(asked.code, asked.system)
+    elif concept_map.period.holds(asked.on):
+        found = concept_map.matches(asked.code, asked.system)
+    else:
+        found = []
+    if asked.target is not None:
+        found = [match for match in found if match.system == asked.target]
+    parts: list[Resource] = [{"name": "result", "valueBoolean": bool(found)}]
+    if not found:
+        parts.append({"name": "message", "valueString": f"{asked.code!r} has no match in {concept_map.title}"})
+    parts += [{"name": "match", "part": _match(terminology, match, concept_map.url)} for match in found]
+    return {"resourceType": "Parameters", "parameter": parts}
+
+
+def _match(terminology: Terminology, match: Match, source: str) -> list[Resource]:
+    display = match.display or _display(terminology, match.system, match.code)
+    return [
+        {"name": "equivalence", "valueCode": match.equivalence},
+        {"name": "concept", "valueCoding": Coding(match.system, match.code, display).resource()},
+        {"name": "source", "valueUri": source},
+    ]
 
 
 def successors(terminology: Terminology, system: str, code: str) -> list[Coding]:
