@@ -49,11 +49,13 @@ class History:
             return None
         current = self._reads.collection(type)
         old = self._reads.database[type + HISTORY]
+        limit_ms = int(self._reads.limit_seconds * 1000)
         with wrapped(f"reading a version of {type}", self._reads.limit_seconds):
             # In this order: a version that stops being current meanwhile is found as an old one.
-            found = await current.find_one(view.narrow(type, {"_id": id, "v": version}), BODY)
+            found = await current.find_one(view.narrow(type, {"_id": id, "v": version}), BODY, max_time_ms=limit_ms)
             if found is None:
-                found = await old.find_one(view.narrow(type, {"_id": history_id(id, version)}), HISTORY_BODY)
+                query = view.narrow(type, {"_id": history_id(id, version)})
+                found = await old.find_one(query, HISTORY_BODY, max_time_ms=limit_ms)
         return stored(type, found) if found else None
 
     async def page(self, query: HistoryQuery, view: View) -> list[Stored]:

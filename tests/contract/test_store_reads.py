@@ -173,10 +173,12 @@ async def test_lists_sort_by_their_outermost_value_and_missing_ones_come_last_in
 async def test_a_page_larger_than_one_reply_of_the_database_is_whole(store: MongoStore) -> None:
     text = "x" * (1 << 20)
     await put(store, *[a_draft(id=f"{number:02}", text=text) for number in range(40)])
-    page = await store.find(Find("Organization", {}, (("_id", 1),), limit=40), EVERYTHING)
+    find = Find("Organization", {}, (("_id", 1),), limit=40)
+    page = await store.find(find, EVERYTHING)
     assert ids(page) == [f"{number:02}" for number in range(40)]
     assert all(len(one.raw) > len(text) for one in page)
     assert len(await store.read_many("Organization", ids(page), EVERYTHING)) == 40
+    assert await store.transact(lambda transaction: transaction.find(find, EVERYTHING)) == page
 
 
 async def test_counts_are_exact_and_end_at_their_cap(store: MongoStore) -> None:
