@@ -36,6 +36,14 @@ def holds(path: str, needle: str) -> Filter:
     return {"$expr": {"$anyElementTrue": [{"$map": {"input": texts, "as": "text", "in": found}}]}}
 
 
+def ends(path: str, needle: str) -> Filter:
+    """Some text of the list at `x.<path>` ends with the needle."""
+    texts = {"$ifNull": [f"$x.{path}", []]}
+    closed = {"$map": {"input": texts, "as": "text", "in": {"$concat": ["$$text", _LAST]}}}
+    found = {"$gte": [{"$indexOfBytes": ["$$text", {"$literal": needle + _LAST}]}, 0]}
+    return {"$expr": {"$anyElementTrue": [{"$map": {"input": closed, "as": "text", "in": found}}]}}
+
+
 def each(filters: Iterable[Filter]) -> Filter:
     """All of them at once."""
     parts = list(filters)

@@ -19,21 +19,10 @@ from fhir_server.search.filter_expression import parse_filter
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.result_parameters import NAMES, ResultReader, Results, Unusable
 from fhir_server.search.tree import ALL, NONE, And, Chain, Has, InCompartment, Leaf, Node, Not, Or
+from fhir_server.search.types.table import TYPES
 
 Pairs = tuple[tuple[str, str], ...]
 
-# R4 section 3.1.1.4.5: which modifiers each type of parameter takes; a reference also takes resource types.
-MODIFIERS = {
-    "string": frozenset({"missing", "exact", "contains"}),
-    "token": frozenset({"missing", "text", "not", "above", "below", "in", "not-in", "of-type"}),
-    "reference": frozenset({"missing", "identifier", "above", "below"}),
-    "uri": frozenset({"missing", "above", "below"}),
-    "number": frozenset({"missing"}),
-    "date": frozenset({"missing"}),
-    "quantity": frozenset({"missing"}),
-    "composite": frozenset[str](),
-    "special": frozenset[str](),
-}
 _DEEPEST = 32  # steps of one chain; the request line ends most of them far earlier
 _MOST_PAIRS = 1000
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\$)*)(?:,|$)", re.DOTALL)
@@ -204,11 +193,11 @@ def _leaf(parameters: Parameters, type: str, param: SearchParameter, modifier: s
     if param.type == "reference" and modifier[:1].isupper():
         _check_target(parameters, param, modifier)
         return Leaf(type, param, None, tuple(_typed(value, modifier) for value in values))
-    if modifier not in MODIFIERS[param.type]:
+    if modifier == "missing" and param.type != "composite":
+        return _missing(type, param, values)
+    if modifier not in TYPES[param.type].modifiers:
         text = f"R4 has no modifier :{modifier[:64]} for {param.code}, which is of type {param.type}"
         raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, (f"{param.code}:{modifier[:64]}",))
-    if modifier == "missing":
-        return _missing(type, param, values)
     if modifier in ("not", "not-in"):
         return Not(Leaf(type, param, "in" if modifier == "not-in" else None, values))
     return Leaf(type, param, modifier, values)
@@ -217,8 +206,9 @@ def _leaf(parameters: Parameters, type: str, param: SearchParameter, modifier: s
 def _missing(type: str, param: SearchParameter, values: tuple[str, ...]) -> Node:
     if values not in (("true",), ("false",)):
         raise FhirError(Kind.VALUE, f"{param.code}:missing must be true or false", (f"{param.code}:missing",))
-    present = ALL if param.code in ("_id", "_lastUpdated") else Not(Leaf(type, param, "missing", ("true",)))
-    return present if values == ("false",) else NONE if present is ALL else Leaf(type, param, "missing", ("true",))
+    if param.code in ("_id", "_lastUpdated"):  # every resource has them
+        return ALL if values == ("false",) else NONE
+    return Leaf(type, param, "missing", values)
 
 
 def _typed(value: str, type: str) -> str:

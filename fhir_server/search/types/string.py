@@ -11,7 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from fhir_server.search.clauses import beginning, each, holds, key
+from fhir_server.search.clauses import beginning, each, ends, holds, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import unescape
@@ -157,11 +157,19 @@ def _one(leaf: Leaf, text: str, letters: str, parted: Words | None) -> Filter:
         case None:
             return _words(parted(text), letters) if parted else _start(text, letters)
         case "exact":
-            head = max(parted(text), key=len)[:_LONGEST_WORD] if parted else fold(text)[:_LONGEST_KEY]
-            return each([key(letters + head), {f"x.{letters}.e": exactly(text)}])
+            return each([_head(text, letters, parted), {f"x.{letters}.e": exactly(text)}])
         case "contains":
             return each([beginning(letters), holds(f"{letters}.f", fold(text))])
+        case "equals":  # `eq` of _filter
+            return each([_head(text, letters, parted), {f"x.{letters}.f": fold(text)[:_LONGEST_TEXT]}])
+        case "ends":  # `ew` of _filter
+            return each([beginning(letters), ends(f"{letters}.f", fold(text))])
     raise unknown_modifier(leaf)
+
+
+def _head(text: str, letters: str, parted: Words | None) -> Filter:
+    """The key that a resource with exactly this text has, and few others: its longest word, or its beginning."""
+    return key(letters + (max(parted(text), key=len)[:_LONGEST_WORD] if parted else fold(text)[:_LONGEST_KEY]))
 
 
 def _words(found: list[str], letters: str) -> Filter:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
-from fhir_server.search.clauses import between, key
+from fhir_server.search.clauses import beginning, between, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write, plain
 from fhir_server.search.escapes import unescape
@@ -61,6 +61,8 @@ def _one(leaf: Leaf, uri: str, letters: str) -> Filter:
     match leaf.modifier:
         case None:
             return key(letters + plain(uri))
+        case "starts":  # `sw` of _filter
+            return beginning(letters + plain(uri))
         case "below":
             return _below(uri, letters) if is_url(uri) else NOTHING
         case "above":
