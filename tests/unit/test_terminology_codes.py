@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fhir_server.config import DATA_ROOT
+from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError
+from fhir_server.model.resources import decode
 from fhir_server.terminology.code_systems import Coding
 from fhir_server.terminology.folding import fold_name, fold_words
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.translate import lineage, matches, predecessors, successors, translate
+from fhir_server.validation.validate import Validator
 
 OWN = "urn:vn-basic:CodeSystem:"
 BEFORE, AFTER = date(2025, 6, 30), date(2025, 7, 1)
@@ -213,3 +217,10 @@ def test_added_definitions_win_over_those_of_the_same_url(terminology: Terminolo
 def test_folding_a_name_twice_changes_nothing_more_and_ignores_case(text: str) -> None:
     assert fold_name(fold_name(text)) == fold_name(text)
     assert fold_words(text) == fold_words(" ".join(fold_words(text)))
+
+
+def test_every_shipped_definition_is_valid_r4() -> None:
+    validator = Validator(Definitions.load(DATA_ROOT))
+    folder = DATA_ROOT / "terminology"
+    for file in sorted(folder.glob("*_*/*.json")):
+        assert [(issue.diagnostics, issue.expression) for issue in validator.validate(decode(file.read_bytes()))] == []
