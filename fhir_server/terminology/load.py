@@ -64,6 +64,7 @@ class Terminology:
     def __init__(self, entries: Iterable[_Entry]) -> None:
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._made: dict[tuple[str, str], Any] = {}
+        self._ids: dict[str, list[str]] = {}
         for entry in entries:
             type, head = entry.head.resourceType, entry.head
             keys = [head.id, head.url] if entry.by_id else [head.url]
@@ -98,7 +99,10 @@ class Terminology:
 
     def ids(self, type: str) -> list[str]:
         """Our short ids of one type, sorted."""
-        return sorted({entry.head.id for (kind, _), entry in self._entries.items() if kind == type and entry.by_id})
+        if type not in self._ids:
+            found = {entry.head.id for (kind, _), entry in self._entries.items() if kind == type and entry.by_id}
+            self._ids[type] = sorted(found)
+        return self._ids[type]
 
     def resource(self, type: str, key: str) -> Resource | None:
         """The resource itself; its JSON is read each time, for it is not kept."""
