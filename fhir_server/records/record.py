@@ -77,6 +77,7 @@ def map_record(format: Format, source: SourceRecord) -> Record:
         if not any(one.resource["resourceType"] == "Patient" for one in mapped.made):
             text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
             mapped.problems.append(Problem("error", "no-person", text))
+    mapped.problems[:] = dict.fromkeys(mapped.problems)  # several rows may read one wrong field
     digest = _digest(content)
     marked = format.newborn is not None and format.newborn(top)
     kept_out, unknown = _left(format, content)
