@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from fhir_server.errors import Issue
 from fhir_server.interactions.joins import Finder, Plan, chunks
-from fhir_server.search.compile import disjunction, one_of
+from fhir_server.search.compile import one_of
 from fhir_server.search.paging import BY_DATE, Cursor, advance
+from fhir_server.search.parameters import Parameters
 from fhir_server.search.result_parameters import Inclusion
 from fhir_server.store.contract import Filter, Stored
 
@@ -18,10 +19,9 @@ _AT_ONCE = 200
 class Inclusions:
     """Gathers what a page includes, each resource once, up to a limit that is told when it is met."""
 
-    def __init__(self, finder: Finder, types: Sequence[str], wanted: Sequence[Inclusion], limit: int) -> None:
-        """types: those that `*` stands for."""
+    def __init__(self, finder: Finder, parameters: Parameters, wanted: Sequence[Inclusion], limit: int) -> None:
         self._finder = finder
-        self._types = types
+        self._parameters = parameters
         self._wanted = wanted
         self._limit = limit
         self._seen: set[Name] = set()
@@ -63,15 +63,12 @@ class Inclusions:
 
     async def _reverse(self, inclusion: Inclusion, front: Sequence[Stored]) -> list[Stored]:
         found: list[Stored] = []
-        sources = self._types if inclusion.source == "*" else (inclusion.source,)
+        sources = self._parameters.types if inclusion.source == "*" else (inclusion.source,)
         names = [f"{stored.type}/{stored.id}" for stored in front if inclusion.target in (None, stored.type)]
         for source in sources:
-            prefixes = self._finder.reference_letters(source, inclusion.param)
-            if not prefixes:
-                continue
-            for some in chunks(names, _AT_ONCE):
-                keys = disjunction(one_of("k", (prefix + name for name in some)) for prefix in prefixes)
-                found += self._take(await self._all(source, keys))
+            params = self._parameters.references(source, inclusion.param)
+            for some in chunks(names, _AT_ONCE) if params else ():
+                found += self._take(await self._all(source, await self._finder.pointing_at(source, params, some)))
         return found
 
     async def _all(self, type: str, query: Filter) -> list[Stored]:

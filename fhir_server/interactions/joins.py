@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
 
+from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.model.references import literal
 from fhir_server.search.compile import conjunction, one_of
 from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, after
 from fhir_server.search.rewrite import rewrite
@@ -175,23 +175,19 @@ class Finder:
         self.work.spend(len(found), describe(has))
         if len(found) > SOURCES_AT_ONCE:
             return has
-        ids = dict.fromkeys(id for stored in found for id in self.references(stored, has.param.code, has.type))
+        ids = dict.fromkeys(id for stored in found for id in self._ids(stored, has.param.code, has.type))
         return self._model.ids(has.type, ids)
 
     def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
         """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
-        prefixes = tuple(self.reference_letters(stored.type, code))
-        for key in stored.keys or ():
-            if key.startswith(prefixes) and (found := literal(key[2:])) and found.base is None:
-                yield found.type, found.id
+        return self._model.pointers(stored.type, code, stored.keys or (), self._registry)
 
-    def reference_letters(self, type: str, code: str) -> list[str]:
-        return self._model.references(type, code, self._registry)
+    def _ids(self, stored: Stored, code: str, target: str) -> list[str]:
+        return [id for type, id in self.pointers(stored, code) if type == target]
 
-    def references(self, stored: Stored, code: str, target: str) -> list[str]:
-        """The ids of the resources of a type that a reference parameter of a found resource points at."""
-        prefix = f"{self._model.letters(stored.type, code, self._registry)}{target}/"
-        return [key[len(prefix) :] for key in stored.keys or () if key.startswith(prefix)]
+    async def pointing_at(self, source: str, params: Iterable[SearchParameter], names: Sequence[str]) -> Filter:
+        """The resources of a type of which any of the reference parameters points at one of the `Type/id` named."""
+        return await self._compile(Or(tuple(Leaf(source, param, None, tuple(names)) for param in params)))
 
     async def _satisfying(self, node: Node, candidates: Sequence[Stored]) -> set[str]:
         """The ids of the candidates for which the node holds. The candidates carry their keys and are of one type."""
@@ -221,7 +217,7 @@ class Finder:
     async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
         fitting: set[str] = set()
         for target in chain.targets:
-            pointers = {stored.id: self.references(stored, chain.param.code, target) for stored in candidates}
+            pointers = {stored.id: self._ids(stored, chain.param.code, target) for stored in candidates}
             ids = list(dict.fromkeys(id for found in pointers.values() for id in found))
             good = await self._which(target, chain.child, ids)
             fitting.update(id for id, found in pointers.items() if not good.isdisjoint(found))
@@ -239,14 +235,14 @@ class Finder:
     async def _satisfying_has(self, has: Has, ids: Sequence[str]) -> set[str]:
         """Those of the ids at which some source points. Ids that are found fall out, so each query asks for less."""
         plan = await self.plan(has.source, has.child)
-        prefix = f"{self._model.letters(has.source, has.param.code, self._registry)}{has.type}/"
         left, cursor = dict.fromkeys(ids), None
         while left:
-            part = plan.also(one_of("k", (prefix + id for id in left)))
+            names = [f"{has.type}/{id}" for id in left]
+            part = plan.also(await self.pointing_at(has.source, (has.param,), names))
             found = await self.page(part, SOURCES_AT_ONCE, BY_DATE, cursor, raw=False, keys=True)
             self.work.spend(len(found), describe(has))
             for stored in found:
-                for id in self.references(stored, has.param.code, has.type):
+                for id in self._ids(stored, has.param.code, has.type):
                     left.pop(id, None)
             if len(found) < SOURCES_AT_ONCE:
                 break

@@ -145,8 +145,8 @@ class _Answer:
 
     def _inclusions(self) -> Inclusions:
         context = self.context
-        types, limit = context.search.parameters.types, context.settings.include_limit
-        return Inclusions(self.finder, types, self.results.inclusions, limit)
+        parameters, limit = context.search.parameters, context.settings.include_limit
+        return Inclusions(self.finder, parameters, self.results.inclusions, limit)
 
     async def _matches(self) -> list[Match]:
         """One more than a page, so that it shows whether another follows."""

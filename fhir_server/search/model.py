@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.references import literal
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.search.canonical import canonical_text
@@ -90,11 +91,13 @@ class SearchModel:
             raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))
         return found
 
-    def references(self, type: str, code: str, registry: Registry) -> list[str]:
-        """The letters of a reference parameter, or of all of them for `*`; none when the type has no such one."""
-        params = self.parameters.of(type)
-        wanted = params.values() if code == "*" else [params[code]] if code in params else []
-        return [self.letters(type, param.code, registry) for param in wanted if param.type == "reference"]
+    def pointers(self, type: str, code: str, keys: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:
+        """What a resource's keys say that a reference parameter, or any for `*`, points at here: (type, id)."""
+        params = self.parameters.references(type, code)
+        prefixes = tuple(self.letters(type, param.code, registry) for param in params)
+        for key in keys:
+            if key.startswith(prefixes) and (found := literal(key[2:])) and found.base is None:
+                yield found.type, found.id
 
     def ids(self, type: str, ids: Iterable[str]) -> Leaf:
         """The resources of a type that have one of the ids."""

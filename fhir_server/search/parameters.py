@@ -39,6 +39,12 @@ class Parameters:
             return self.types
         return tuple(target for target in param.targets if target in self._capability.types)
 
+    def references(self, type: str, code: str) -> list[SearchParameter]:
+        """The reference parameter of a type, or all of them for `*`; none when the type has no such one."""
+        params = self.of(type)
+        wanted = params.values() if code == "*" else [params[code]] if code in params else []
+        return [param for param in wanted if param.type == "reference"]
+
     def compartment(self, code: str) -> frozenset[str]:
         """The served types that can be members of a compartment, empty for an unknown code. R4 section 3.3."""
         members = {type for type, params in self._definitions.compartment(code).items() if params}

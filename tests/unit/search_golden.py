@@ -107,12 +107,12 @@ def parsed(query: str, strict: bool = True) -> Search:
 async def told(query: str) -> tuple[str, str]:
     """The tree after rewriting, and the queries it becomes, as the golden files show them."""
     search = parsed(query)
-    trees, queries = [], []
+    trees: list[str] = []
+    queries: list[str] = []
     for type, tree in search.trees:
         small = rewrite(tree)
         trees.append("\n".join(_lines(small)))
-        async for line in _queries(type, small):
-            queries.append(line)
+        queries += await _queries(type, small)
     return "\n".join(trees) + "\n", "\n".join(queries) + "\n"
 
 
@@ -143,7 +143,7 @@ def _lines(node: Node, depth: int = 0) -> Iterator[str]:
             yield f"{indent}in the compartment of {code}/{id}"
 
 
-async def _queries(type: str, node: Node) -> Any:
+async def _queries(type: str, node: Node) -> list[str]:
     """Each join's own query first, then that of the type with the join's answer in it."""
     asked: list[str] = []
 
@@ -155,17 +155,15 @@ async def _queries(type: str, node: Node) -> Any:
             case Not(child):
                 return Not(await resolved(child))
             case Chain(owner, param, (target,), child):
-                asked.extend([line async for line in _queries(target, child)])
+                asked.extend(await _queries(target, child))
                 return Leaf(owner, param, None, (f"{target}/…",))
             case Has(owner, source, _, child):
-                asked.extend([line async for line in _queries(source, child)])
+                asked.extend(await _queries(source, child))
                 return model().ids(owner, ("…",))
         return node
 
     compiled = await model().filter(rewrite(await resolved(node)), PureStore(), BASE, NOW)  # type: ignore[arg-type]
-    for line in asked:
-        yield line
-    yield f"{type} {_json(compiled)}"
+    return [*asked, f"{type} {_json(compiled)}"]
 
 
 def _json(value: Mapping[str, Any]) -> str:

@@ -6,8 +6,6 @@ import pytest
 
 from tests.api.search.conftest import Searcher, following, link_of, names
 
-WEIGHTS = "Observation/an-can-nang-2 Observation/binh-can-nang Observation/an-can-nang".split()
-
 # A query, and the ids in their order.
 SORTED = {
     # by the primary date, from the index; the newest first unless asked otherwise
