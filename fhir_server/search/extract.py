@@ -15,10 +15,11 @@ from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.search.compartments import COMPARTMENTS, compartment_key
 from fhir_server.search.entry import Entry, Write
-from fhir_server.search.lookup import Setting, identity
+from fhir_server.search.homes import Homes, homes_of
+from fhir_server.search.lookup import Home, Setting, identity
 from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
-from fhir_server.search.types import composite, date
+from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.contract import Indexed
 
@@ -34,11 +35,12 @@ ParametersOf = Callable[[str], Mapping[str, SearchParameter]]
 @dataclass(slots=True)
 class _Plan:
     """How one type is indexed. by_name: what to do with each top-level element that is present; whole: what needs the
-    whole resource. made_for: the state of the registry that its letters are from."""
+    whole resource. last: what looks at what was written before. made_for: the state of the registry it is from."""
 
     made_for: tuple[int, int, int]
     by_name: dict[str, list[Write]] = field(default_factory=dict)
     whole: list[Write] = field(default_factory=list)
+    last: list[Write] = field(default_factory=list)
 
 
 class Extractor:
@@ -60,6 +62,7 @@ class Extractor:
         self._compiler = PathCompiler(definitions)
         self._plans: dict[str, _Plan] = {}
         self._numbers: dict[str, str] = {}
+        self._homes: dict[str, Homes] = {}
 
     def params(self, type: str) -> Mapping[str, SearchParameter]:
         """The parameters of a type that have keys."""
@@ -107,14 +110,30 @@ class Extractor:
             components=(),
         )
 
+    def homes(self, type: str, code: str) -> tuple[Home, ...]:
+        """Where the keys of a parameter are kept."""
+        table = self._homes.get(type)
+        if table is None:
+            params = self.params(type)
+            table = homes_of(params, lambda param: self.paths(type, param), lambda param: self._kinds(type, param))
+            self._homes[type] = table
+        return table.get(code) or (Home(code),)
+
+    def _kinds(self, type: str, param: SearchParameter) -> tuple[tuple[str, str], ...]:
+        parts = [self.component(type, param, place) for place in range(len(param.components))]
+        return tuple((part.type, part.expression) for part in parts)
+
     def declared(self, type: str) -> dict[tuple[str, str], str]:
         """For each parameter with keys a hash of all that its keys depend on: a new hash needs new letters."""
         return {(type, code): self._hash(type, param) for code, param in self.params(type).items()}
 
     def _hash(self, type: str, param: SearchParameter) -> str:
-        facts = [KEYS_VERSION, self.setting.zone, param.type, param.expression, param.components, param.targets]
+        facts: list[object] = [KEYS_VERSION, self.setting.zone, param.type, param.expression, param.components]
+        facts.append(self.homes(type, param.code))
         if primary_date(type) == param.code:
             facts.append("primary")
+        if param.type == "composite":
+            facts.append(self._kinds(type, param))
         return hashlib.blake2b(repr(facts).encode(), digest_size=8).hexdigest()
 
     def index(self, resource: Resource, registry: Registry) -> Indexed:
@@ -129,6 +148,8 @@ class Extractor:
                 for write in writes:
                     write(value, entry)
         for write in plan.whole:
+            write(resource, entry)
+        for write in plan.last:
             write(resource, entry)
         if type in COMPARTMENTS and "id" in resource:
             entry.keys.add(compartment_key(type, resource["id"]))
@@ -151,13 +172,23 @@ class Extractor:
             for table in (registry.letters, registry.pending):
                 letters = table.get((type, code))
                 if letters is not None:
-                    for path, write in self._writers(type, param, letters):
-                        _add(plan, path, write)
+                    self._plan_parameter(plan, type, param, letters, {**registry.letters, **table})
         for path, write in self._order_writers(type):
-            _add(plan, path, write)
+            plan.last.append(_after(path.walk(), write))
         for path, write in self._members(type):
             _add(plan, path, write)
         return plan
+
+    def _plan_parameter(
+        self, plan: _Plan, type: str, param: SearchParameter, letters: str, table: Mapping[tuple[str, str], str]
+    ) -> None:
+        homes = self.homes(type, param.code)
+        if homes[0].code == param.code:
+            for path, write in self._writers(type, param, letters):
+                _add(plan, path, write)
+        elif len(homes) > 1 and TYPES[param.type].sorted_by is not None:
+            places = [table[type, home.code] for home in homes if (type, home.code) in table]
+            plan.last.append(_sort_writer(letters, places))
 
     def _writers(self, type: str, param: SearchParameter, letters: str) -> Iterator[tuple[Path, Write]]:
         paths = self.paths(type, param)
@@ -165,6 +196,9 @@ class Extractor:
             yield from self._composite_writers(type, param, letters, paths)
         elif param.type == "date" and param.code == primary_date(type):
             yield from date.primary_writers(letters, paths, self.setting)
+        elif param.type == "reference":
+            elsewhere = frozenset(home.target for home in self.homes(type, param.code) if home.target)
+            yield from reference.writers(letters, paths, self.setting, elsewhere)
         else:
             writers = TYPES[param.type].writers
             assert writers is not None
@@ -186,9 +220,7 @@ class Extractor:
         for code in primary_dates(type)[1:]:
             param = self._parameters(type).get(code)
             if param is not None:
-                for path, write in date.order_writers(self.paths(type, param), self.setting):
-                    # They look at the order that others have set, so they come last.
-                    yield Path(path.type), _after(path.walk(), write)
+                yield from date.order_writers(self.paths(type, param), self.setting)
 
     def _members(self, type: str) -> Iterator[tuple[Path, Write]]:
         """What writes the keys of compartments that a resource of this type is in."""
@@ -235,6 +267,17 @@ def _from(many: bool, walk: Callable[[Any], Any] | None, write: Write) -> Write:
                 write(value, entry)
 
     return each if walk is None else each_below
+
+
+def _sort_writer(letters: str, places: list[str]) -> Write:
+    """What a parameter that is kept in several homes is sorted by: the values of all of them."""
+
+    def write(resource: Any, entry: Entry) -> None:
+        found = [value for place in places for value in entry.sort.get(place, ())]
+        if found:
+            entry.sort[letters] = [{"l": one["l"]} if isinstance(one, dict) else one for one in found]
+
+    return write
 
 
 def _member_writer(compartment: str, base: str) -> Write:

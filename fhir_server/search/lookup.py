@@ -30,6 +30,24 @@ def identity(uri: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
+class Home:
+    """A parameter with whose letters values are kept: those that point at the resource type `target` when it is given,
+    all others when it is None."""
+
+    code: str
+    target: str | None = None
+
+
+# The homes of a parameter of a type; never none.
+HomesOf = Callable[[str, str], tuple[Home, ...]]
+
+
+def at_home(type: str, code: str) -> tuple[Home, ...]:
+    """Every parameter keeps its own keys."""
+    return (Home(code),)
+
+
+@dataclass(frozen=True, slots=True)
 class Setting:
     """What key makers need beside the value: the same on the index side as on the query side."""
 
@@ -43,7 +61,8 @@ class Lookup:
     """zone: of dates without one. base: the server's own URL, without a trailing slash. now: ms since the epoch, for
     `ap`. paths: what a parameter's expression can yield (`Extractor.paths`). canonical_system: makes the known URIs of
     one naming system one. component: the parameter that a component of a composite stands for (`Extractor.component`).
-    absent: systems that the database is known not to have.
+    absent: systems that the database is known not to have. homes: where the keys of a parameter are
+    kept (`Extractor.homes`).
     """
 
     registry: Registry
@@ -55,6 +74,7 @@ class Lookup:
     expand: Expand = no_codes
     canonical_system: Callable[[str], str] = identity
     absent: frozenset[str] = frozenset()
+    homes: HomesOf = at_home
 
     def number(self, system: str) -> str | None:
         """The number of a system as it stands in keys, None for one that no stored resource has.
@@ -66,6 +86,12 @@ class Lookup:
         if uri in self.absent:
             return None
         return str(self.registry.numbers((uri,))[uri])
+
+    def letters(self, type: str, code: str, target: str | None = None) -> str:
+        """What the keys of a parameter's values that point at a resource type begin with."""
+        homes = self.homes(type, code)
+        home = next((home for home in homes if home.target == target), homes[0])
+        return self.registry.letters[type, home.code]
 
     @property
     def setting(self) -> Setting:

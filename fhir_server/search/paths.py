@@ -45,10 +45,12 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Keep the items that satisfy a test; label tells equal tests apart from others."""
+    """Keep the items that satisfy a test; label tells equal tests apart from others. points_at: the resource type, when
+    the test is that the reference points at one."""
 
     test: Test
     label: str
+    points_at: str | None = None
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Where) and other.label == self.label
@@ -108,6 +110,12 @@ class Path:
         """The JSON name that the resource must have, None when it can be any."""
         step = self.steps[0] if self.steps else None
         return step.name if isinstance(step, Child) else None
+
+    @property
+    def points_at(self) -> str | None:
+        """The resource type that all of its references point at, None when they are not limited to one."""
+        step = self.steps[-1] if self.steps else None
+        return step.points_at if isinstance(step, Where) else None
 
     def walk(self) -> Walk:
         """The function from a resource (or the element the path starts at) to the values."""
@@ -248,7 +256,12 @@ class _Reading:
 
     def _where(self, path: Path, condition: Expression) -> Path:
         test = _Testing(self, path.type).test(condition)
-        return replace(path, steps=(*path.steps, Where(test, f"{path.type}:{condition}")))
+        match condition:
+            case TypeTest("is", Call(None, "resolve", ()), type):
+                points_at: str | None = type
+            case _:
+                points_at = None
+        return replace(path, steps=(*path.steps, Where(test, f"{path.type}:{condition}", points_at)))
 
     def _truth(self, tree: Expression, here: Path) -> Path:
         test = _Testing(self, here.type, here.steps).test(tree)

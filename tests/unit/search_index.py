@@ -103,9 +103,10 @@ class Index:
                 expand=self.expand,
                 canonical_system=self.extractor.setting.canonical_system,
                 absent=absent,
+                homes=self.extractor.homes,
             )
             try:
-                found = TYPES[leaf.param.type].filter(leaf, self.registry.letters[type, code], lookup)
+                found = TYPES[leaf.param.type].filter(leaf, lookup.letters(type, code), lookup)
                 return negation(found) if modifier in ("not", "not-in") else found
             except UnknownSystems as unknown:
                 absent |= unknown.uris

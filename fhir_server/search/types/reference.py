@@ -21,29 +21,36 @@ _CANONICAL = frozenset({"canonical", "uri", "url", "oid", "uuid"})
 MODIFIERS = frozenset({"identifier", "below"})
 
 
-def writers(letters: str, paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Write]]:
-    """For each path of a parameter the function that writes the keys of one of its values."""
+def writers(
+    letters: str, paths: tuple[Path, ...], setting: Setting, elsewhere: frozenset[str] = frozenset()
+) -> Iterator[tuple[Path, Write]]:
+    """For each path of a parameter the function that writes the keys of one of its values. elsewhere: the resource
+    types that other parameters keep the references to."""
     for path in paths:
         if path.type == "Reference":
-            yield path, lambda value, entry: _write_reference(letters, setting.base, value, entry)
+            yield path, _reference_writer(letters, setting.base, elsewhere)
         elif path.type in _CANONICAL:
             yield path, lambda value, entry: _write_canonical(letters, value, entry)
         elif path.type == "Resource":
             yield path, lambda value, entry: _write_nested(letters, value, entry)
 
 
-def _write_reference(letters: str, base: str, value: Any, entry: Entry) -> None:
-    text = value.get("reference")
-    # A contained resource cannot be pointed at from outside.
-    if text and text[0] != "#":
-        target, version = local(text, base)
-        entry.keys.add(letters + target)
-        entry.extend_sort(letters, target)
-        if version:
-            entry.keys.add(f"{letters}{target}{PART}{version}")
-    identifier = value.get("identifier")
-    if identifier:
-        _write_identifier(letters + IDENTIFIER, identifier, entry)
+def _reference_writer(letters: str, base: str, elsewhere: frozenset[str]) -> Write:
+    def write(value: Any, entry: Entry) -> None:
+        text = value.get("reference")
+        # A contained resource cannot be pointed at from outside.
+        if text and text[0] != "#":
+            target, version, type = local(text, base)
+            entry.extend_sort(letters, target)
+            if type not in elsewhere:
+                entry.keys.add(letters + target)
+                if version:
+                    entry.keys.add(f"{letters}{target}{PART}{version}")
+        identifier = value.get("identifier")
+        if identifier:
+            _write_identifier(letters + IDENTIFIER, identifier, entry)
+
+    return write
 
 
 def _write_identifier(letters: str, value: Any, entry: Entry) -> None:
@@ -84,18 +91,19 @@ def readers(paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, P
 def _target_parts(text: str | None, base: str) -> tuple[Part, ...]:
     if not text or text[0] == "#":
         return ()
-    target, _ = local(text, base)
+    target, _, _ = local(text, base)
     return (Part((target,), {"r": target}),)
 
 
-def local(text: str, base: str) -> tuple[str, str | None]:
-    """A reference as it stands in keys, and its version: relative when it is below our own base URL."""
+def local(text: str, base: str) -> tuple[str, str | None, str | None]:
+    """A reference as it stands in keys, its version and the type it points at: relative when it is below our own base
+    URL; without version and type when it is no RESTful reference."""
     found = literal(text)
     if found is None:
-        return plain(text), None
+        return plain(text), None, None
     if found.base is None or found.base == f"{base}/":
-        return f"{found.type}/{found.id}", found.version
-    return plain(f"{found.base}{found.type}/{found.id}"), found.version
+        return f"{found.type}/{found.id}", found.version, found.type
+    return plain(f"{found.base}{found.type}/{found.id}"), found.version, found.type
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------
@@ -115,24 +123,30 @@ def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
 
 
 def _one(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
-    return disjunction(key(letters + target) for target in _targets(leaf, value, lookup))
+    homes = lookup.homes(leaf.type, leaf.param.code)
+    if len(homes) == 1:
+        return disjunction(key(letters + target) for target, _ in _targets(leaf, value, lookup))
+    return disjunction(
+        key(lookup.letters(leaf.type, leaf.param.code, type) + target) for target, type in _targets(leaf, value, lookup)
+    )
 
 
 def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:
     """What a value asks of one reference within a composite."""
-    targets = _targets(leaf, value, lookup)
-    return Sought({"r": {"$in": list(targets)}}, exact=targets[0] if len(targets) == 1 else None)
+    targets = [target for target, _ in _targets(leaf, value, lookup)]
+    return Sought({"r": {"$in": targets}}, exact=targets[0] if len(targets) == 1 else None)
 
 
-def _targets(leaf: Leaf, value: str, lookup: Lookup) -> tuple[str, ...]:
-    """`id`, `Type/id`, a URL, or a canonical URL with or without `|version`, as it may stand in keys."""
+def _targets(leaf: Leaf, value: str, lookup: Lookup) -> tuple[tuple[str, str | None], ...]:
+    """`id`, `Type/id`, a URL, or a canonical URL with or without `|version`: as it may stand in keys, and the type it
+    points at."""
     text = unescape(value)
     if not text:
         raise unusable(leaf.param.code, value, "is empty")
     if is_id(text):
-        return (*(f"{type}/{text}" for type in leaf.param.targets), text)
-    target, version = local(text, lookup.base)
-    return (f"{target}{PART}{version}" if version else target,)
+        return (*((f"{type}/{text}", type) for type in leaf.param.targets), (text, None))
+    target, version, type = local(text, lookup.base)
+    return ((f"{target}{PART}{version}" if version else target, type),)
 
 
 def _version_below(text: str, letters: str) -> Filter:

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from fhir_server.search.clauses import beginning
+from fhir_server.search.compile import conjunction, disjunction
 from fhir_server.search.entry import Write
 from fhir_server.search.lookup import Lookup, Setting, unusable
 from fhir_server.search.paths import Path
@@ -30,16 +31,19 @@ class SearchType:
     sorted_by: str | None
 
     def filter(self, leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
-        """The stored documents that a leaf means. letters: those of the parameter in the registry.
+        """The stored documents that a leaf means. letters: those of the parameter's first home in the registry.
 
         Raises FhirError naming the parameter for a modifier or value it cannot have, and UnknownSystems.
         """
+        homes = lookup.homes(leaf.type, leaf.param.code)
         if leaf.modifier == "missing":
-            return _missing(leaf, letters)
-        return self.values(leaf, letters, lookup)
+            return _missing(leaf, [lookup.registry.letters[leaf.type, home.code] for home in homes])
+        # The homes of what points at one type are chosen by value.
+        places = [lookup.registry.letters[leaf.type, home.code] for home in homes if home.target is None]
+        return disjunction(self.values(leaf, place, lookup) for place in places or [letters])
 
 
-def _missing(leaf: Leaf, letters: str) -> Filter:
+def _missing(leaf: Leaf, places: list[str]) -> Filter:
     """`:missing=false` is a range over the parameter's keys, `true` whatever is outside of it."""
     if any(value not in ("true", "false") for value in leaf.values):
         raise unusable(leaf.param.code, ",".join(leaf.values), "must be true or false beside :missing")
@@ -47,9 +51,11 @@ def _missing(leaf: Leaf, letters: str) -> Filter:
     if len(wanted) > 1:
         return {}
     if leaf.param.type == "date" and primary_date(leaf.type) == leaf.param.code:
-        return {f"x.{letters}": {"$exists": wanted == {"false"}}}
-    present = beginning(letters)
-    return present if wanted == {"false"} else {"k": {"$not": present["k"]}}
+        return {f"x.{places[0]}": {"$exists": wanted == {"false"}}}
+    present = [beginning(letters) for letters in places]
+    if wanted == {"false"}:
+        return disjunction(present)
+    return conjunction({"k": {"$not": one["k"]}} for one in present)
 
 
 def _composite(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
