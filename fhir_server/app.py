@@ -28,6 +28,8 @@ from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
+from fhir_server.terminology.expand import codes
+from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.validation.validate import Validator
 
@@ -94,7 +96,8 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     capability = Capability.load(DATA_ROOT / "capability_statement.json")
     naming = NamingSystems.load(DATA_ROOT)
     extractor = Extractor(definitions, settings.zone, naming.canonical)
-    search = SearchModel(definitions, extractor, settings, capability)
+    terminology = Terminology.load(DATA_ROOT)
+    search = SearchModel(definitions, extractor, settings, capability, partial(codes, terminology))
     store = await open_store(uri, settings)
     try:
         await store.ensure_letters(search.declared())
