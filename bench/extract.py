@@ -66,7 +66,9 @@ CONDITION: Resource = {
     "id": "0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1e",
     "clinicalStatus": concept("http://terminology.hl7.org/CodeSystem/condition-clinical", "active", "Active"),
     "verificationStatus": concept("http://terminology.hl7.org/CodeSystem/condition-ver-status", "confirmed", "Rõ"),
-    "category": [concept("http://terminology.hl7.org/CodeSystem/condition-category", "encounter-diagnosis", "Chẩn đoán")],
+    "category": [
+        concept("http://terminology.hl7.org/CodeSystem/condition-category", "encounter-diagnosis", "Chẩn đoán")
+    ],
     "code": concept("http://hl7.org/fhir/sid/icd-10", "J45", "Hen phế quản"),
     "subject": {"reference": "Patient/0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1b"},
     "encounter": {"reference": "Encounter/0190a1b2-7c3d-7e4f-8a5b-6c7d8e9f0a1d"},

@@ -75,6 +75,7 @@ class SearchModel:
             expand=self._expand,
             canonical_system=self._extractor.setting.canonical_system,
             absent=absent,
+            homes=self._extractor.homes,
         )
 
     def _leaf(self, leaf: Leaf, lookup: Lookup) -> Filter:
@@ -85,8 +86,12 @@ class SearchModel:
         return TYPES[leaf.param.type].filter(leaf, self.letters(leaf.type, leaf.param.code, lookup.registry), lookup)
 
     def letters(self, type: str, code: str, registry: Registry) -> str:
-        """What the keys of a parameter begin with. Raises FhirError for a parameter that is not indexed."""
-        found = registry.letters.get((type, code))
+        """What the keys of a parameter begin with, and the path it is sorted by; see `homes`, too.
+
+        Raises FhirError for a parameter that is not indexed.
+        """
+        homes = self._extractor.homes(type, code)
+        found = registry.letters.get((type, homes[0].code if len(homes) == 1 else code))
         if found is None:
             raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))
         return found
@@ -94,7 +99,8 @@ class SearchModel:
     def pointers(self, type: str, code: str, keys: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:
         """What a resource's keys say that a reference parameter, or any for `*`, points at here: (type, id)."""
         params = self.parameters.references(type, code)
-        prefixes = tuple(self.letters(type, param.code, registry) for param in params)
+        homes = {home.code for param in params for home in self._extractor.homes(type, param.code)}
+        prefixes = tuple(self.letters(type, home, registry) for home in homes)
         for key in keys:
             if key.startswith(prefixes) and (found := literal(key[2:])) and found.base is None:
                 yield found.type, found.id
