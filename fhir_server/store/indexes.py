@@ -34,7 +34,8 @@ HISTORY_INDEXES = (
 class Collections:
     """The collections of one database that are known to exist with their indexes.
 
-    deferred: collections made now get their indexes from `build`, after a first bulk load.
+    deferred: collections made now get their indexes from `build`, after a first bulk load; all but Patient, since a
+    load looks people up by their numbers.
     """
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
@@ -51,7 +52,7 @@ class Collections:
         async with self._making:
             for name in self.missing(names):
                 await create(self._database, name)
-                if not self.deferred:
+                if not self.deferred or name == "Patient":
                     await self._index(name)
                 self._ready.add(name)
 

@@ -181,7 +181,7 @@ class MongoStore:
     async def bulk_load(self) -> AsyncIterator[bool]:
         """For a first load: into an empty store, indexes are built once at the end, which is quicker by half.
 
-        Gives whether they are put off; while they are, searches of the types being loaded read everything, so load by
+        Gives whether they are put off; while they are, a search of any type but Patient reads all of it, so load by
         given ids. If the process dies meanwhile, the next start builds the indexes.
         """
         with wrapped("preparing a load"):

@@ -15,7 +15,7 @@ from fhir_server.config import Settings
 from fhir_server.store import embedded as embedded_module
 from fhir_server.store.contract import EVERYTHING, Find, StartError
 from fhir_server.store.mongo import MongoStore, open_store
-from tests.contract.drafts import a_draft, put
+from tests.contract.drafts import a_draft, a_patient, put
 
 Server = MongoClient[dict[str, Any]]
 
@@ -116,7 +116,9 @@ async def test_a_load_into_an_empty_store_builds_its_indexes_at_the_end(
     async with store.bulk_load() as deferred:
         assert deferred
         await put(store, *[a_draft(id=str(number), keys=["k"]) for number in range(100)], expected=0)
+        await put(store, a_patient("p"))
         assert set(collection.index_information()) == {"_id_"}
+        assert "keys" in mongodb[database_name]["Patient"].index_information()
     assert {"keys", "order", "updated"} <= collection.index_information().keys()
     assert await store.count("Organization", {"k": "k"}, EVERYTHING) == 100
 
