@@ -120,7 +120,7 @@ def compartments(definitions: Iterable[Json]) -> Json:
 
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = STRUCTURE + "structuredefinition-fhir-type"
-# Two profiles that R4 uses as if they were types (Quantity(SimpleQuantity), R4 section 2.24.0.7).
+# Two profiles that R4 uses as if they were types (Quantity(SimpleQuantity), R4 section 2.24, Data Types).
 QUANTITY_PROFILES = ("SimpleQuantity", "MoneyQuantity")
 
 
@@ -179,7 +179,7 @@ def type_of(structure: Json, path: str, type: Json) -> str | list[str]:
     if not code.startswith("http://hl7.org/fhirpath/"):
         return [code, *targets] if targets else str(code)
     if structure["kind"] == "resource" and path == "id":
-        return "id"  # the package says string; R4 section 2.27.3 (Resource.id) says id
+        return "id"  # the package says string; R4 section 2.27 (Resource) says id
     named = [one["valueUrl"] for one in type.get("extension", ()) if one["url"] == FHIR_TYPE]
     return str(named[0]) if named else "string"
 

@@ -62,6 +62,8 @@ class _Compiler:
         if isinstance(tree, syntax.Binary) and tree.operator in LOGIC:
             return LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
         if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *ORDERS):
+            if tree.operator == "=" and isinstance(tree.right, syntax.Literal) and isinstance(tree.right.value, str):
+                return _is_text(self.run(tree.left, shape).run, tree.right.value)
             return self._comparison(tree.operator, self.run(tree.left, shape).run, self.run(tree.right, shape).run)
         if isinstance(tree, syntax.Call) and tree.name in ("exists", "empty", "not", "hasValue") and not tree.arguments:
             return self._simple_call(tree, shape)
@@ -322,6 +324,16 @@ def _once(made: Compiled) -> Compiled:
 
 
 _BARE = (NoValue, dict)
+
+
+def _is_text(run: Run, text: str) -> Test:
+    """`path = 'text'`, the commonest comparison."""
+
+    def test(focus: Focus, environment: Environment) -> bool | None:
+        found = run(focus, environment)
+        return found == [text] if found else None
+
+    return test
 
 
 def _boxed(test: Test) -> Compiled:

@@ -60,6 +60,8 @@ def truth(items: Focus) -> bool | None:
 
 def identity(item: Any) -> Any:
     """A hashable stand-in, equal for equal values: `true` is not 1, `1.0` is 1."""
+    if isinstance(item, str):
+        return item
     if isinstance(item, dict | list):
         return encode(item)
     if isinstance(item, NoValue):
@@ -99,6 +101,8 @@ def equal(left: Focus, right: Focus) -> bool | None:
         return None
     if len(left) != len(right):
         return False
+    if len(left) == 1:
+        return bool(identity(left[0]) == identity(right[0]))
     return all(identity(one) == identity(other) for one, other in zip(left, right, strict=True))
 
 

@@ -8,10 +8,12 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fhir_server.model.references import conditional, literal
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, encode
 from fhir_server.validation.messages import Report, quote
 
 _ABSOLUTE = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:[^ \t\r\n]+")
+# An id has no character that JSON escapes.
+_FRAGMENT = re.compile(rb'"(#[A-Za-z0-9\-.]*)"')
 _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _MOST_TARGETS_SHOWN = 12
 
@@ -83,17 +85,12 @@ def check_contained(resource: Resource, path: str, report: Report) -> None:
             report.tell("contained-unused", f"{path}.contained[{place}]", found=quote(id))
 
 
-def _fragments(value: Any) -> Iterator[str]:
-    """Every text below a value that is `#` or begins so: references, canonicals, uris and urls alike."""
-    waiting = [value]
-    while waiting:
-        one = waiting.pop()
-        if isinstance(one, dict):
-            waiting.extend(one.values())
-        elif isinstance(one, list):
-            waiting.extend(one)
-        elif isinstance(one, str) and one.startswith("#"):
-            yield one
+def _fragments(value: Resource) -> Iterator[str]:
+    """Every text below a value that is `#` or begins so: references, canonicals, uris and urls alike.
+
+    Read from the JSON text, which is written and searched many times faster than the values are walked.
+    """
+    return (found.decode() for found in _FRAGMENT.findall(encode(value)))
 
 
 def _dicts(value: Any) -> Iterator[Resource]:

@@ -77,8 +77,11 @@ class _Node:
         if level > MOST_LEVELS:
             walk.report.tell("too-deep", render(place), most=MOST_LEVELS)
             return
-        for condition in self.conditions:
-            _hold(condition, value, place, walk)
+        if self.conditions:
+            focus = [value]
+            for condition in self.conditions:
+                if condition.test(focus, walk.environment) is not True:
+                    _tell(condition, focus, place, walk)
         for special in self.specials:
             special(value, place, walk)
         children = self.children
@@ -101,14 +104,13 @@ Visitor = Callable[[Any, Place, int, _Walk], None]
 Visit = tuple[str, Visitor]
 
 
-def _hold(condition: _Condition, value: Any, place: Place, walk: _Walk) -> None:
-    """Tells a constraint that is false. Empty counts as false, but not for a warning (`name.matches(…)` unnamed)."""
-    held = condition.test([value], walk.environment)
-    if held is True or (held is None and condition.constraint.severity == "warning"):
-        return
+def _tell(condition: _Condition, focus: list[Any], place: Place, walk: _Walk) -> None:
+    """Tells a constraint that does not hold. Empty is no fault for a warning (`name.matches(…)` of one unnamed)."""
     constraint = condition.constraint
-    tell = walk.report.tell if constraint.severity == "error" else walk.report.warn
-    tell("invariant", render(place), key=constraint.key, human=constraint.human)
+    if constraint.severity == "error":
+        walk.report.tell("invariant", render(place), key=constraint.key, human=constraint.human)
+    elif condition.test(focus, walk.environment) is False:
+        walk.report.warn("invariant", render(place), key=constraint.key, human=constraint.human)
 
 
 def render(place: Place) -> str:
@@ -222,7 +224,8 @@ class RuleChecks:
             if "contained" in value:
                 check_contained(value, render(place), walk.report)
                 for condition in conditions:
-                    _hold(condition, value, place, walk)
+                    if condition.test([value], walk.environment) is not True:
+                        _tell(condition, [value], place, walk)
 
         return check
 
@@ -273,7 +276,8 @@ def _primitive_visit(conditions: tuple[_Condition, ...]) -> Visitor:
     def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
         if value is not None:
             for condition in conditions:
-                _hold(condition, value, place, walk)
+                if condition.test([value], walk.environment) is not True:
+                    _tell(condition, [value], place, walk)
 
     return visit
 

@@ -1,6 +1,6 @@
 """Structure checked by closures generated from the StructureDefinitions: every fault, each at its exact place.
 
-Element names, cardinalities, types, choices, primitive formats, primitive extensions (R4 section 2.6.2.3) and required
+Element names, cardinalities, types, choices, primitive formats, primitive extensions (R4 JSON format) and required
 bindings. Closures are made when a type is first met and kept.
 """
 
@@ -198,7 +198,7 @@ def _complex(element: Element, name: str, check: Check) -> PropertyCheck:
 
 
 def _primitive_pair(element: Element, name: str, check: Check, extended: Check) -> PropertyCheck:
-    """A primitive and its `_name`: R4 section 2.6.2.3 (JSON representation of primitive elements)."""
+    """A primitive and its `_name`: R4 JSON format, "representation of primitive elements"."""
     below, sibling = f".{element.name}", f"_{name}"
 
     def single(value: Resource, where: str, report: Report, level: int) -> None:
@@ -296,7 +296,7 @@ def _decimal(value: Any, where: str, report: Report, level: int) -> None:
 
 
 def _with_concept(check: Check, element: Element, codes: Codes) -> Check:
-    """A CodeableConcept bound as required: one of its codings is from the value set (R4 section 4.1.5.1)."""
+    """A CodeableConcept bound as required: one of its codings is from the value set (R4 section 4.1)."""
     url = element.binding.value_set if element.binding else ""
     shown = _choices(frozenset(code for system in codes.values() for code in system))
 

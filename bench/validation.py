@@ -1,0 +1,90 @@
+"""CPU time of validation beside fhir.resources on the same resources: `python bench/validation.py [FOLDER of JSON]`.
+
+Times on one machine mean little; what is printed last in each line is a ratio inside one interleaved run.
+"""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+from fhir_server.config import DATA_ROOT
+from fhir_server.definitions.load import Definitions
+from fhir_server.model.resources import decode
+from fhir_server.validation.messages import Report
+from fhir_server.validation.structure import StructureChecks
+from fhir_server.validation.validate import Validator
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "tests" / "unit" / "validation_examples"
+ROUNDS, REPEATS = 15, 200
+
+
+def main() -> None:
+    before, begun = memory(), time.perf_counter()
+    definitions = Definitions.load(DATA_ROOT)
+    validator = Validator(definitions)
+    took = time.perf_counter() - begun
+    print(f"definitions and validator: {took:.2f} s, {memory() - before:.0f} MB")
+    if len(sys.argv) > 1:
+        validate_folder(validator, Path(sys.argv[1]))
+    else:
+        compare(definitions, validator)
+
+
+def memory() -> float:
+    """Peak memory of this process, MB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def compare(definitions: Definitions, validator: Validator) -> None:
+    from fhir.resources.R4B import get_fhir_model_class
+
+    closures = StructureChecks(definitions)
+    print(
+        f"{'µs CPU, median':24}{'bytes':>7}{'validate':>10}{'closures':>10}{'fhir.resources':>16}{'times faster':>14}"
+    )
+    for path in sorted(EXAMPLES.glob("*.json")):
+        body = path.read_bytes()
+        value = decode(body)
+        model = get_fhir_model_class(value["resourceType"])
+        ours, named, theirs = interleaved(
+            lambda value=value: validator.validate(value),
+            lambda value=value: closures.check(value, "x", Report()),
+            lambda value=value, model=model: model.model_validate(value),
+        )
+        print(f"{path.stem:24}{len(body):>7}{ours:>10.1f}{named:>10.1f}{theirs:>16.1f}{theirs / ours:>14.1f}")
+
+
+def interleaved(*runs: Callable[[], object]) -> list[float]:
+    """Median microseconds of CPU of each, measured in turns so that all see the same machine."""
+    times: list[list[float]] = [[] for _ in runs]
+    for _ in range(ROUNDS):
+        for found, run in zip(times, runs, strict=True):
+            begun = time.process_time()
+            for _ in range(REPEATS):
+                run()
+            found.append((time.process_time() - begun) / REPEATS * 1e6)
+    return [median(found) for found in times]
+
+
+def validate_folder(validator: Validator, folder: Path) -> None:
+    """Every error in a folder of resources, such as the official examples of R4, and the CPU time of all."""
+    values = [(path, decode(path.read_bytes())) for path in sorted(folder.rglob("*.json"))]
+    begun = time.process_time()
+    found = [(path, validator.validate(value)) for path, value in values]
+    took = time.process_time() - begun
+    for path, issues in found:
+        for issue in issues:
+            if issue.is_error:
+                print(f"{path.name}: {issue.code} at {issue.expression[0]}: {issue.diagnostics}")
+    wrong = sum(any(issue.is_error for issue in issues) for _, issues in found)
+    warned = sum(any(not issue.is_error for issue in issues) for _, issues in found)
+    print(f"{len(values)} resources, {wrong} with errors, {warned} with warnings, {took:.2f} s of CPU")
+
+
+if __name__ == "__main__":
+    main()
