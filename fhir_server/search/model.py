@@ -98,12 +98,20 @@ class SearchModel:
 
     def pointers(self, type: str, code: str, keys: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:
         """What a resource's keys say that a reference parameter, or any for `*`, points at here: (type, id)."""
-        params = self.parameters.references(type, code)
-        homes = {home.code for param in params for home in self._extractor.homes(type, param.code)}
-        prefixes = tuple(self.letters(type, home, registry) for home in homes)
+        places: dict[str, set[str | None]] = {}
+        for param in self.parameters.references(type, code):
+            for home in self._extractor.homes(type, param.code):
+                places.setdefault(self.letters(type, home.code, registry), set()).add(home.target)
         for key in keys:
-            if key.startswith(prefixes) and (found := literal(key[2:])) and found.base is None:
+            targets = places.get(key[:2])
+            found = literal(key[2:]) if targets else None
+            if targets and found and found.base is None and not targets.isdisjoint((None, found.type)):
                 yield found.type, found.id
+
+    def _sort_letters(self, type: str, code: str, registry: Registry) -> str:
+        """Where in `x` the sort values of a parameter are: at its home when it has but one."""
+        homes = self._extractor.homes(type, code)
+        return self.letters(type, homes[0].code if len(homes) == 1 else code, registry)
 
     def ids(self, type: str, ids: Iterable[str]) -> Leaf:
         """The resources of a type that have one of the ids."""
@@ -111,7 +119,7 @@ class SearchModel:
 
     def phases(self, type: str, sort: tuple[SortKey, ...], registry: Registry) -> tuple[Phase, ...]:
         """The parts of an answer in the order of _sort, to be given one behind the other."""
-        return phases(type, sort, lambda code: self.letters(type, code, registry))
+        return phases(type, sort, lambda code: self._sort_letters(type, code, registry))
 
     def canonical_text(self, node: Node) -> str:
         """One text for every spelling of the same search."""

@@ -58,8 +58,11 @@ def cases() -> list[Case]:
 class NamedLetters(dict[tuple[str, str], str]):
     """Parameters' own names in place of the two letters that a database gives them."""
 
-    def get(self, key: tuple[str, str], default: Any = None) -> str:  # type: ignore[override]
+    def __missing__(self, key: tuple[str, str]) -> str:
         return f"{key[1]}:"
+
+    def get(self, key: tuple[str, str], default: Any = None) -> str:  # type: ignore[override]
+        return self[key]
 
 
 class NumberedSystems(dict[str, int]):

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from fhir_server.model.remember import remembered
 from fhir_server.search.clauses import beginning, each, ends, holds, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write
@@ -118,13 +119,18 @@ def _remember(letters: str, texts: tuple[str, ...], entry: Entry) -> None:
     found = entry.sort.get(letters)
     if found is None:
         found = entry.sort[letters] = {"f": [], "e": []}
+    all_folded, all_exact = found["f"], found["e"]
     for text in texts:
-        folded = fold(text)[:_LONGEST_TEXT]
-        if folded not in found["f"]:
-            found["f"].append(folded)
-        exact = exactly(text)
-        if exact not in found["e"]:
-            found["e"].append(exact)
+        folded, exact = _kept(text)
+        if folded not in all_folded:
+            all_folded.append(folded)
+        if exact not in all_exact:
+            all_exact.append(exact)
+
+
+@remembered(32_768)
+def _kept(text: str) -> tuple[str, str]:
+    return fold(text)[:_LONGEST_TEXT], exactly(text)
 
 
 def exactly(text: str) -> str:
