@@ -31,8 +31,8 @@ def reference_faults(
     type of the resources that a `#id` may name. An absolute URL of another server is not held to the targets.
     """
     text = reference.get("reference")
-    if not isinstance(text, str):
-        return ()
+    if not isinstance(text, str) or not text.strip():
+        return ()  # structure tells
     if not text.startswith("#"):
         type = _type_in(text, types)
         if type is None:
