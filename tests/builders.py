@@ -15,13 +15,13 @@ def with_cccd(number: str, **more: Any) -> dict[str, Any]:
     return a_patient(identifier=[{"system": CCCD, "value": number}], **more)
 
 
-def a_condition(patient: str, code: str = "I10", **more: Any) -> dict[str, Any]:
+def a_condition(patient: str, icd: str = "I10", **more: Any) -> dict[str, Any]:
     return {
         "resourceType": "Condition",
         "clinicalStatus": {
             "coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-clinical", "code": "active"}]
         },
-        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": code}]},
+        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": icd}]},
         "subject": {"reference": patient},
         **more,
     }

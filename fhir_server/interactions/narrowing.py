@@ -67,10 +67,21 @@ class NarrowingRules:
         labels = (resource.get("meta") or {}).get("security") or []
         if any((label.get("system"), label.get("code")) in self.restricted_labels for label in labels):
             return True
-        return any(
-            str(coding.get("code", "")).startswith(self.restricted_codes.get(coding.get("system", ""), ()))
-            for coding in _codings(resource)
-        )
+        return self._holds_restricted_code(resource)
+
+    def _holds_restricted_code(self, resource: Resource) -> bool:
+        """A walk with a stack of its own: this runs for every write."""
+        waiting: list[Any] = [resource]
+        while waiting:
+            value = waiting.pop()
+            if isinstance(value, list):
+                waiting.extend(value)
+            elif isinstance(value, dict):
+                code = value.get("code")
+                if isinstance(code, str) and code.startswith(self.restricted_codes.get(value.get("system", ""), ())):
+                    return True
+                waiting.extend(item for item in value.values() if isinstance(item, dict | list))
+        return False
 
 
 def _nested(extensions: list[Resource]) -> Iterator[Resource]:
@@ -88,15 +99,3 @@ def _code(extension: Resource) -> str | None:
     )
     code = coding.get("code")
     return str(code) if code else None
-
-
-def _codings(value: Any) -> Iterator[Resource]:
-    if isinstance(value, dict):
-        if "code" in value and "system" in value:
-            yield value
-        for item in value.values():
-            if isinstance(item, dict | list):
-                yield from _codings(item)
-    elif isinstance(value, list):
-        for item in value:
-            yield from _codings(item)
