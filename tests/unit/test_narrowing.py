@@ -12,6 +12,8 @@ from tests.builders import a_condition, a_patient
 
 RULES = NarrowingRules.load(DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json")
 
+CONFIDENTIALITY = "http://terminology.hl7.org/CodeSystem/v3-Confidentiality"
+
 
 def test_the_ward_of_a_patient_is_read_from_either_guide() -> None:
     flat = {"url": "http://fhir.hl7.org.vn/core/StructureDefinition/vn-ext-ward", "valueCodeableConcept": {}}
@@ -39,8 +41,8 @@ def test_a_resource_belongs_to_its_first_patient_and_its_organisations() -> None
         (a_condition("Patient/an", "B20.1"), 1),
         (a_condition("Patient/an", "Z21"), 1),
         (a_condition("Patient/an", code={"coding": [{"system": "urn:other", "code": "B20"}]}), 0),
-        (a_patient(meta={"security": [{"system": "http://terminology.hl7.org/CodeSystem/v3-Confidentiality", "code": "R"}]}), 1),
+        (a_patient(meta={"security": [{"system": CONFIDENTIALITY, "code": "R"}]}), 1),
     ],
-)  # fmt: skip
+)
 def test_labels_and_codes_that_reveal_make_it_restricted(resource: dict[str, Any], sensitivity: int) -> None:
     assert RULES.narrow(resource, "x", []).sensitivity == sensitivity
