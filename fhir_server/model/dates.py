@@ -6,6 +6,8 @@ import re
 from datetime import UTC, date, datetime
 from functools import lru_cache
 
+from fhir_server.model.remember import remembered
+
 # One tick is 100 ns: the finest step that still lets the year 9999 fit 64 bits.
 TICKS_PER_MS = 10_000
 TICKS_PER_SECOND = 10_000_000
@@ -35,7 +37,7 @@ def offset_of(zone: str) -> int:
     return (-seconds if zone[0] == "-" else seconds) * TICKS_PER_SECOND
 
 
-@lru_cache(maxsize=32_768)
+@remembered(32_768)
 def span_of(text: str, zone: str) -> Span | None:
     """The ticks since the epoch that a date, dateTime or instant covers by its precision; None when it is no date.
 

@@ -10,7 +10,6 @@ from typing import Any
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
-from fhir_server.model.references import literal
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.search.compartments import COMPARTMENTS, compartment_key
@@ -224,13 +223,15 @@ class Extractor:
 
     def _members(self, type: str) -> Iterator[tuple[Path, Write]]:
         """What writes the keys of compartments that a resource of this type is in."""
+        compartments: dict[Path, set[str]] = {}
         for compartment in COMPARTMENTS:
             for code in self._definitions.compartment(compartment).get(type, ()):
                 param = self._definitions.search_params(type).get(code)
-                if param is not None:
-                    for path in self.paths(type, param):
-                        if path.type == "Reference":
-                            yield path, _member_writer(compartment, self.setting.base)
+                for path in self.paths(type, param) if param else ():
+                    if path.type == "Reference":
+                        compartments.setdefault(path, set()).add(compartment)
+        for path, found in compartments.items():
+            yield path, _member_writer(frozenset(found), self.setting.base)
 
 
 def _add(plan: _Plan, path: Path, write: Write) -> None:
@@ -280,12 +281,13 @@ def _sort_writer(letters: str, places: list[str]) -> Write:
     return write
 
 
-def _member_writer(compartment: str, base: str) -> Write:
+def _member_writer(compartments: frozenset[str], base: str) -> Write:
     def write(value: Any, entry: Entry) -> None:
         text = value.get("reference")
-        found = literal(text) if text else None
-        if found and found.type == compartment and found.base in (None, f"{base}/"):
-            entry.keys.add(compartment_key(compartment, found.id))
+        if text:
+            target, _, type = reference.local(text, base)
+            if type in compartments and target[: len(type)] == type:
+                entry.keys.add(compartment_key(type, target[len(type) + 1 :]))
 
     return write
 

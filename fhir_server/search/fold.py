@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import unicodedata
-from functools import lru_cache
+
+from fhir_server.model.remember import remembered
 
 # Inside a word these are dropped (O'Brien is found by obrien); other punctuation parts words (Nguyễn-Trần).
 _DROPPED = frozenset("'’ʼ‘`´")
@@ -33,7 +34,7 @@ class _Folding(dict[int, str]):
 _FOLDING = _Folding()
 
 
-@lru_cache(maxsize=65_536)
+@remembered(65_536)
 def fold(text: str) -> str:
     """`Nguyễn-Văn  ĐỨC` (in NFC or NFD) as `nguyen van duc`.
 

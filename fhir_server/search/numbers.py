@@ -8,6 +8,8 @@ from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any
 
+from fhir_server.model.resources import Digits
+
 _NUMBER = re.compile(r"[+-]?(\d+(?:\.\d*)?|\.\d+)(?:[eE]([+-]?\d{1,3}))?", re.ASCII)
 _LONGEST = 60
 _EXACT = Context(prec=120, Emin=-9_999, Emax=9_999)
@@ -23,6 +25,12 @@ APPROXIMATELY = Decimal("0.1")
 
 def sortable(number: Decimal) -> str:
     """A text that compares with those of other numbers as the numbers do, exact to 40 digits."""
+    if isinstance(number, Digits) and len(number.text) > _DIGITS:
+        return _sortable(number)
+    return _remembered(number)
+
+
+def _sortable(number: Decimal) -> str:
     _, digits, exponent = number.as_tuple()
     if not number or not isinstance(exponent, int):
         return _ZERO
@@ -35,7 +43,9 @@ def sortable(number: Decimal) -> str:
     return f"{_POSITIVE}{_BIAS + magnitude:04d}{text}"
 
 
-@lru_cache(maxsize=8_192)
+_remembered = lru_cache(maxsize=16_384)(_sortable)
+
+
 def decimal_of(value: Any) -> Decimal | None:
     """A JSON number as a Decimal; None for anything else."""
     if isinstance(value, Decimal):

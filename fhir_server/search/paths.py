@@ -14,6 +14,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
 from fhir_server.errors import FhirError
 from fhir_server.model.references import literal
+from fhir_server.model.remember import remembered
 from fhir_server.search.expression import (
     Binary,
     Call,
@@ -347,14 +348,17 @@ class _Testing:
         return lambda item: any(target_type(found) == type for walk in walks for found in walk(item))
 
 
+_literal = remembered(16_384)(literal)
+
+
 def target_type(value: Any) -> str | None:
     """The resource type a Reference, canonical or nested resource points at, by what it says itself."""
     if isinstance(value, str):
-        found = literal(value)
+        found = _literal(value)
         return found.type if found else None
     text = value.get("reference")
     if text is not None:
-        found = literal(text)
+        found = _literal(text)
         if found:
             return found.type
     named = value.get("type") if "resourceType" not in value else value["resourceType"]

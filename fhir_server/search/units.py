@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from decimal import Context, Decimal
-from functools import lru_cache
+
+from fhir_server.model.remember import remembered
 
 UCUM = "http://unitsofmeasure.org"
 
@@ -146,7 +147,7 @@ _PLAIN: dict[str, Unit] = {
 _LONGEST = 80
 
 
-@lru_cache(maxsize=4_096)
+@remembered(4_096)
 def unit(code: str) -> Unit | None:
     """A UCUM code as a factor to base units; None for a code that this table does not know.
 

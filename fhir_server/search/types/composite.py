@@ -58,17 +58,27 @@ def component(kind: Kind, paths: tuple[Path, ...], setting: Setting) -> Componen
 
 def writer(letters: str, walk: Walk, components: Sequence[Component]) -> Write:
     """The function that writes the keys of all the elements of a resource that a path leads to."""
+    backwards = tuple(reversed(components))
 
     def write(resource: Any, entry: Entry) -> None:
         for item in walk(resource):
-            found = [one.parts(item, resource, entry) for one in components]
-            for parts in islice(product(*found), _MOST_PAIRS):
-                entry.keys.update(
-                    [f"{letters}{first}{_JOIN}{second}" for first in parts[0].heads for second in parts[1].heads]
-                )
-                entry.extend_sort(letters, {name: part.facts for name, part in zip(_NAMES, parts, strict=False)})
+            found: list[list[Part]] = []
+            # The last component is the value, of which an element has one type or none: it is looked at first.
+            for one in backwards:
+                parts = one.parts(item, resource, entry)
+                if not parts:
+                    break
+                found.append(parts)
+            else:
+                _write(letters, found[::-1], entry)
 
     return write
+
+
+def _write(letters: str, found: list[list[Part]], entry: Entry) -> None:
+    for parts in islice(product(*found), _MOST_PAIRS):
+        entry.keys.update([f"{letters}{first}{_JOIN}{second}" for first in parts[0].heads for second in parts[1].heads])
+        entry.extend_sort(letters, {name: part.facts for name, part in zip(_NAMES, parts, strict=False)})
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------

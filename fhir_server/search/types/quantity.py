@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fhir_server.model.remember import remembered
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import PART, Entry, Write, plain
 from fhir_server.search.escapes import split, unescape
@@ -79,13 +80,25 @@ def _parts(low: Any, high: Any, measure: Any, entry: Entry) -> tuple[Part, ...]:
             facts["c"] = plain(code)
         if measure.get("unit"):
             facts["u"] = plain(measure["unit"])
-        measured = unit(code) if system == UCUM and code else None
-        if measured is not None:
-            (converted,) = span_part(low, high, "mn", measured.convert)
-            facts.update(converted.facts, q=measured.canonical)
-            heads += tuple(f"{_CANONICAL}{measured.canonical}{PART}{head}" for head in converted.heads)
+        if system == UCUM and code:
+            measured = _measured(code, low, high)
+            if measured is not None:
+                name, converted = measured
+                facts.update(converted.facts, q=name)
+                heads += converted.heads
         return (Part(heads, facts),)
     return ()
+
+
+@remembered(16_384)
+def _measured(code: str, low: Any, high: Any) -> tuple[str, Part] | None:
+    """The canonical unit and both ends in it; None for a unit that is not known."""
+    measured = unit(code)
+    if measured is None:
+        return None
+    name = measured.canonical
+    (converted,) = span_part(low, high, "mn", measured.convert)
+    return name, Part(tuple(f"{_CANONICAL}{name}{PART}{head}" for head in converted.heads), converted.facts)
 
 
 # --- queries ---------------------------------------------------------------------------------------------------------

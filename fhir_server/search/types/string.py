@@ -101,31 +101,43 @@ def _name(value: Any) -> tuple[list[str], str]:
 def _write_parts(letters: str, parts: list[str], whole: str, parted: Words, entry: Entry) -> None:
     if not parts:
         return
+    texts = _texts(letters, entry)
+    _remember(texts, *_kept(whole))
     found: set[str] = set()
     for part in parts:
-        found.update(parted(part))
+        heads, folded, exact = _heads(part, parted)
+        found.update(heads)
+        _remember(texts, folded, exact)
     if len(found) > _MOST_WORDS:
         found = set(sorted(found)[:_MOST_WORDS])
-    entry.keys.update([f"{letters}{word[:_LONGEST_WORD]}" for word in found])
-    _remember(letters, (whole, *parts), entry)
+    entry.keys.update([letters + word for word in found])
 
 
 def _write_text(letters: str, value: str, entry: Entry) -> None:
-    entry.keys.add(letters + fold(value)[:_LONGEST_KEY])
-    _remember(letters, (value,), entry)
+    folded, exact = _kept(value)
+    entry.keys.add(letters + folded[:_LONGEST_KEY])
+    _remember(_texts(letters, entry), folded, exact)
 
 
-def _remember(letters: str, texts: tuple[str, ...], entry: Entry) -> None:
+def _texts(letters: str, entry: Entry) -> tuple[list[str], list[str]]:
+    """The folded and the exact texts that are kept for a parameter."""
     found = entry.sort.get(letters)
     if found is None:
         found = entry.sort[letters] = {"f": [], "e": []}
-    all_folded, all_exact = found["f"], found["e"]
-    for text in texts:
-        folded, exact = _kept(text)
-        if folded not in all_folded:
-            all_folded.append(folded)
-        if exact not in all_exact:
-            all_exact.append(exact)
+    return found["f"], found["e"]
+
+
+def _remember(texts: tuple[list[str], list[str]], folded: str, exact: str) -> None:
+    if folded not in texts[0]:
+        texts[0].append(folded)
+    if exact not in texts[1]:
+        texts[1].append(exact)
+
+
+@remembered(32_768)
+def _heads(text: str, parted: Words) -> tuple[tuple[str, ...], str, str]:
+    """The words of a text as they stand in keys, the folded and the exact text."""
+    return tuple(word[:_LONGEST_WORD] for word in parted(text)), *_kept(text)
 
 
 @remembered(32_768)
