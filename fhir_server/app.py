@@ -20,6 +20,7 @@ from fhir_server.http import openapi
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
 from fhir_server.http.pages import pages
+from fhir_server.http.records import records
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.ids import new_id, now
@@ -51,6 +52,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
+    app.include_router(records(lambda: held[0]))
     _describe(app, held)
     endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held))
     app.router.redirect_slashes = False

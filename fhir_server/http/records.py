@@ -1,0 +1,82 @@
+"""POST /records: a file of Vietnamese records taken in over HTTP, answered with the report of the import."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.http.errors import refusal
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.resources import encode
+from fhir_server.records.importing import formats_for, import_records
+
+# Content types and the file suffix that tells the reader what a body is.
+SUFFIXES = {
+    "application/xml": ".xml",
+    "text/xml": ".xml",
+    "application/json": ".json",
+    "application/x-ndjson": ".ndjson",
+    "text/csv": ".csv",
+}
+_NAME = re.compile(r"[\w.\- ]{1,100}")
+
+
+def records(context_of: Callable[[], Context]) -> APIRouter:
+    """The routes of record files."""
+    router = APIRouter()
+
+    @router.post("/records", summary="Import a file of Vietnamese records", openapi_extra=_BODY)
+    async def post_records(request: Request, name: str = "records") -> Response:
+        """The body is the file: HSSK-831 or insurance XML, or the basic group as JSON, NDJSON or CSV, told by its
+        Content-Type. Each record is stored whole or refused by itself; the answer is 200 with the report, 422 when
+        every record was refused. `name` is what the report calls the file."""
+        try:
+            return await _import(context_of(), request, name)
+        except FhirError as fault:
+            refused = refusal(fault)
+            return Response(refused.body, refused.status, media_type=refused.media_type)
+
+    return router
+
+
+_BODY: dict[str, Any] = {
+    "requestBody": {
+        "required": True,
+        "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SUFFIXES},
+    }
+}
+
+
+async def _import(context: Context, request: Request, name: str) -> Response:
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind not in SUFFIXES:
+        raise FhirError(Kind.MEDIA_TYPE, f"send one of {', '.join(SUFFIXES)}, not {kind[:64]!r}")
+    if not _NAME.fullmatch(name):
+        raise FhirError(Kind.VALUE, "name is a file name of letters, digits, dots and dashes", ("name",))
+    with tempfile.TemporaryDirectory(prefix="fhir-records-") as folder:
+        path = Path(folder) / f"{Path(name).stem}{SUFFIXES[kind]}"
+        await _save(request, path, context.settings.body_limit_mb)
+        report = await import_records(context, [path])
+    told = report.as_json(formats_for(context.settings.guide, context.settings.zone))
+    for record in told["records"]:
+        record["file"] = Path(record["file"]).name
+    status = 422 if report.read and report.refused == report.read else 200
+    return Response(encode(told), status, media_type="application/json")
+
+
+async def _save(request: Request, path: Path, limit_mb: int) -> None:
+    """The body to a file, in parts, so that memory stays flat. Raises FhirError TOO_LONG."""
+    size = 0
+    with path.open("wb") as file:
+        async for part in request.stream():
+            size += len(part)
+            if size > limit_mb << 20:
+                raise FhirError(Kind.TOO_LONG, f"the file is larger than {limit_mb} MiB; use `records import`")
+            file.write(part)
