@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 from fhir_server.cli.commands import app
-from fhir_server.cli.faults import CannotRun
+from fhir_server.cli.faults import INCOMPLETE, CannotRun
 
 
 def main() -> None:
     """Runs the command line; a CannotRun becomes its sentence on stderr and its exit code."""
     try:
         app(prog_name="fhir-server")
+    except BrokenPipeError:  # the reader of our output has gone; what is still buffered must not fail again
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(INCOMPLETE)
     except CannotRun as fault:
         print(f"fhir-server: {fault}", file=sys.stderr)
         sys.exit(fault.code)

@@ -20,7 +20,7 @@ app = typer.Typer(
 records = typer.Typer(help="Vietnamese health records as files: HSSK-831 XML, insurance XML, basic group JSON/CSV.")
 app.add_typer(records, name="records", no_args_is_help=True)
 
-Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files")]
+Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]
 
 
 def _version(asked: bool) -> None:
