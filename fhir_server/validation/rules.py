@@ -84,13 +84,11 @@ class _Node:
                     _tell(condition, focus, place, walk)
         for special in self.specials:
             special(value, place, walk)
-        children = self.children
-        if children.keys().isdisjoint(value):
-            return
-        for key in value:
-            if key in children:
-                name, visit = children[key]
-                item = value[key]
+        below = self.children.get
+        for key, item in value.items():
+            found = below(key)
+            if found is not None:
+                name, visit = found
                 if item.__class__ is list:
                     for number, one in enumerate(item):
                         visit(one, (place, name, number), level + 1, walk)
