@@ -12,6 +12,7 @@ So sending the same records again, in any order, changes nothing.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 from fhir_server.model.resources import Resource
@@ -119,4 +120,4 @@ def _differ(stored: Any, fresh: Any) -> bool:
 
 
 def _fold(name: Any) -> str:
-    return " ".join(str(name.get("text", "")).casefold().split())
+    return " ".join(unicodedata.normalize("NFC", str(name.get("text", ""))).casefold().split())

@@ -9,6 +9,7 @@ from records_sources import (
     as_json,
     basic,
     dossier,
+    element,
     file_part,
     health_record,
     of_type,
@@ -208,7 +209,7 @@ def test_a_diagnosis_that_has_not_the_shape_of_a_code_is_kept_as_text_and_told()
 
 
 def test_a_weight_keeps_its_decimals_and_0_is_no_weight() -> None:
-    (weight,) = [one for one in of_type(visit(CAN_NANG="50.10"), "Observation")]
+    (weight,) = of_type(visit(CAN_NANG="50.10"), "Observation")
     assert weight["valueQuantity"]["value"].text == "50.10"
     assert of_type(visit(CAN_NANG="0"), "Observation") == []
 
@@ -376,8 +377,8 @@ def test_one_number_in_two_fields_is_one_identifier() -> None:
 
 
 def test_tables_that_are_not_mapped_are_counted_and_not_dropped_in_silence() -> None:
-    drugs = "<CHITIEU_CHITIET_THUOC><DSACH_CHI_TIET_THUOC><CHI_TIET_THUOC/><CHI_TIET_THUOC/></DSACH_CHI_TIET_THUOC></CHITIEU_CHITIET_THUOC>"
-    drugs = drugs.replace("<CHI_TIET_THUOC/>", "<CHI_TIET_THUOC><STT>1</STT></CHI_TIET_THUOC>")
+    line = {"CHI_TIET_THUOC": [{"STT": "1"}, {"STT": "2"}]}
+    drugs = element("CHITIEU_CHITIET_THUOC", {"DSACH_CHI_TIET_THUOC": line})
     record = one(dossier(total(T_THUOC="1000"), XML2=drugs))
     assert record.kept_out == {"XML2": 2, "XML1/T_THUOC": 1}
 

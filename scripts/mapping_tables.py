@@ -1,0 +1,218 @@
+"""Writes docs/mappings/: one table per record format, from the mapping data alone.
+
+python scripts/mapping_tables.py          writes the pages
+python scripts/mapping_tables.py --check  exits 1 when a page is not what the data says
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+MAPPINGS, PAGES = ROOT / "mappings", ROOT / "docs" / "mappings"
+
+HEADER = (
+    "| Trường nguồn / source | Ý nghĩa | Meaning | FHIR | Cách chuyển / transform | Danh mục / lists and maps "
+    "| Khi trống / when absent | Khi sai / when wrong |\n|---|---|---|---|---|---|---|---|\n"
+)
+ABSENT = {
+    "leave": "bỏ qua / left out",
+    "tell": "cảnh báo / warning",
+    "refuse": "**từ chối hồ sơ / record refused**",
+}
+WRONG = {"tell": "bỏ qua, cảnh báo / left out, warning", "refuse": "**từ chối hồ sơ / record refused**"}
+# Transforms that take every text, so that nothing can be wrong.
+TAKES_ALL = {
+    "text", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
+    "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list",
+}  # fmt: skip
+KEPT = {
+    "concept": "giữ mã, cảnh báo / code kept, warning",
+    "list_coding": "giữ mã, cảnh báo / code kept, warning",
+    "concept_by_text": "giữ chữ / text kept",
+    "icd10": "giữ chữ, cảnh báo / text kept, warning",
+}
+
+
+def page(data: Mapping[str, Any]) -> str:
+    """The whole page of one format."""
+    title = data["title"]
+    parts = [
+        f"# {title['vi']}\n\n{title['en']}. Mapping `{data['format']}`, version {data['version']}.\n\n",
+        "Trang này được sinh ra từ `mappings/` bằng `scripts/mapping_tables.py`; đừng sửa tay. "
+        "This page is generated; edit the mapping instead.\n\n",
+        _record(data),
+    ]
+    parts += [_group(group, ()) for group in data["resources"]]
+    if data.get("left_out"):
+        parts.append("## Chưa chuyển / left out\n\n| Nguồn / source | Lý do | Reason |\n|---|---|---|\n")
+        parts += [f"| `{path}` | {why['vi']} | {why['en']} |\n" for path, why in data["left_out"].items()]
+    return "".join(parts)
+
+
+def _record(data: Mapping[str, Any]) -> str:
+    record = data["record"]
+    keys = "; ".join(" + ".join(f"`{path}`" for path in paths) for paths in record["key"])
+    facility = ", ".join(f"`{path}`" for path in record["facility"])
+    dates = ", ".join(f"`{path}`" for path in record["date"]["source"])
+    return (
+        "| | |\n|---|---|\n"
+        f"| Khóa hồ sơ / key of a record (the first that is there) | {keys} |\n"
+        f"| Nơi gửi / sender | {facility} |\n"
+        f"| Ngày hồ sơ / day of the record (chooses the code lists) | {dates} |\n\n"
+    )
+
+
+def _group(group: Mapping[str, Any], above: tuple[str, ...]) -> str:
+    each = group.get("each", ".")
+    here = ("", *_parts(each)) if each.startswith("/") else (*above, *_parts(each))
+    head = f"## {group['type']} `{group['name']}`\n\n"
+    lines = [f"Từ / from `{'/'.join(here) or '/'}`" + _split(group)]
+    if group.get("when"):
+        lines.append(f"Khi / when: {condition(group['when'])}")
+    if group.get("key"):
+        lines.append("Id: " + ", ".join(f"`{path}`" for path in group["key"]))
+    if group.get("owner", "record") != "record":
+        lines.append(f"Thuộc về / belongs to: {group['owner']}")
+    lines += [
+        f"Cảnh báo / warning when {condition(note['when'])}: {note['vi']} / {note['en']}"
+        for note in group.get("notes", ())
+    ]
+    fixed = _fixed(group.get("fixed", {}))
+    if fixed:
+        lines.append(f"Cố định / fixed: {fixed}")
+    text = head + "".join(f"- {line}\n" for line in lines) + "\n" + HEADER
+    text += "".join(_row(row, group["type"]) for row in group["rows"]) + "\n"
+    return text + "".join(_group(child, here) for child in group.get("resources", ()))
+
+
+def _parts(path: str) -> list[str]:
+    return [part for part in path.split("/") if part and part != "."]
+
+
+def _split(group: Mapping[str, Any]) -> str:
+    return f", mỗi phần tử `;` / each item of the `;` list {', '.join(group['split'])}" if group.get("split") else ""
+
+
+def _fixed(fixed: Mapping[str, Any]) -> str:
+    return ", ".join(f"`{name}` = `{_short(value)}`" for name, value in fixed.items())
+
+
+def _short(value: Any) -> str:
+    """The codes within a value; the value itself where there are none."""
+    codes = list(_codes(value))
+    return " ".join(codes) if codes else json.dumps(value, ensure_ascii=False)
+
+
+def _codes(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        if "code" in value and isinstance(value["code"], str):
+            yield value["code"]
+        for item in value.values():
+            yield from _codes(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from _codes(item)
+
+
+def _row(row: Mapping[str, Any], type: str) -> str:
+    cells = [_source(row), row["vi"], row["en"], _target(row, type), _transform(row)]
+    cells += [_lists(row), _absent(row), _wrong(row)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
+
+
+def _source(row: Mapping[str, Any]) -> str:
+    when = f" khi / when {condition(row['when'])}" if row.get("when") else ""
+    if "link" in row:
+        return f"→ {'#' if row['link'] == '#' else row['link']}{when}"
+    if "value" in row:
+        return f"= `{_short(row['value'])}`{when}"
+    if "line" in row:
+        return f"số thứ tự / position + {row['line']}{when}"
+    sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
+    return " / ".join(f"`{source}`" for source in sources) + when
+
+
+def condition(when: Any) -> str:
+    """A condition in a few signs."""
+    if isinstance(when, list):
+        return " **hoặc/or** ".join(condition(one) for one in when)
+    return ", ".join(f"`{path}` {_rule(rule)}" for path, rule in when.items())
+
+
+def _rule(rule: Any) -> str:
+    if rule == "present":
+        return "có / present"
+    if rule == "absent":
+        return "trống / absent"
+    if isinstance(rule, list):
+        return "∈ " + ", ".join(rule)
+    ((name, values),) = rule.items()
+    words = {"not": "∉", "starts": "bắt đầu bằng / starts with", "ends": "kết thúc bằng / ends with", "any": "∋"}
+    return "≠ «không»" if name == "not_words" else f"{words[name]} {', '.join(values)}"
+
+
+def _target(row: Mapping[str, Any], type: str) -> str:
+    return f"{row['on']}: `{row['target']}`" if "on" in row else f"`{type}.{row['target']}`"
+
+
+def _names(row: Mapping[str, Any]) -> list[str]:
+    names = row.get("as", "text")
+    return names if isinstance(names, list) else [names]
+
+
+def _transform(row: Mapping[str, Any]) -> str:
+    return " → ".join(f"`{name}`" for name in _names(row)) if "source" in row else ""
+
+
+def _lists(row: Mapping[str, Any]) -> str:
+    options = row.get("with", {})
+    found = [options[name] for name in ("list", "map", "kind", "system") if name in options]
+    found += [*options.get("maps", ()), *options.get("kinds", ())]
+    found += [options["otherwise"]] if "otherwise" in options else []
+    return ", ".join(f"`{name}`" for name in found)
+
+
+def _absent(row: Mapping[str, Any]) -> str:
+    if "source" not in row:
+        return ""
+    if "default" in row:
+        return f"`{_short(row['default'])}`"
+    return ABSENT[row.get("absent", "leave")]
+
+
+def _wrong(row: Mapping[str, Any]) -> str:
+    names = _names(row)
+    if "source" not in row or all(name in TAKES_ALL for name in names):
+        return ""
+    if names[-1] in KEPT:
+        return KEPT[names[-1]]
+    return "bỏ qua / left out" if row.get("with", {}).get("loose") else WRONG[row.get("wrong", "refuse")]
+
+
+def pages() -> dict[Path, str]:
+    """Path → content of every page."""
+    found = {}
+    for file in sorted(MAPPINGS.glob("*/mapping.json")):
+        found[PAGES / f"{file.parent.name}.md"] = page(json.loads(file.read_text(encoding="utf-8")))
+    return found
+
+
+def main() -> int:
+    stale = [path for path, text in pages().items() if not path.exists() or path.read_text(encoding="utf-8") != text]
+    if "--check" in sys.argv:
+        for path in stale:
+            print(f"{path.relative_to(ROOT)} is not what the mapping says", file=sys.stderr)
+        return 1 if stale else 0
+    PAGES.mkdir(parents=True, exist_ok=True)
+    for path, text in pages().items():
+        path.write_text(text, encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
