@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fhir_server.errors import Issue
-from fhir_server.interactions.joins import Finder, Plan, chunks
+from fhir_server.interactions.joins import Finder, chunks
 from fhir_server.search.compile import one_of
 from fhir_server.search.paging import BY_DATE, Cursor, advance
 from fhir_server.search.parameters import Parameters
+from fhir_server.search.plan import Plan
 from fhir_server.search.result_parameters import Inclusion
 from fhir_server.store.contract import Filter, Stored
 
@@ -77,7 +78,7 @@ class Inclusions:
         cursor: Cursor | None = None
         while True:
             room = self._limit - len(self._found) + len(self._seen) + 1
-            told = await self._finder.page(Plan(type, query), min(room, 1000), BY_DATE, cursor, keys=True)
+            told = await self._finder.page(Plan(type, rest=query), min(room, 1000), BY_DATE, cursor, keys=True)
             self._finder.work.spend(len(told), "_include")
             found += told
             if len(told) < 1000 or len(found) >= room:

@@ -15,14 +15,16 @@ from typing import Protocol
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.search.compile import conjunction, one_of
-from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, after
+from fhir_server.search.compile import conjunction, flat, one_of
+from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_span
+from fhir_server.search.plan import Part, Plan, unsorted
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Leaf, Node, Not, Or, has_joins
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
 TARGETS_AT_ONCE = 1000  # most resources a chain may lead to and still be put into the query
 SOURCES_AT_ONCE = 500  # the same for _has
+FEW_CANDIDATES = 2000  # ways to walk are compared up to this many candidates
 _FIRST_BATCH = 60
 _LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
 
@@ -31,19 +33,6 @@ class Reader(Protocol):
     """Both the store and the inside of a transaction."""
 
     async def find(self, query: Find, view: View) -> list[Stored]: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What one type must satisfy: a database filter, and the joins that are asked of each batch after it."""
-
-    type: str
-    filter: Filter
-    joins: Node | None = None
-
-    def also(self, filter: Filter) -> Plan:
-        """The same with one more condition."""
-        return Plan(self.type, conjunction((self.filter, filter)), self.joins) if filter else self
 
 
 @dataclass(slots=True)
@@ -89,15 +78,31 @@ class Finder:
 
     async def _plan(self, type: str, node: Node) -> Plan:
         resolved = rewrite(await self._resolve(node)) if has_joins(node) else node
-        if not has_joins(resolved):
-            return Plan(type, await self._compile(resolved))
         parts = resolved.children if isinstance(resolved, And) else (resolved,)
-        joins = tuple(part for part in parts if has_joins(part))
-        plain = And(tuple(part for part in parts if not has_joins(part)))
-        return Plan(type, await self._compile(plain), joins[0] if len(joins) == 1 else And(joins))
+        leaves: list[Filter] = []
+        for part in parts:
+            if isinstance(part, Leaf):
+                leaves.extend(flat(await self._compile(part)))
+        others = tuple(part for part in parts if not isinstance(part, Leaf))
+        joins = tuple(part for part in others if has_joins(part))
+        rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
+        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None)
 
     async def _compile(self, node: Node) -> Filter:
         return await self._model.filter(node, self._store, self._base, self._now)
+
+    async def order_of(self, part: Part, cursor: Cursor | None) -> Order:
+        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates."""
+        if cursor is not None and cursor.span is not None:
+            return along(Span(*cursor.span))
+        if len(part.orders) == 1:
+            return part.orders[0]
+        counts = []
+        for order in part.orders:
+            assert order.span is not None
+            within = {"k": {"$elemMatch": {"$gte": order.span.low, "$lt": order.span.high}}}
+            counts.append(await self._store.count(part.plan.type, within, self._view, FEW_CANDIDATES))
+        return part.orders[counts.index(min(counts))]
 
     async def page(
         self,
@@ -124,14 +129,20 @@ class Finder:
             cursor = advance(order, candidates, cursor)
             batch = min(batch * 2, _LARGEST_BATCH)
 
+    async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
+        """Up to `limit` matches in whatever order costs least, without their content."""
+        return await self.page(plan, limit, unsorted(plan)[0], raw=False, keys=keys)
+
     async def _find(
         self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool, keys: bool
     ) -> list[Stored]:
         query = conjunction((plan.filter, after(order, cursor)))
         if query == NOTHING:
             return []
-        by_value = any(path.startswith("x.") for path, _ in order)
-        find = Find(plan.type, query, order, limit, raw=raw, want_sort=by_value, want_keys=keys)
+        span = key_span(order, cursor)
+        sort = () if span else order.paths
+        keys = keys or span is not None
+        find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
         return await self._reader.find(find, self._view)
 
     async def count(self, plan: Plan, cap: int | None = None) -> int:
@@ -163,7 +174,7 @@ class Finder:
     async def _resolve_chain(self, chain: Chain) -> Node:
         values: list[str] = []
         for target in chain.targets:
-            found = await self.page(await self.plan(target, chain.child), TARGETS_AT_ONCE + 1, raw=False)
+            found = await self.some(await self.plan(target, chain.child), TARGETS_AT_ONCE + 1)
             self.work.spend(len(found), describe(chain))
             values += [f"{target}/{stored.id}" for stored in found]
             if len(values) > TARGETS_AT_ONCE:
@@ -171,7 +182,7 @@ class Finder:
         return Leaf(chain.type, chain.param, None, tuple(values)) if values else Or(())
 
     async def _resolve_has(self, has: Has) -> Node:
-        found = await self.page(await self.plan(has.source, has.child), SOURCES_AT_ONCE + 1, raw=False, keys=True)
+        found = await self.some(await self.plan(has.source, has.child), SOURCES_AT_ONCE + 1, keys=True)
         self.work.spend(len(found), describe(has))
         if len(found) > SOURCES_AT_ONCE:
             return has

@@ -10,7 +10,7 @@ from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.includes import Inclusions
-from fhir_server.interactions.joins import Finder, Plan
+from fhir_server.interactions.joins import Finder
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
@@ -18,12 +18,21 @@ from fhir_server.search import page_links
 from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, unseal
 from fhir_server.search.paging import Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
+from fhir_server.search.plan import Part, Plan
 from fhir_server.search.result_parameters import Results
 from fhir_server.store.contract import Stored
 
-Match = tuple[int, Stored]  # the place of the part of the answer that it is in, and the resource
 _FORM = "application/x-www-form-urlencoded"
 ESTIMATE_CAP = 100_000  # an estimate counts this far and then tells only that there are more
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A resource that matches, with the place of the part of the answer that it is in, and that part's order."""
+
+    place: int
+    order: Order
+    stored: Stored
 
 
 async def search(context: Context, request: FhirRequest) -> FhirResponse:
@@ -109,18 +118,17 @@ class _Answer:
     parsed: Search
     page: Page
     finder: Finder
-    parts: tuple[tuple[Plan, Order], ...]
+    plans: tuple[Plan, ...]
+    parts: tuple[Part, ...]
 
     @classmethod
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
         finder = Finder(context)
         sort, registry = parsed.results.sort, context.store.registry
-        parts = []
-        for type, tree in parsed.trees:
-            plan = await finder.plan(type, tree)
-            phases = context.search.phases(type, sort, registry)
-            parts += [(plan.also(phase.filter), phase.order) for phase in phases]
-        return cls(context, parsed, page, finder, tuple(parts))
+        plans = tuple([await finder.plan(type, tree) for type, tree in parsed.trees])
+        merged = len(plans) > 1 and bool(sort)
+        parts = [part for plan in plans for part in context.search.parts(plan, sort, registry, merged)]
+        return cls(context, parsed, page, finder, plans, tuple(parts))
 
     @property
     def results(self) -> Results:
@@ -131,7 +139,7 @@ class _Answer:
             return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None))
         found = await self._matches()
         told, more = found[: self.results.count], len(found) > self.results.count
-        matches = [stored for _, stored in told]
+        matches = [match.stored for match in told]
         inclusions = self._inclusions()
         included = await inclusions.gather(matches)
         total, doubts = await self._total(matches, more)
@@ -155,12 +163,14 @@ class _Answer:
         return await (self._merged(limit) if merged else self._one_after_the_other(limit))
 
     async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
-        plan, order = self.parts[place]
+        part = self.parts[place]
+        order = await self.finder.order_of(part, cursor)
         keys = bool(self.results.inclusions)
-        return [(place, stored) for stored in await self.finder.page(plan, limit, order, cursor, keys=keys)]
+        found = await self.finder.page(part.plan, limit, order, cursor, keys=keys)
+        return [Match(place, order, stored) for stored in found]
 
     async def _one_after_the_other(self, limit: int) -> list[Match]:
-        """All of the first part, then all of the second: types without a _sort, or values that are missing."""
+        """All of the first part, then all of the second."""
         found: list[Match] = []
         cursor = self.page.cursor
         for place in range(self.page.place, len(self.parts)):
@@ -175,7 +185,7 @@ class _Answer:
         found: list[Match] = []
         for place in range(len(self.parts)):
             found += await self._part(place, limit, self._cursor_of(place))
-        found.sort(key=lambda match: (key_of(self.parts[match[0]][1], match[1]), match[0]))
+        found.sort(key=lambda match: (key_of(match.order, match.stored), match.place))
         return found[:limit]
 
     def _cursor_of(self, place: int) -> Cursor | None:
@@ -186,10 +196,10 @@ class _Answer:
 
     async def _next(self, told: Sequence[Match], total: int | None) -> str:
         """The sealed link to the page after these matches."""
-        place = told[-1][0]
-        last = [stored for where, stored in told if where == place]
+        place = told[-1].place
+        last = [match.stored for match in told if match.place == place]
         before = self.page.cursor if place == self.page.place else None
-        cursor = advance(self.parts[place][1], last, before)
+        cursor = advance(told[-1].order, last, before)
         page = replace(self.page, query=self.parsed.used, cursor=cursor, place=place, total=total)
         content = page_links.encode_query(page.query)
         if len(content) > LONGEST_QUERY:
@@ -226,7 +236,7 @@ class _Answer:
 
     async def _count(self, cap: int | None) -> int:
         total = 0
-        for plan, _ in self.parts:
+        for plan in self.plans:
             total += await self.finder.count(plan, None if cap is None else cap - total)
             if total == cap:
                 break

@@ -42,12 +42,15 @@ def compile_tree(node: Node, leaf_filter: LeafFilter, compartment_key: Callable[
 
 def conjunction(filters: Iterable[Filter]) -> Filter:
     """All of them, as flat as MongoDB allows."""
-    parts: list[Filter] = []
-    for part in filters:
-        parts.extend(part["$and"] if set(part) == {"$and"} else [part] if part else [])
+    parts = [part for whole in filters for part in flat(whole)]
     if NOTHING in parts:
         return NOTHING
     return {"$and": parts} if len(parts) > 1 else parts[0] if parts else {}
+
+
+def flat(whole: Filter) -> list[Filter]:
+    """The parts of a conjunction; none for {}."""
+    return list(whole["$and"]) if set(whole) == {"$and"} else [whole] if whole else []
 
 
 def disjunction(filters: Iterable[Filter]) -> Filter:

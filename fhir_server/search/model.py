@@ -16,8 +16,9 @@ from fhir_server.search.compartments import compartment_key
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
-from fhir_server.search.order import Phase, phases
+from fhir_server.search.order import phases
 from fhir_server.search.parameters import Parameters
+from fhir_server.search.plan import Part, Plan, parts
 from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.summary import Subsets
 from fhir_server.search.tree import Leaf, Node
@@ -117,9 +118,10 @@ class SearchModel:
         """The resources of a type that have one of the ids."""
         return Leaf(type, self._definitions.search_params(type)["_id"], None, tuple(ids))
 
-    def phases(self, type: str, sort: tuple[SortKey, ...], registry: Registry) -> tuple[Phase, ...]:
-        """The parts of an answer in the order of _sort, to be given one behind the other."""
-        return phases(type, sort, lambda code: self._sort_letters(type, code, registry))
+    def parts(self, plan: Plan, sort: tuple[SortKey, ...], registry: Registry, merged: bool) -> tuple[Part, ...]:
+        """The parts of an answer in the order of _sort, to be given one behind the other. merged: see `phases`."""
+        found = phases(plan.type, sort, lambda code: self._sort_letters(plan.type, code, registry), merged)
+        return parts(plan, found, bool(sort))
 
     def canonical_text(self, node: Node) -> str:
         """One text for every spelling of the same search."""

@@ -21,20 +21,23 @@ class Phase:
     filter: Filter = field(default_factory=dict)
 
 
-def phases(type: str, sort: tuple[SortKey, ...], letters: Callable[[str], str]) -> tuple[Phase, ...]:
-    """The parts of an answer, one behind the other. letters: of a parameter by its code.
+def phases(
+    type: str, sort: tuple[SortKey, ...], letters: Callable[[str], str], merged: bool = False
+) -> tuple[Phase, ...]:
+    """The parts of an answer, one behind the other. letters: of a parameter's sort values, by its code.
 
     The type's primary date alone is the order of the index: it needs no sort in memory, and costs the same anywhere.
+    merged: the answer is to be merged with that of other types, so it must be one part.
     """
     if not sort:
         return (Phase(BY_DATE),)
-    if len(sort) == 1 and primary_dates(type)[:1] == (sort[0].param.code,):
+    if len(sort) == 1 and primary_dates(type)[:1] == (sort[0].param.code,) and not merged:
         return _by_primary_date(type, sort[0], letters)
     paths = tuple((_path(key, letters), _direction(key)) for key in sort)
     names = [path for path, _ in paths]
     if "_id" in names:
-        return (Phase(paths[: names.index("_id") + 1]),)  # nothing ties with an id
-    return (Phase((*paths, ("_id", paths[-1][1]))),)
+        return (Phase(Order(paths[: names.index("_id") + 1])),)  # nothing ties with an id
+    return (Phase(Order((*paths, ("_id", paths[-1][1])))),)
 
 
 def _by_primary_date(type: str, key: SortKey, letters: Callable[[str], str]) -> tuple[Phase, ...]:
@@ -47,7 +50,7 @@ def _by_primary_date(type: str, key: SortKey, letters: Callable[[str], str]) -> 
         undated = {"$or": [undated, {path: {"$exists": False}}]}
     elif key.descending:
         return (Phase(BY_DATE),)
-    return Phase((("o", _direction(key)),), dated), Phase(BY_DATE, undated)
+    return Phase(Order((("o", _direction(key)),)), dated), Phase(BY_DATE, undated)
 
 
 def _direction(key: SortKey) -> int:

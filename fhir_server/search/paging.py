@@ -5,35 +5,64 @@ Nothing is counted or skipped, so a page costs the same wherever it stands, and 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fhir_server.store.contract import Filter, Stored
+from fhir_server.store.contract import Filter, KeySpan, Stored
 
-# (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`. Only over `x.…` can a value be missing; it comes
-# last then.
-Order = tuple[tuple[str, int], ...]
 
-BY_DATE: Order = (("o", -1),)
-BY_ID: Order = (("_id", 1),)
+@dataclass(frozen=True, slots=True)
+class Span:
+    """The keys from `low` to before `high`."""
+
+    low: str
+    high: str
+
+    def first_of(self, keys: Iterable[str]) -> str:
+        """The first of a resource's keys that lies in it: where a walk over the span meets the resource."""
+        return min(key for key in keys if self.low <= key < self.high)
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """paths: (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`; only over `x.…` can a value be
+    missing, and it comes last then. span: the index is walked over these keys as it stands, then by `o` descending.
+    """
+
+    paths: tuple[tuple[str, int], ...]
+    span: Span | None = None
+
+    @property
+    def by_value(self) -> bool:
+        return any(path.startswith("x.") for path, _ in self.paths)
+
+
+BY_DATE = Order((("o", -1),))
+BY_ID = Order((("_id", 1),))
+
+
+def along(span: Span) -> Order:
+    """The order of a walk over the keys of a span."""
+    return Order((("k", 1), ("o", -1)), span)
 
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """The place after an entry. values: its sort values, None for a missing one. ids: the entries already told that
-    have the very same values; None when all that have them were told."""
+    have the very same values; None when all that have them were told. span: (low, high) of the keys walked, if any."""
 
     values: tuple[Any, ...]
     ids: tuple[str, ...] | None
+    span: tuple[str, str] | None = None
 
 
 def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:
-    """The sort values of one entry; it was found with want_sort when the order has an `x.` path."""
-    return tuple(_value(path, direction, stored) for path, direction in order)
+    """The sort values of one entry; it was found with want_sort or want_keys where the order needs them."""
+    return tuple(_value(order, path, direction, stored) for path, direction in order.paths)
 
 
-def _value(path: str, direction: int, stored: Stored) -> Any:
+def _value(order: Order, path: str, direction: int, stored: Stored) -> Any:
     match path:
         case "o":
             return _plain(stored.order)
@@ -41,6 +70,8 @@ def _value(path: str, direction: int, stored: Stored) -> Any:
             return _plain(stored.updated)
         case "_id":
             return stored.id
+        case "k" if order.span is not None:
+            return order.span.first_of(stored.keys or ())
     found = list(_leaves(stored.sort, path.split(".")[1:]))
     # MongoDB sorts a list by its lowest value when ascending and by its highest when descending.
     return _plain(min(found) if direction > 0 else max(found)) if found else None
@@ -69,16 +100,36 @@ def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Curs
     last = values_of(order, told[-1])
     ids = list(before.ids or ()) if before is not None and before.values == last else []
     ids += [stored.id for stored in told if values_of(order, stored) == last]
-    return Cursor(last, tuple(ids))
+    return Cursor(last, tuple(ids), (order.span.low, order.span.high) if order.span else None)
 
 
 def after(order: Order, cursor: Cursor | None) -> Filter:
     """What stands behind the cursor in this order; {} without a cursor."""
     if cursor is None:
         return {}
-    if len(order) == 1 and not order[0][0].startswith("x."):
-        return _after_one(*order[0], cursor.values[0], cursor.ids)
+    if order.span is not None:
+        return _further_along(order.span, cursor)
+    if len(order.paths) == 1 and not order.by_value:
+        return _after_one(*order.paths[0], cursor.values[0], cursor.ids)
     return {"$and": [*_bound(order, cursor), {"$or": list(_alternatives(order, cursor))}]}
+
+
+def key_span(order: Order, cursor: Cursor | None) -> KeySpan | None:
+    """Where the walk of the keys begins and ends."""
+    if order.span is None:
+        return None
+    if cursor is None:
+        return KeySpan(order.span.low, order.span.high)
+    key, place = cursor.values
+    return KeySpan(key, order.span.high, place)
+
+
+def _further_along(span: Span, cursor: Cursor) -> Filter:
+    """A resource with several keys in the span was told at the first of them."""
+    told: list[Filter] = [{"_id": {"$nin": list(cursor.ids or ())}}]
+    if cursor.values[0] > span.low:
+        told.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": cursor.values[0]}}}})
+    return {"$and": told}
 
 
 def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:
@@ -91,7 +142,7 @@ def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | Non
 
 def _bound(order: Order, cursor: Cursor) -> Iterator[Filter]:
     """The range of the first path alone, which an index can use."""
-    (path, direction), value = order[0], cursor.values[0]
+    (path, direction), value = order.paths[0], cursor.values[0]
     if not path.startswith("x."):
         yield {path: {"$gte" if direction > 0 else "$lte": value}}
 
@@ -99,7 +150,7 @@ def _bound(order: Order, cursor: Cursor) -> Iterator[Filter]:
 def _alternatives(order: Order, cursor: Cursor) -> Iterator[Filter]:
     """Beyond in the first path; or equal in it and beyond in the second; …; or equal in all and not told yet."""
     equal: list[Filter] = []
-    for (path, direction), value in zip(order, cursor.values, strict=True):
+    for (path, direction), value in zip(order.paths, cursor.values, strict=True):
         if value is not None:  # missing values are last: nothing lies beyond them
             yield {"$and": [*equal, _beyond(path, direction, value)]}
         equal.extend(_equal(path, direction, value))
@@ -127,7 +178,7 @@ def key_of(order: Order, stored: Stored) -> tuple[Any, ...]:
     """A sort key that merges lists of this order in memory, as the database sorts them."""
     return tuple(
         (value is None, _Reversed(value) if direction < 0 else value)
-        for value, (_, direction) in zip(values_of(order, stored), order, strict=True)
+        for value, (_, direction) in zip(values_of(order, stored), order.paths, strict=True)
     )
 
 

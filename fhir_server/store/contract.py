@@ -158,12 +158,22 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
+class KeySpan:
+    """The keys from `low` to before `high`. order: within the key `low` only from this `o` on, downwards."""
+
+    low: str
+    high: str
+    order: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Find:
     """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; hint: index name.
 
-    Over an `x.` path a resource without a value comes last, in either direction. raw: False leaves the bytes out.
-    want_sort, want_keys: also give `x`, `k`. Time and work are bounded by the store's settings. Deleted resources are
-    never found.
+    Over an `x.` path a list counts by its lowest value (descending: its highest), and a resource without a value comes
+    last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. Time and work are bounded by the
+    store's settings. Deleted resources are never found. span: in place of sort and hint, walk these keys as the index
+    has them: by key, then by `o` descending; a resource is met once, at the first of its keys.
     """
 
     type: str
@@ -174,6 +184,7 @@ class Find:
     want_sort: bool = False
     want_keys: bool = False
     hint: str | None = None
+    span: KeySpan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +200,17 @@ class HistoryQuery:
     at_end: int | None = None
     limit: int = 20
     before: tuple[int, str, int] | None = None  # (updated, "Type/id", version) of the last entry told
+
+
+@dataclass(frozen=True, slots=True)
+class Deferred:
+    """A request that is answered later. done: `answer` holds what was settled. held: some process works on it now.
+    expires: ms since the epoch until which it is kept."""
+
+    done: bool
+    held: bool
+    expires: int
+    answer: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +238,15 @@ class Transaction(Protocol):
 
     async def apply(self, ops: Sequence[Op]) -> list[Written]:
         """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails."""
+        ...
+
+    async def answered(self, key: str) -> bytes | None:
+        """What an earlier transaction kept under the key. The key is locked as by `claim`, so that of two transactions
+        with one key the second waits for the first and then sees its answer."""
+        ...
+
+    async def keep_answer(self, key: str, content: bytes) -> None:
+        """Keeps bytes of any length under the key for a day: when, and only when, this transaction commits."""
         ...
 
 
@@ -274,6 +305,36 @@ class Store(Protocol):
 
     async def kept(self, hash: str) -> bytes | None:
         """What `keep` was given, None when it is unknown or its time is over."""
+        ...
+
+    async def agree(self, key: str, content: bytes) -> bytes:
+        """What is kept under the key for a day by whoever came first: `content`, or what was there before."""
+        ...
+
+    async def defer(self, id: str, caller: str, request: bytes) -> None:
+        """Keeps a request that is to be answered later, for a day. id: not known to anybody yet."""
+        ...
+
+    async def lease(self, id: str, owner: str, seconds: float) -> bytes | None:
+        """The request, for the owner alone to work on for so long; None while another owner has it, when it is done
+        and when it was cancelled. Two owners are possible after a lease ran out unnoticed: what they write must be
+        guarded by `Transaction.answered`."""
+        ...
+
+    async def renew(self, id: str, owner: str, seconds: float) -> bool:
+        """Extends a lease. False: it was cancelled, is done or is another's; stop."""
+        ...
+
+    async def settle(self, id: str, owner: str, answer: bytes) -> None:
+        """Keeps the owner's answer, of any length; the request is forgotten. Nothing happens without the lease."""
+        ...
+
+    async def deferred(self, id: str, caller: str) -> Deferred | None:
+        """How it stands; None when it is not known, was another's request, or its time is over."""
+        ...
+
+    async def cancel(self, id: str, caller: str) -> bool:
+        """Forgets request and answer; the owner learns so at the next `renew`. False when there was nothing."""
         ...
 
     def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:

@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import bson
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import Filter, Find, Stored, View
+from fhir_server.store.contract import INDEX_KEYS, Filter, Find, Stored, View
 from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import wrapped
 
@@ -218,6 +220,18 @@ class Reads:
             if len(page) < WALK_STEP:
                 return
             last = page[-1].id
+
+
+def _way(query: Find) -> dict[str, Any]:
+    """How the index is walked: sorted, or over a span of keys."""
+    if query.span is None:
+        return {"sort": list(query.sort), "hint": query.hint}
+    start: object = MaxKey() if query.span.order is None else query.span.order
+    return {
+        "min": [("k", query.span.low), ("o", start), ("s", MinKey())],
+        "max": [("k", query.span.high), ("o", MaxKey()), ("s", MinKey())],
+        "hint": INDEX_KEYS,
+    }
 
 
 def live(filter: Filter) -> Filter:

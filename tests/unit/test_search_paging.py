@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fhir_server.errors import FhirError
 from fhir_server.search.page_links import Page, decode_query, encode_query, seal, unseal
-from fhir_server.search.paging import BY_DATE, BY_ID, Cursor, advance, after, key_of, values_of
+from fhir_server.search.paging import BY_DATE, BY_ID, Cursor, Order, advance, after, key_of, values_of
 from fhir_server.store.contract import Stored
 
 KEY = os.urandom(32)
@@ -85,16 +85,16 @@ def test_behind_a_cursor_of_the_index_is_one_range() -> None:
     assert after(BY_DATE, Cursor((5,), ())) == {"o": {"$lte": 5}}
     assert after(BY_DATE, Cursor((5,), None)) == {"o": {"$lt": 5}}
     assert after(BY_ID, Cursor(("b",), ("b",))) == {"_id": {"$gt": "b"}}
-    assert after((("_id", -1),), Cursor(("b",), None)) == {"_id": {"$lt": "b"}}
+    assert after(Order((("_id", -1),)), Cursor(("b",), None)) == {"_id": {"$lt": "b"}}
 
 
 def test_a_list_counts_by_its_outermost_value() -> None:
-    order = (("x.aa.l", 1), ("x.aa.l", -1), ("_id", 1))
+    order = Order((("x.aa.l", 1), ("x.aa.l", -1), ("_id", 1)))
     assert values_of(order, stored("a", aa=[{"l": 3}, {"l": 1}])) == (1, 3, "a")
     assert values_of(order, stored("a", bb=[1])) == (None, None, "a")
 
 
 def test_lists_merge_as_the_database_sorts() -> None:
-    order = (("x.aa", -1), ("_id", 1))
+    order = Order((("x.aa", -1), ("_id", 1)))
     rows = [stored("a"), stored("b", aa=[1]), stored("c", aa=[2, 0]), stored("d", aa=[2]), stored("e")]
     assert [one.id for one in sorted(rows, key=lambda one: key_of(order, one))] == ["c", "d", "b", "a", "e"]
