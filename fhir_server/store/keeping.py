@@ -12,14 +12,21 @@ from datetime import UTC, datetime
 from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
+from fhir_server.store.answers import ANSWER_SECONDS, ANSWERS
 from fhir_server.store.compartments import COMPARTMENTS
+from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY, create
 from fhir_server.store.transactions import CLAIMS
 
 KEPT_SECONDS = 7 * 24 * 3600
 CLAIM_SECONDS = 3600  # far beyond the life of any transaction
-_EXPIRING = {"kept": KEPT_SECONDS, CLAIMS: CLAIM_SECONDS}
+_EXPIRING = {
+    "kept": KEPT_SECONDS,
+    CLAIMS: CLAIM_SECONDS,
+    ANSWERS: ANSWER_SECONDS,
+    DEFERRALS: ANSWER_SECONDS,
+}
 
 
 class Keeping:

@@ -14,8 +14,10 @@ from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
+from fhir_server.store.answers import Answers
 from fhir_server.store.check import check
 from fhir_server.store.contract import (
+    Deferred,
     Filter,
     Find,
     HistoryQuery,
@@ -26,6 +28,7 @@ from fhir_server.store.contract import (
     Transaction,
     View,
 )
+from fhir_server.store.deferrals import Deferrals
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
@@ -97,6 +100,8 @@ class MongoStore:
         self._collections = Collections(self._database)
         self._durable = DurableRegistry(self._database)
         self._keeping = Keeping(self._database)
+        self._answers = Answers(self._database)
+        self._deferrals = Deferrals(self._database)
         self._reads = Reads(self._database, settings.search_seconds)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
@@ -209,3 +214,31 @@ class MongoStore:
     async def kept(self, hash: str) -> bytes | None:
         with wrapped("reading a kept query"):
             return await self._keeping.kept(hash)
+
+    async def agree(self, key: str, content: bytes) -> bytes:
+        with wrapped("agreeing on a request"):
+            return await self._answers.agree(key, content)
+
+    async def defer(self, id: str, caller: str, request: bytes) -> None:
+        with wrapped("keeping a request"):
+            await self._deferrals.defer(id, caller, request)
+
+    async def lease(self, id: str, owner: str, seconds: float) -> bytes | None:
+        with wrapped("taking a deferred request"):
+            return await self._deferrals.lease(id, owner, seconds)
+
+    async def renew(self, id: str, owner: str, seconds: float) -> bool:
+        with wrapped("holding a deferred request"):
+            return await self._deferrals.renew(id, owner, seconds)
+
+    async def settle(self, id: str, owner: str, answer: bytes) -> None:
+        with wrapped("keeping an answer"):
+            await self._deferrals.settle(id, owner, answer)
+
+    async def deferred(self, id: str, caller: str) -> Deferred | None:
+        with wrapped("looking for a deferred request"):
+            return await self._deferrals.deferred(id, caller)
+
+    async def cancel(self, id: str, caller: str) -> bool:
+        with wrapped("cancelling a deferred request"):
+            return await self._deferrals.cancel(id, caller)

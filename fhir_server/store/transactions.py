@@ -19,6 +19,7 @@ from pymongo.read_preferences import ReadPreference
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
+from fhir_server.store.answers import Answers
 from fhir_server.store.compartments import Compartments
 from fhir_server.store.contract import Filter, Find, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
@@ -36,6 +37,7 @@ class MongoTransaction:
 
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
+        self._answers = Answers(writes.reads.database, writes.session)
 
     async def read(self, type: str, id: str, view: View) -> Stored | None:
         return (await self._writes.reads.read_many(type, [id], view, self._writes.session)).get(id)
@@ -63,6 +65,15 @@ class MongoTransaction:
     async def apply(self, ops: Sequence[Op]) -> list[Written]:
         with wrapped("writing", in_transaction=True):
             return await self._writes.apply(ops)
+
+    async def answered(self, key: str) -> bytes | None:
+        await self.claim(f"answer {key}")
+        with wrapped("looking for an earlier answer", in_transaction=True):
+            return await self._answers.kept(key)
+
+    async def keep_answer(self, key: str, content: bytes) -> None:
+        with wrapped("keeping the answer", in_transaction=True):
+            await self._answers.keep(key, content)
 
 
 class Transactions:

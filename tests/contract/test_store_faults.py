@@ -53,6 +53,13 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "secret": lambda store: store.secret("new"),
     "keep": lambda store: store.keep(b"content"),
     "kept": lambda store: store.kept("hash"),
+    "agree": lambda store: store.agree("key", b"content"),
+    "defer": lambda store: store.defer("new", "", b"request"),
+    "lease": lambda store: store.lease("1", "owner", 1.0),
+    "renew": lambda store: store.renew("1", "owner", 1.0),
+    "settle": lambda store: store.settle("1", "owner", b"answer"),
+    "deferred": lambda store: store.deferred("1", ""),
+    "cancel": lambda store: store.cancel("1", ""),
     "ready": lambda store: store.ready(),
     "walk": walk,
     "bulk_load": load,
@@ -64,6 +71,8 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "transact: create": inside(lambda transaction: transaction.apply([Put(a_draft(id="new"), 0)])),
     "transact: first of its type": inside(lambda transaction: transaction.apply([Put(a_draft("Slot"))])),
     "transact: member": inside(lambda transaction: transaction.apply([Put(a_member("p", "c"))])),
+    "transact: answered": inside(lambda transaction: transaction.answered("key")),
+    "transact: keep_answer": inside(lambda transaction: transaction.keep_answer("key", b"answer")),
     "transact: remove": inside(lambda transaction: transaction.apply([Remove("Organization", "1")])),
 }
 COMMANDS = ["find", "getMore", "aggregate", "count", "insert", "update", "delete", "findAndModify", "commitTransaction"]
