@@ -125,6 +125,59 @@ MESSAGES: Mapping[str, Message] = {
     "narrative-blank": Message(
         "invariant", "txt-2: the narrative has no text", "txt-2: phần văn bản không có nội dung"
     ),
+    "profile-min": Message(
+        "required", "{element} is needed at least {min} times, {found} found ({profile})",
+        "cần ít nhất {min} {element}, có {found} ({profile})",
+    ),
+    "profile-max": Message(
+        "structure", "{element} is allowed at most {max} times, {found} found ({profile})",
+        "chỉ được tối đa {max} {element}, có {found} ({profile})",
+    ),
+    "profile-type": Message(
+        "structure", "the type {found} is not allowed, only {allowed} ({profile})",
+        "không được dùng kiểu {found}, chỉ được {allowed} ({profile})",
+    ),
+    "profile-value": Message(
+        "value", "the value must be {expected} ({profile})", "giá trị phải là {expected} ({profile})"
+    ),
+    "profile-pattern": Message(
+        "value", "the value must contain {expected} ({profile})", "giá trị phải chứa {expected} ({profile})"
+    ),
+    "profile-length": Message(
+        "value", "the text has {found} characters, {min} to {max} are allowed ({profile})",
+        "chuỗi dài {found} ký tự, cho phép từ {min} đến {max} ({profile})",
+    ),
+    "profile-range": Message(
+        "value", "{found} is not within {min} to {max} ({profile})",
+        "{found} không nằm trong khoảng {min} đến {max} ({profile})",
+    ),
+    "profile-target": Message(
+        "structure", "a reference to {found} is not allowed here, only to {allowed} ({profile})",
+        "không được tham chiếu đến {found} ở đây, chỉ được đến {allowed} ({profile})",
+    ),
+    "profile-code": Message(
+        "code-invalid", "no code is from the value set {value_set} ({strength} binding of {profile})",
+        "không có mã nào thuộc tập giá trị {value_set} (ràng buộc {strength} của {profile})",
+    ),
+    "profile-invariant": Message(
+        "invariant", "{key}: {human} ({profile})", "vi phạm quy tắc {key}: {human} ({profile})"
+    ),
+    "profile-closed": Message(
+        "structure", "the item is in none of the slices {allowed} ({profile})",
+        "phần tử không thuộc lát cắt nào trong {allowed} ({profile})",
+    ),
+    "profile-order": Message(
+        "structure", "the item is out of the order of the slices {allowed} ({profile})",
+        "phần tử không đúng thứ tự các lát cắt {allowed} ({profile})",
+    ),
+    "profile-unknown": Message(
+        "not-supported", "the profile {found} is not loaded, so nothing was checked against it",
+        "hồ sơ {found} chưa được nạp nên không kiểm tra theo hồ sơ này",
+    ),
+    "profile-other-type": Message(
+        "structure", "the profile {profile} is of {expected}, not of {found}",
+        "hồ sơ {profile} dành cho {expected}, không phải {found}",
+    ),
 }  # fmt: skip
 
 

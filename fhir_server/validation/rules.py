@@ -20,11 +20,9 @@ from fhir_server.validation.items import Environment, Test
 from fhir_server.validation.links import check_contained, contained_types, reference_faults
 from fhir_server.validation.messages import Report
 from fhir_server.validation.narrative import narrative_faults
+from fhir_server.validation.places import Place, render
 from fhir_server.validation.primitives import PRIMITIVES
 from fhir_server.validation.structure import MOST_LEVELS
-
-# Where a value stands, without the cost of a text for the many that are well: (parent, name, place in a list).
-Place = str | tuple[Any, str, int | None]
 
 # Constraints that are held elsewhere: ele-1 by structure, the others by code of their own below.
 _HELD_ELSEWHERE = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2", "sqty-1"})
@@ -109,15 +107,6 @@ def _tell(condition: _Condition, focus: list[Any], place: Place, walk: _Walk) ->
         walk.report.tell("invariant", render(place), key=constraint.key, human=constraint.human)
     elif condition.test(focus, walk.environment) is False:
         walk.report.warn("invariant", render(place), key=constraint.key, human=constraint.human)
-
-
-def render(place: Place) -> str:
-    """A place as FHIRPath."""
-    names: list[str] = []
-    while not isinstance(place, str):
-        place, name, number = place
-        names.append(name if number is None else f"{name}[{number}]")
-    return ".".join([place, *reversed(names)])
 
 
 @dataclass
