@@ -94,7 +94,7 @@ _PAGE = """<!doctype html>
 body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; }}
 table {{ border-collapse: collapse; width: 100%; }}
 td {{ border-top: 1px solid #8884; padding: .4rem .6rem .4rem 0; vertical-align: top; }}
-code {{ overflow-wrap: anywhere; }}
+code {{ white-space: nowrap; }}
 </style></head><body>
 <h1>{title}</h1>
 <p>HL7 FHIR R4 ({version}). The same as <a href="/openapi.json">OpenAPI JSON</a>; what each resource type offers is in
