@@ -102,7 +102,7 @@ class Structure:
 
     @cached_property
     def summary_elements(self) -> tuple[str, ...]:
-        """Paths of all elements that R4 marks with Σ, nested ones included, for `_summary=true` (R4 section 3.1.1, Summary)."""
+        """Paths of all elements that R4 marks with Σ, nested ones included: what `_summary=true` shows."""
         return tuple(path for path, element in self.elements.items() if element.is_summary)
 
 
