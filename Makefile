@@ -9,7 +9,7 @@ ROUNDS ?= 20
 # Tests run in two processes: on two cores that is the fastest, and each process has a mongod of its own.
 JOBS ?= 2
 
-.PHONY: help serve test lint format bench soak wheel wheelhouse offline-test constraints clean
+.PHONY: help serve test lint format bench soak wheel wheelhouse offline-test docs constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -41,6 +41,10 @@ wheelhouse: wheel  ## a folder of wheels that installs without a network
 
 offline-test: wheelhouse  ## prove that the wheelhouse installs and serves with no registry
 	packaging/offline_install_test.sh $(WHEELHOUSE)
+
+docs: $(VENV)/.ready-to-test  ## write the generated pages of docs/ anew
+	$(BIN)/python scripts/reference_pages.py
+	$(BIN)/python scripts/mapping_tables.py
 
 constraints:  ## take over the newest versions that pyproject.toml allows (then run `make test`)
 	scripts/renew_constraints.sh

@@ -64,7 +64,7 @@ def import_(
     paths: Paths,
     report: Annotated[Path | None, typer.Option(help="write a line of JSON for each record to this file")] = None,
 ) -> None:
-    """Store the records of files, each in a transaction of its own. Sending them again changes nothing."""
+    """Store the records of files, each whole or not at all. Sending them again changes nothing."""
     from fhir_server.cli.records import import_files
 
     raise typer.Exit(import_files(_settings(), paths, report))
@@ -108,13 +108,11 @@ def check(
 
 
 @app.command()
-def settings(
-    markdown: Annotated[bool, typer.Option("--markdown", help="as the table of the documentation")] = False,
-) -> None:
+def settings() -> None:
     """Show each setting: its environment variable, meaning, default and current value."""
     from fhir_server.cli.settings import show
 
-    show(_settings(), markdown)
+    show(_settings())
 
 
 @app.command()

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic.fields import FieldInfo
@@ -60,7 +60,13 @@ def unknown_variables(environment: Mapping[str, str]) -> list[str]:
 def rows(settings: Settings) -> Iterator[Row]:
     for name, field in Settings.model_fields.items():
         value, default = getattr(settings, name), _default(field)
-        yield Row(_PREFIX + name.upper(), field.description or "", _text(default), _text(value), value != default)
+        yield Row(_PREFIX + name.upper(), _meaning(field), _text(default), _text(value), value != default)
+
+
+def _meaning(field: FieldInfo) -> str:
+    """What the setting is for, and what it may be where that is a list."""
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    return f"{field.description}; one of {', '.join(choices)}" if choices else str(field.description)
 
 
 def _default(field: FieldInfo) -> object:
@@ -81,14 +87,10 @@ def without_secrets(text: str) -> str:
     return _SECRET_OPTION.sub(r"\1=***", _PASSWORD.sub(r"\1:***@", text))
 
 
-def show(settings: Settings, markdown: bool) -> None:
-    """Writes every setting to stdout: a table in a terminal, tab-separated lines elsewhere, or Markdown."""
+def show(settings: Settings) -> None:
+    """Writes every setting to stdout: a table in a terminal, tab-separated lines elsewhere."""
     table = list(rows(settings))
-    if markdown:
-        print("| variable | meaning | default |\n|---|---|---|")
-        for row in table:
-            print(f"| `{row.name}` | {row.meaning} | `{row.default}` |")
-    elif sys.stdout.isatty():
+    if sys.stdout.isatty():
         _show_in_terminal(table)
     else:
         for row in table:

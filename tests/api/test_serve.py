@@ -44,21 +44,6 @@ def people(base: str) -> int:
     return found
 
 
-def test_the_first_start_loads_the_sample_and_the_four_urls_it_prints_answer(data_dir: Path) -> None:
-    with running_server(environment(data_dir)) as server:
-        server.wait_for(re.compile("Ctrl-C stops it"))
-        urls = [line.strip() for line in server.said if line.strip().startswith("http")]
-        assert len(urls) == 4
-        answers = [httpx.get(url).json() for url in urls]
-        assert [answer["resourceType"] for answer in answers] == ["CapabilityStatement", *["Bundle"] * 3]
-        assert all(answer["entry"] for answer in answers[1:])
-        stored = people(server.base)
-        assert stored >= 1000
-    with running_server(environment(data_dir)) as again:
-        assert not any("sample" in line for line in again.said)
-        assert people(again.base) == stored
-
-
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_server_and_its_mongod(data_dir: Path, number: int) -> None:
     with running_server(environment(data_dir), "--no-sample") as server:

@@ -58,6 +58,6 @@ def test_a_misspelt_variable_is_noticed() -> None:
 
 
 def test_outside_a_terminal_settings_are_lines_with_tabs(capsys: pytest.CaptureFixture[str]) -> None:
-    show(Settings(port=9003), markdown=False)
+    show(Settings(port=9003))
     line = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("FHIR_PORT\t"))
     assert line.split("\t")[2:] == ["8080", "9003"]
