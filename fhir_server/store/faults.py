@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TRANSIENT = "TransientTransactionError"
 UNKNOWN_COMMIT = "UnknownTransactionCommitResult"
 
-WRITE_CONFLICT, DUPLICATE_KEY = 112, 11000
+WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE = 112, 11000, 388
 _TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and the like
 _TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
 _UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
@@ -41,16 +41,20 @@ def wrapped(doing: str, limit_seconds: float | None = None, in_transaction: bool
     try:
         yield
     except (BSONError, UnicodeError, OverflowError) as fault:
-        raise FhirError(Kind.VALUE, f"{doing}: a value cannot be stored ({type(fault).__name__})") from fault
+        raise FhirError(Kind.VALUE, f"{doing}: a value cannot be stored ({type(fault).__name__})") from None
     except PyMongoError as fault:
         if in_transaction and runs_again(fault):
             raise
-        raise fhir_error(fault, doing, limit_seconds) from fault
+        # Without its cause: the text of a driver's error may hold the documents it was about.
+        raise fhir_error(fault, doing, limit_seconds) from None
 
 
 def runs_again(fault: PyMongoError) -> bool:
-    """True when the transaction has been undone and may be run again from its start."""
-    return fault.has_error_label(TRANSIENT) or code_of(fault) in (WRITE_CONFLICT, DUPLICATE_KEY)
+    """True when the transaction has been undone and may be run again from its start.
+
+    One that is too large for the cache may have met others there; `transactions` gives it a few more chances.
+    """
+    return fault.has_error_label(TRANSIENT) or code_of(fault) in (WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE)
 
 
 def code_of(fault: PyMongoError) -> int | None:
@@ -71,6 +75,9 @@ def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = No
         return FhirError(Kind.TOO_COSTLY, f"{doing} took more work than {limit} allows; narrow it")
     if isinstance(fault, DocumentTooLarge) or code in _TOO_LONG:
         return FhirError(Kind.TOO_LONG, f"{doing}: a document is over MongoDB's limit of 16 MiB")
+    if code == TOO_LARGE_FOR_CACHE:
+        text = f"{doing} is more at once than the database's cache holds; nothing was written, send it in parts"
+        return FhirError(Kind.TOO_COSTLY, text)
     if isinstance(fault, WaitQueueTimeoutError):
         return FhirError(Kind.UNAVAILABLE, "every connection to the database is busy", headers=_RETRY)
     if isinstance(fault, ConnectionFailure) or code in _UNAVAILABLE:
@@ -79,5 +86,5 @@ def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = No
         return FhirError(Kind.CONFLICT, f"{doing} met another write of the same resources; send it again")
     if isinstance(fault, ConfigurationError):
         return FhirError(Kind.UNAVAILABLE, "the settings of the database connection do not fit the server")
-    log.error("%s failed: %s", doing, fault)
+    log.error("%s failed in the database: %s, code %s", doing, type(fault).__name__, code)
     return FhirError(Kind.UNEXPECTED, f"{doing} failed in the database")

@@ -23,12 +23,22 @@ from fhir_server.store.answers import Answers
 from fhir_server.store.compartments import Compartments
 from fhir_server.store.contract import Filter, Find, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
-from fhir_server.store.faults import OUTCOME_UNKNOWN, TRANSIENT, UNKNOWN_COMMIT, fhir_error, runs_again, wrapped
+from fhir_server.store.faults import (
+    OUTCOME_UNKNOWN,
+    TOO_LARGE_FOR_CACHE,
+    TRANSIENT,
+    UNKNOWN_COMMIT,
+    code_of,
+    fhir_error,
+    runs_again,
+    wrapped,
+)
 from fhir_server.store.indexes import MAJORITY, Collections
 from fhir_server.store.reads import Reads
 from fhir_server.store.writes import RunAgain, Writes
 
 CLAIMS = "claims"
+CHANCES_OF_A_LARGE_ONE = 2
 T = TypeVar("T")
 
 
@@ -102,9 +112,9 @@ class Transactions:
             async with asyncio.timeout(self._limit_seconds), self._client.start_session() as session:
                 return await self._run_until(work, session, clocked)
         except TimeoutError:
-            raise self._out_of_time(clocked) from clocked.fault
+            raise self._out_of_time(clocked) from None
         except PyMongoError as fault:
-            raise fhir_error(fault, "the transaction") from fault
+            raise fhir_error(fault, "the transaction") from None
 
     def _out_of_time(self, clocked: _Progress) -> FhirError:
         """What the time went into: a commit without an answer, a fault that did not pass, or the work itself."""
@@ -126,7 +136,8 @@ class Transactions:
                 await self._collections.ensure(asked.collections)
             except PyMongoError as fault:
                 await _undo(session)
-                if not runs_again(fault):
+                tired = code_of(fault) == TOO_LARGE_FOR_CACHE and clocked.pauses >= CHANCES_OF_A_LARGE_ONE
+                if tired or not runs_again(fault):
                     raise
                 clocked.fault = fault
                 await clocked.pause(fault)

@@ -142,8 +142,9 @@ class Writes:
             if step.previous is None:
                 inserts[step.type].append(step.document)
             else:
-                current = {"_id": step.document["_id"], "v": step.previous["v"]}
-                replacements[step.type].append(ReplaceOne(current, step.document))
+                # By `_id` alone, which needs no query planner: `previous` was read in this snapshot, so a version that
+                # somebody else has written since is a write conflict.
+                replacements[step.type].append(ReplaceOne({"_id": step.document["_id"]}, step.document))
             if step.history:
                 inserts[step.type + HISTORY].append(step.history)
         database = self.reads.database

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from fhir_server.config import Settings
-from fhir_server.errors import Kind
+from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Put, Remove, Transaction
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
@@ -94,8 +94,10 @@ FAULTS: dict[str, dict[str, Any]] = {
 async def hasty(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[MongoStore]:
     """A store with one resource that gives up soon."""
     monkeypatch.setattr("fhir_server.store.mongo.SELECTION_MS", 100)
+    patient = await open_store(str(settings.mongodb_uri), settings)
+    await put(patient, a_draft())
+    await patient.close()
     opened = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.1}))
-    await put(opened, a_draft())
     yield opened
     await opened.close()
 
@@ -138,3 +140,43 @@ async def test_a_database_that_is_gone_is_told_as_unavailable_by_every_method(
     finally:
         server.stop()
         await store.close()
+
+
+async def test_a_transaction_that_the_cache_cannot_hold_is_refused_with_nothing_written(
+    store: MongoStore, failpoints: Any
+) -> None:
+    await put(store, a_draft())
+    with (
+        failpoints("failCommand", failCommands=["insert"], errorCode=388),
+        pytest.raises(FhirError, match="send it in parts") as refused,
+    ):
+        await put(store, a_draft(id="2"), a_draft("Location"))
+    assert refused.value.kind is Kind.TOO_COSTLY
+    assert await store.count("Organization", {}, EVERYTHING) == 1
+
+
+async def test_a_transaction_that_met_others_in_the_cache_has_another_chance(
+    store: MongoStore, failpoints: Any
+) -> None:
+    await put(store, a_draft())
+    with failpoints("failCommand", times=1, failCommands=["insert"], errorCode=388):
+        (written,) = await put(store, a_draft(id="2"))
+    assert written.created
+
+
+async def test_what_patients_say_is_in_no_line_of_the_log(
+    hasty: MongoStore, failpoints: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    with (
+        failpoints("failCommand", failCommands=["insert", "find"], appName="fhir-server", errorCode=8),
+        caplog.at_level("DEBUG", "fhir_server"),
+    ):
+        for attempt in (
+            put(hasty, a_draft(id="2", name="Nguyễn Văn An")),
+            hasty.find(Find("Organization", {"k": "nguyen"}), EVERYTHING),
+        ):
+            with pytest.raises(FhirError) as refused:
+                await attempt
+            assert refused.value.__cause__ is None
+    assert "code 8" in caplog.text
+    assert "guy" not in caplog.text
