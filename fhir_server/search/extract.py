@@ -18,7 +18,7 @@ from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
 from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
-from fhir_server.search.types import composite, date, reference
+from fhir_server.search.types import composite, date, reference, words
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.contract import Indexed
 
@@ -62,18 +62,22 @@ class Extractor:
         self._plans: dict[str, _Plan] = {}
         self._numbers: dict[str, str] = {}
         self._homes: dict[str, Homes] = {}
+        # Plans and numbers are those of one registry.
+        self._registry: Registry | None = None
 
     def params(self, type: str) -> Mapping[str, SearchParameter]:
         """The parameters of a type that have keys."""
         return {
             code: param
             for code, param in self._parameters(type).items()
-            if param.expression and code not in _OWN_FIELDS and param.type in TYPES
+            if (param.expression or code in words.CODES) and code not in _OWN_FIELDS and param.type in TYPES
         }
 
     def paths(self, type: str, param: SearchParameter) -> tuple[Path, ...]:
         """What a parameter can yield for a type; for one made by `component`, what it yields below the composite's
         elements. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
+        if not param.expression:
+            return ()
         if "#" not in param.url:
             return self._compiler.paths(type, param.expression)
         composite_code, _, _ = param.code.partition("[")
@@ -156,9 +160,17 @@ class Extractor:
             raise UnknownSystems(entry.unknown)
         return Indexed(tuple(entry.keys), _bounded(entry.sort), entry.order)
 
+    def forget(self, type: str) -> None:
+        """Compiles a type anew when it is next met: its parameters have changed."""
+        self._homes.pop(type, None)
+        self._plans.pop(type, None)
+
     # --- plans -------------------------------------------------------------------------------------------------------
 
     def _plan(self, type: str, registry: Registry) -> _Plan:
+        if registry is not self._registry:
+            self._registry = registry
+            self._plans, self._numbers = {}, {}
         state = (registry.generation, len(registry.letters), len(registry.pending))
         plan = self._plans.get(type)
         if plan is None or plan.made_for != state:
@@ -191,7 +203,9 @@ class Extractor:
 
     def _writers(self, type: str, param: SearchParameter, letters: str) -> Iterator[tuple[Path, Write]]:
         paths = self.paths(type, param)
-        if param.type == "composite":
+        if param.code in words.CODES:
+            yield Path("Resource"), words.writer(letters, param.code)
+        elif param.type == "composite":
             yield from self._composite_writers(type, param, letters, paths)
         elif param.type == "date" and param.code == primary_date(type):
             yield from date.primary_writers(letters, paths, self.setting)
