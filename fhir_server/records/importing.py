@@ -83,7 +83,8 @@ async def import_records(
     run = _Run(context, known, on_progress or (lambda done, total: None), on_record or (lambda outcome: None))
     files = list(find_files(paths))
     run.report.files = len(files)
-    await run.all(read_files(files, known))
+    async with context.store.bulk_load():
+        await run.all(read_files(files, known))
     return run.report
 
 

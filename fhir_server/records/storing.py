@@ -21,7 +21,7 @@ from fhir_server.records.record import Record
 from fhir_server.records.source import Problem
 from fhir_server.records.sources import Made
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import EVERYTHING, Find, Op, Put, Remove, Stored
+from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, NOTHING, Find, Op, Put, Remove, Stored
 
 # People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
 PEOPLE_LIMIT = 5_000
@@ -97,7 +97,9 @@ class Stores:
         leaf = Leaf("Patient", param, None, tuple(sorted(_token(number) for number in wanted)))
         context = self._context
         filter = await context.search.filter(leaf, context.store, context.base, context.clock())
-        query = Find("Patient", filter, (("_id", 1),), PEOPLE_LIMIT)
+        if filter == NOTHING:
+            return {}
+        query = Find("Patient", filter, (), PEOPLE_LIMIT, hint=INDEX_KEYS)
         return {one.id: one for one in await self._context.store.find(query, EVERYTHING)}
 
     async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:

@@ -7,6 +7,7 @@ Driver errors never leave the store: they become FhirError (CONFLICT after retri
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
 
@@ -289,6 +290,11 @@ class Store(Protocol):
         """Runs `work` in one majority transaction. It may run several times: it must rebuild all its state, and ids
         and times come from outside. Raises FhirError CONFLICT when conflicts outlast the retries; nothing is written
         then."""
+        ...
+
+    def bulk_load(self) -> AbstractAsyncContextManager[bool]:
+        """For a first load: into an empty store, indexes are built once at the end. Gives whether they are put off;
+        while they are, a search of any type but Patient reads all of it, so load by given ids."""
         ...
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
