@@ -24,6 +24,8 @@ _PREFIXES: Any = {None: FHIR}  # the default namespace, which the stubs of lxml 
 # The lexical forms that JSON can hold as a number (R4 section 2.24.0.1); anything else is left for validation to tell.
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
+# Characters that JSON can carry and XML 1.0 cannot; they are shown as the replacement character.
+_UNSPEAKABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ud800-\udfff\ufffe\uffff]")
 _INTEGERS = frozenset({"integer", "positiveInt", "unsignedInt"})
 _NESTED = frozenset({"BackboneElement", "Element"})
 DEEPEST = 100  # nesting of elements; the deepest official example has 14
@@ -275,6 +277,8 @@ def _fault(element: etree._Element, place: str, text: str) -> Issue:
 def _text(value: Any) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, str):
+        return _UNSPEAKABLE.sub("\ufffd", value)
     return value.text if isinstance(value, Digits) else format(value, "f") if isinstance(value, Decimal) else str(value)
 
 

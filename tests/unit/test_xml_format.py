@@ -55,6 +55,10 @@ def test_comments_and_white_space_mean_nothing() -> None:
     }
 
 
+def test_characters_that_xml_cannot_carry_are_replaced() -> None:
+    assert "A\ufffdB" in XML.to_xml({"resourceType": "Patient", "name": [{"text": "A\x01B"}]}).decode()
+
+
 def test_an_unknown_element_attribute_or_text_is_told_by_place() -> None:
     assert places(xml("<nonsense/>")) == ["Patient"]
     assert places(xml('<active value="true" x="1"/>')) == ["Patient.active"]
