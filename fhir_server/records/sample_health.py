@@ -258,6 +258,7 @@ def _visit(person: Person, diseases: tuple[Disease, ...], draw: Draw, day: date,
     current = [one for one in diseases if one.current and one.since <= day]
     facility = HOSPITAL if hospital else STATION
     others = tuple((one.code, one.name) for one in current[:3])
+    main: Mapping[str, Any]
     if current and draw.happens(0.5):
         main, stay = {"code": others[0][0], "name": others[0][1], "reason": "Tái khám theo hẹn"}, False
         others = others[1:]
