@@ -187,7 +187,8 @@ class MongoStore:
         """For a first load of millions: into an empty store, indexes are built once at the end.
 
         Gives whether they are put off; while they are, a search of any type but Patient reads all of it, so load by
-        given ids. Fifty thousand resources take the same time either way. If the process dies meanwhile, the next start builds the indexes.
+        given ids. Fifty thousand resources take the same time either way. If the process dies meanwhile, the next start
+        builds the indexes.
         """
         with wrapped("preparing a load"):
             self._collections.deferred = not await self._collections.types()
