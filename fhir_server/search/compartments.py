@@ -1,12 +1,28 @@
-"""Membership of compartments as search keys (R4 section 3.3)."""
+"""Membership of compartments (R4 section 3.3): a key of its own for Patient, reference parameters for the others."""
 
 from __future__ import annotations
 
-# What the keys of each compartment begin with; the one asked for most has the shortest.
-_MARKS = {"Patient": "@", "Encounter": "@E:", "RelatedPerson": "@R:", "Practitioner": "@P:", "Device": "@D:"}
-COMPARTMENTS = tuple(_MARKS)
+from collections.abc import Iterable, Mapping
+
+from fhir_server.definitions.search_params import SearchParameter
+from fhir_server.search.tree import InCompartment, Leaf, Node, Or
+
+PATIENT = "Patient"
+_MARK = "@"
 
 
-def compartment_key(code: str, id: str) -> str:
-    """The key that every member of a compartment carries. Raises KeyError for a compartment that R4 does not have."""
-    return _MARKS[code] + id
+def patient_key(id: str) -> str:
+    """The key that every member of a patient's compartment carries."""
+    return _MARK + id
+
+
+def membership(node: InCompartment, params: Mapping[str, SearchParameter], codes: Iterable[str]) -> Node:
+    """The search that finds the members: some of the parameters `codes` points at the resource, or it is itself.
+
+    params: the parameters of the type by code.
+    """
+    name = f"{node.code}/{node.id}"
+    leaves = [Leaf(node.type, params[code], None, (name,)) for code in codes if code in params]
+    if node.type == node.code:
+        leaves.append(Leaf(node.type, params["_id"], None, (node.id,)))
+    return Or(tuple(leaves))

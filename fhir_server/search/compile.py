@@ -7,6 +7,7 @@ from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.dates import range_of
+from fhir_server.search import compartments
 from fhir_server.search.tree import And, InCompartment, Leaf, Node, Not, Or
 from fhir_server.store.contract import NOTHING, Filter
 
@@ -16,10 +17,10 @@ _PREFIXES = ("eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
 _DAY = 86_400_000
 
 
-def compile_tree(node: Node, leaf_filter: LeafFilter, compartment_key: Callable[[str, str], str]) -> Filter:
+def compile_tree(node: Node, leaf_filter: LeafFilter, members: Callable[[InCompartment], Node]) -> Filter:
     """{} for a tree that everything satisfies, NOTHING for one that nothing does.
 
-    leaf_filter: the filter of one parameter. compartment_key: the key that members of a compartment carry.
+    leaf_filter: the filter of one parameter. members: the search that finds the members of a compartment.
     Raises FhirError VALUE for a value that the parameter's type cannot read, and ValueError for a join.
     """
 
@@ -27,8 +28,10 @@ def compile_tree(node: Node, leaf_filter: LeafFilter, compartment_key: Callable[
         match node:
             case Leaf():
                 return leaf_filter(node)
-            case InCompartment(_, code, id):
-                return {"k": compartment_key(code, id)}
+            case InCompartment(_, compartments.PATIENT, id):
+                return {"k": compartments.patient_key(id)}
+            case InCompartment():
+                return compiled(members(node))
             case And(nodes):
                 return conjunction(compiled(child) for child in nodes)
             case Or(nodes):
@@ -55,9 +58,12 @@ def flat(whole: Filter) -> list[Filter]:
 
 def disjunction(filters: Iterable[Filter]) -> Filter:
     """Any of them. Exact keys join into one `$in`, which keeps the order of the index."""
+    parts = list(filters)
+    if len(parts) == 1:
+        return parts[0]
     keys: list[Any] = []
     others: list[Filter] = []
-    for part in filters:
+    for part in parts:
         if not part:
             return {}
         exact = _exact_keys(part)

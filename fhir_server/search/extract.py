@@ -12,7 +12,7 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
-from fhir_server.search.compartments import COMPARTMENTS, compartment_key
+from fhir_server.search.compartments import PATIENT, patient_key
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
@@ -154,8 +154,8 @@ class Extractor:
             write(resource, entry)
         for write in plan.last:
             write(resource, entry)
-        if type in COMPARTMENTS and "id" in resource:
-            entry.keys.add(compartment_key(type, resource["id"]))
+        if type == PATIENT and "id" in resource:
+            entry.keys.add(patient_key(resource["id"]))
         if entry.unknown:
             raise UnknownSystems(entry.unknown)
         return Indexed(tuple(entry.keys), _bounded(entry.sort), entry.order)
@@ -236,16 +236,13 @@ class Extractor:
                 yield from date.order_writers(self.paths(type, param), self.setting)
 
     def _members(self, type: str) -> Iterator[tuple[Path, Write]]:
-        """What writes the keys of compartments that a resource of this type is in."""
-        compartments: dict[Path, set[str]] = {}
-        for compartment in COMPARTMENTS:
-            for code in self._definitions.compartment(compartment).get(type, ()):
-                param = self._definitions.search_params(type).get(code)
-                for path in self.paths(type, param) if param else ():
-                    if path.type == "Reference":
-                        compartments.setdefault(path, set()).add(compartment)
-        for path, found in compartments.items():
-            yield path, _member_writer(frozenset(found), self.setting.base)
+        """What writes the key of each patient whose compartment a resource of this type is in."""
+        params = self._definitions.search_params(type)
+        codes = self._definitions.compartment(PATIENT).get(type, ())
+        found = dict.fromkeys(path for code in codes if code in params for path in self.paths(type, params[code]))
+        for path in found:
+            if path.type == "Reference":
+                yield path, _member_writer(self.setting.base)
 
 
 def _add(plan: _Plan, path: Path, write: Write) -> None:
@@ -295,13 +292,15 @@ def _sort_writer(letters: str, places: list[str]) -> Write:
     return write
 
 
-def _member_writer(compartments: frozenset[str], base: str) -> Write:
+def _member_writer(base: str) -> Write:
+    here = f"{PATIENT}/"
+
     def write(value: Any, entry: Entry) -> None:
         text = value.get("reference")
         if text:
-            target, _, type = reference.local(text, base)
-            if type in compartments and target[: len(type)] == type:
-                entry.keys.add(compartment_key(type, target[len(type) + 1 :]))
+            target, _, _ = reference.local(text, base)
+            if target.startswith(here):
+                entry.keys.add(patient_key(target[len(here) :]))
 
     return write
 

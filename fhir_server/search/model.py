@@ -12,7 +12,7 @@ from fhir_server.model.references import literal
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.search.canonical import canonical_text
-from fhir_server.search.compartments import compartment_key
+from fhir_server.search.compartments import membership
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
@@ -21,7 +21,7 @@ from fhir_server.search.parameters import Parameters
 from fhir_server.search.plan import Part, Plan, parts
 from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.summary import Subsets
-from fhir_server.search.tree import Leaf, Node
+from fhir_server.search.tree import InCompartment, Leaf, Node
 from fhir_server.search.types.table import TYPES
 from fhir_server.store.contract import Filter, Indexed, Store
 
@@ -61,7 +61,7 @@ class SearchModel:
         while True:
             lookup = self._lookup(store.registry, base, now, absent)
             try:
-                return compile_tree(node, lambda leaf, lookup=lookup: self._leaf(leaf, lookup), compartment_key)  # type: ignore[misc]
+                return compile_tree(node, lambda leaf, lookup=lookup: self._leaf(leaf, lookup), self._members)  # type: ignore[misc]
             except UnknownSystems as unknown:
                 absent |= {uri for uri in unknown.uris if await store.known_system(uri) is None}
 
@@ -78,6 +78,10 @@ class SearchModel:
             absent=absent,
             homes=self._extractor.homes,
         )
+
+    def _members(self, node: InCompartment) -> Node:
+        params = self.parameters.of(node.type)
+        return membership(node, params, self._definitions.compartment(node.code).get(node.type, ()))
 
     def _leaf(self, leaf: Leaf, lookup: Lookup) -> Filter:
         if leaf.param.code in ("_id", "_lastUpdated"):

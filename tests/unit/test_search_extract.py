@@ -54,9 +54,9 @@ def test_the_keys_of_a_resource_are_the_same_in_every_process() -> None:
     assert (one.sort, one.order) == (other.sort, other.order)
 
 
-def test_a_resource_carries_the_keys_of_its_compartments() -> None:
+def test_a_resource_carries_the_key_of_its_patient() -> None:
     found, _ = indexed(CONDITION)
-    assert {key for key in found.keys if key[0] == "@"} == {"@1", "@E:3", "@P:2"}
+    assert {key for key in found.keys if key[0] == "@"} == {"@1"}
 
 
 def test_a_patient_is_in_its_own_compartment() -> None:
