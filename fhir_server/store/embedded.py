@@ -29,6 +29,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.store import guarded_exec
 from fhir_server.store.contract import StartError as StartError
+from fhir_server.store.failed_start import why_it_ended
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +48,7 @@ _PARAMETERS = {
     # Old snapshots of five minutes are for other members of a replica set; here they would only fill a small cache.
     "minSnapshotHistoryWindowInSeconds": "5",
 }
-_ALREADY_INITIATED, _NOT_INITIATED, _NOT_A_MEMBER = 23, 94, 93
+_NOT_INITIATED, _NOT_A_MEMBER = 94, 93
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 
 
@@ -170,7 +171,7 @@ class _Guardian(threading.Thread):
                 self.fault = fault
                 return
             if not self.started.is_set():
-                self.fault = StartError(_why_it_ended(self._command[0], self.returncode, self._log_file))
+                self.fault = StartError(why_it_ended(self._command[0], self.returncode, self._log_file))
                 return
             if not self._stopping.is_set() and not self._may_restart():
                 log.error("the embedded mongod ended %d times within a minute; it stays down", RESTARTS_A_MINUTE)
@@ -358,34 +359,3 @@ def _truncate(log_file: Path) -> None:
     if log_file.stat().st_size > LOG_BYTES:
         shutil.copyfile(log_file, log_file.with_name(log_file.name + ".1"))
         os.truncate(log_file, 0)
-
-
-def _why_it_ended(binary: str, returncode: int, log_file: Path) -> str:
-    """One sentence for a mongod that ended before it was ready."""
-    with log_file.open("rb") as written:
-        written.seek(max(0, log_file.stat().st_size - 32_768))
-        tail = written.read().decode("utf-8", "replace")
-    missing = _missing_libraries(binary) if returncode == 127 else ()
-    if missing:
-        return (
-            f"The embedded MongoDB needs a shared library that this machine does not have: {', '.join(missing)} "
-            "(on Debian or Ubuntu: apt install libcurl4 libssl3)."
-        )
-    if returncode == 127:
-        return f"The embedded MongoDB cannot be executed on this machine: {tail.strip().splitlines()[-1]}."
-    if returncode == -4:
-        return "The embedded MongoDB needs a processor with AVX; set FHIR_MONGODB_URI to a MongoDB replica set."
-    if "No space left on device" in tail:
-        return f"The disk of {log_file.parent} is full, so the database cannot start."
-    faults = re.findall(r'"s":"[EF]".*?"msg":"([^"]*)"(?:.*?"error":"?([^"}]*))?', tail)
-    said = ": ".join(part for part in faults[-1] if part) if faults else "it said nothing"
-    return f"The embedded MongoDB ended with code {returncode} ({said}); its log is {log_file}."
-
-
-def _missing_libraries(binary: str) -> tuple[str, ...]:
-    """What the loader does not find (what `ldd` does)."""
-    traced = subprocess.run(  # noqa: S603  our own binary
-        [binary], env={**os.environ, "LD_TRACE_LOADED_OBJECTS": "1"}, capture_output=True, check=False, text=True
-    )
-    listed = re.findall(r"^\s*(\S+) => not found", traced.stdout, re.MULTILINE)
-    return tuple(listed or re.findall(r"(\S+): cannot open shared object", traced.stderr))
