@@ -30,6 +30,13 @@ TAKES_ALL = {
     "text", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
     "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list",
 }  # fmt: skip
+WORDS = {
+    "not": "∉",
+    "starts": "bắt đầu bằng / starts with",
+    "ends": "kết thúc bằng / ends with",
+    "any": "có / has",
+    "any_starts": "có mã bắt đầu bằng / has a code that starts with",
+}
 KEPT = {
     "concept": "giữ mã, cảnh báo / code kept, warning",
     "list_coding": "giữ mã, cảnh báo / code kept, warning",
@@ -152,8 +159,7 @@ def _rule(rule: Any) -> str:
     if isinstance(rule, list):
         return "∈ " + ", ".join(rule)
     ((name, values),) = rule.items()
-    words = {"not": "∉", "starts": "bắt đầu bằng / starts with", "ends": "kết thúc bằng / ends with", "any": "∋"}
-    return "≠ «không»" if name == "not_words" else f"{words[name]} {', '.join(values)}"
+    return "≠ «không»" if name == "not_words" else f"{WORDS[name]} {', '.join(values)}"
 
 
 def _target(row: Mapping[str, Any], type: str) -> str:

@@ -73,7 +73,8 @@ def stamp(record: Record) -> None:
         if one.owner == "person" and record.moment:
             url = record.format.tools.extensions["record-date"][0]
             meta["extension"] = [{"url": url, "valueDateTime": record.moment}]
-        one.resource["meta"] = meta
+        labels = one.resource.get("meta", {}).get("security")
+        one.resource["meta"] = meta | ({"security": labels} if labels else {})
 
 
 def transaction(record: Record, naming: NamingSystems) -> Resource:

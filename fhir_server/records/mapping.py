@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
@@ -58,31 +59,45 @@ class Group:
         """Makes the resources of every item and appends them to `mapped`."""
         seen: dict[tuple[str, ...], int] = {}
         before = facts.on
-        for line, item in enumerate(self._each(root if self._from_root or parent is None else parent.item), 1):
+        items = list(self._each(root if self._from_root or parent is None else parent.item))
+        for line, item in enumerate(items, 1):
             made = Made(self.name, self.owner, (), {"resourceType": self.type})
             building = Building(made.resource, self._items, self._extensions)
             scope = Scope(root, item, parent, line, building, made, f"{self.name}{line}")
+            told = len(mapped.problems)
             self._tell(scope, mapped)
-            if self._test is not None and not self._test(scope):
-                continue
-            links = len(mapped.links)
-            facts.on = self._date(scope, facts) or before
-            made.key = self._line_key(scope, seen)
-            made.resource.update(self._shared)
-            made.resource.update(copied(self._own))
-            mapped.made.append(made)
-            mapped.latest[self.name] = scope
-            inner = {**scopes, self.name: scope}
-            for row in self._rows:
-                row(scope, facts, mapped, inner)
-            if any(name not in made.resource for name in self._needs):
-                mapped.made.pop()  # nothing is left to say; what was wrong has been told
-                del mapped.latest[self.name]
-                del mapped.links[links:]
-                continue
-            for child in self.children:
-                child.run(scope, root, facts, mapped, inner)
+            if self._test is None or self._test(scope):
+                facts.on = self._date(scope, facts) or before
+                made.key = self._line_key(scope, seen)
+                self._fill(scope, facts, mapped, scopes)
+            if len(items) > 1 and len(mapped.problems) > told:
+                self._say_which(line, mapped.problems, told)
         facts.on = before
+
+    def _fill(self, scope: Scope, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
+        """The resource of one item, and those of the groups within it; taken back when it would say nothing."""
+        links, made = len(mapped.links), scope.made
+        made.resource.update(self._shared)
+        made.resource.update(copied(self._own))
+        mapped.made.append(made)
+        mapped.latest[self.name] = scope
+        inner = {**scopes, self.name: scope}
+        for row in self._rows:
+            row(scope, facts, mapped, inner)
+        if any(name not in made.resource for name in self._needs):
+            mapped.made.pop()  # what was wrong has been told
+            del mapped.latest[self.name]
+            del mapped.links[links:]
+            return
+        for child in self.children:
+            child.run(scope, scope.root, facts, mapped, inner)
+
+    def _say_which(self, line: int, problems: list[Problem], told: int) -> None:
+        """Puts the item's number before the fields of its problems: `THONGTINMUITIEM[3]/NGAYTIEM`."""
+        item = f"{self._keys[-1]}[{line}]" if self._keys else f"[{line}]"
+        problems[told:] = [
+            replace(one, field=f"{item}/{one.field}" if self._keys else f"{one.field}{item}") for one in problems[told:]
+        ]
 
     def _tell(self, scope: Scope, mapped: Mapped) -> None:
         for test, note in self._notes:

@@ -95,7 +95,8 @@ def compile_source(path: str) -> Read:
 
 def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> Test | None:
     """All of the conditions of an object: path -> "present" | "absent" | list of texts | {"not": […]} | {"starts": […]}
-    | {"ends": […]} | {"any": […]} (one of a `;` list). One of several objects in a list suffices."""
+    | {"ends": […]} | {"any": […]} | {"any_starts": […]} (one of a `;` list) | {"not_words": "none"}. Of several objects
+    in a list one suffices."""
     if not when:
         return None
     if not isinstance(when, Mapping):
@@ -130,6 +131,9 @@ def _predicate(rule: Any) -> Callable[[Any], bool]:
     if "ends" in rule:
         ends = tuple(rule["ends"])
         return lambda value: isinstance(value, str) and value.endswith(ends)
+    if "any_starts" in rule:
+        begins = tuple(rule["any_starts"])
+        return lambda value: isinstance(value, str) and any(p.strip().startswith(begins) for p in value.split(";"))
     if "any" in rule:
         members = frozenset(rule["any"])
         return lambda value: isinstance(value, str) and not members.isdisjoint(p.strip() for p in value.split(";"))

@@ -398,3 +398,19 @@ def test_stray_parts_of_two_visits_are_two_dossiers() -> None:
     parts = file_part("XML1", total()) + file_part("XML2", "<A><B>1</B></A>") + file_part("XML1", total(MA_LK="LK2"))
     body = f"<GIAMDINHHS><DANHSACHHOSO>{parts}</DANHSACHHOSO></GIAMDINHHS>".encode()
     assert [(one.key, dict(one.kept_out)) for one in records(body)] == [("LK1", {"XML2": 1}), ("LK2", {})]
+
+
+def test_a_fault_in_a_list_names_the_item_it_is_in() -> None:
+    doses = [{"TENVACXIN": "BCG", "TRANGTHAI": "1", "NGAYTIEM": day} for day in ("01/02/2024", "31/02/2024")]
+    record = one(health_record(person(doses=doses)))
+    assert [problem.field for problem in record.mapped.problems] == ["THONGTINMUITIEM[2]/NGAYTIEM"]
+    record = visit(MA_BENH_KT="I10;xx")
+    assert [problem.field for problem in record.mapped.problems] == ["MA_BENH_KT[2]"]
+
+
+@pytest.mark.parametrize("fields", [{"MA_DOITUONG_KCB": "1.9"}, {"MA_BENH_CHINH": "B20"}, {"MA_BENH_KT": "I10; Z21"}])
+def test_a_visit_that_tells_of_hiv_is_labelled_restricted(fields: dict[str, str]) -> None:
+    for type in ("Encounter", "Condition"):
+        for found in of_type(visit(**fields), type):
+            assert [label["code"] for label in found["meta"]["security"]] == ["R"]
+    assert "security" not in of_type(visit(), "Encounter")[0]["meta"]
