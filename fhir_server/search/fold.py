@@ -16,7 +16,7 @@ class _Folding(dict[int, str]):
     def __missing__(self, point: int) -> str:
         character = chr(point)
         category = unicodedata.category(character)
-        if character in _DROPPED or category[0] == "M" or category == "Cf":
+        if character in _DROPPED or category[0] == "M" or category in ("Cf", "Cs"):
             folded = ""
         elif category[0] in "PZ" or category == "Cc":
             folded = " "

@@ -63,10 +63,12 @@ class Index:
         self.expand: Expand = no_codes
 
     def put(self, *resources: Resource) -> None:
-        for place, resource in enumerate(resources):
-            id = resource.get("id", str(place + 1))
-            # As sent by a client: decimals keep their digits.
-            sent = decode(encode({**resource, "id": id}))
+        """Resources as sent by a client: decimals keep their digits."""
+        self.keep(*(decode(encode(resource)) for resource in resources))
+
+    def keep(self, *resources: Resource) -> None:
+        for place, sent in enumerate(resources):
+            id = sent.get("id", str(place + 1))
             self._know(sent["resourceType"])
             found = entry(self.extractor, self.registry, sent)
             order = undated_order(NOW, id) if found.order is None else dated_order(found.order, id)
