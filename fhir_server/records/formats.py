@@ -18,6 +18,7 @@ from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
 from fhir_server.records.mapping import Group
 from fhir_server.records.sources import Read, Test, compile_source, compile_test, split_path
+from fhir_server.records.targets import steps
 from fhir_server.records.transforms import TRANSFORMS, Transform
 from fhir_server.records.xml_files import XmlContainer
 from fhir_server.terminology.load import Terminology
@@ -76,6 +77,33 @@ class Format:
     def known(self) -> frozenset[tuple[str, ...]]:
         """Every source path that a row, a condition or a key reads, from the top of the record, without repetitions."""
         return frozenset(_known_paths(self.data))
+
+    def sources_of(self, group: str, expression: str) -> str:
+        """The source fields that fill the element a FHIRPath names in a resource of a group: `Encounter.period` is
+        `NGAY_VAO, NGAY_RA`. "" when rows say nothing of it."""
+        wanted = [part.partition("[")[0] for part in expression.split(".")[1:]]
+        found = [
+            source
+            for path, sources in self._written.get(group, ())
+            if wanted and path[: len(wanted)] == wanted[: len(path)]
+            for source in sources
+        ]
+        return ", ".join(dict.fromkeys(found))
+
+    @cached_property
+    def _written(self) -> Mapping[str, list[tuple[list[str], list[str]]]]:
+        """Group -> (names of the target path, source fields) of its rows."""
+        table: dict[str, list[tuple[list[str], list[str]]]] = {}
+        waiting = list(self.data["resources"])
+        while waiting:
+            group = waiting.pop()
+            waiting += group.get("resources", ())
+            for row in group["rows"]:
+                source = row.get("source", [])
+                path = [name for name, _ in steps(row["target"])]
+                written = (path, source if isinstance(source, list) else [source])
+                table.setdefault(row.get("on", group["name"]), []).append(written)
+        return table
 
     @cached_property
     def plan(self) -> str:

@@ -54,7 +54,8 @@ def numbers(patient: Resource, naming: NamingSystems) -> list[Number]:
     for one in patient.get("identifier", ()):
         system, value = one.get("system"), one.get("value")
         kind = naming.kind(system) if system and value else None
-        if kind in _PLACE:
+        # A patient number without its facility tells nobody.
+        if kind in _PLACE and not (naming.by_kind[kind].scoped and system in naming.by_uri):
             found.append(Number(kind, naming.canonical(system), value))
     return sorted(dict.fromkeys(found), key=lambda number: _PLACE[number.kind][0])
 

@@ -151,13 +151,14 @@ class Stores:
             record.mapped.problems.append(Problem("warning", "differs", text, name))
 
     def _check(self, record: Record) -> None:
-        """Base R4, each fault with the group of the mapping that made the resource."""
+        """Base R4, each fault with the source fields that the element came from."""
         for one in record.mapped.made:
             for issue in self._context.validator.validate(one.resource, one.resource["resourceType"]):
                 severity = "error" if issue.is_error else "warning"
-                text = (issue.diagnostics, issue.vi or issue.diagnostics)
-                place = f"{one.group}: {', '.join(issue.expression)}"
-                record.mapped.problems.append(Problem(severity, "r4", text, place))
+                path = ", ".join(issue.expression)
+                text = (f"{path}: {issue.diagnostics}", f"{path}: {issue.vi or issue.diagnostics}")
+                field = record.format.sources_of(one.group, path)
+                record.mapped.problems.append(Problem(severity, "r4", text, field or one.group))
 
     async def ops(self, group: Group) -> list[Op]:
         """What has to be written for a group; nothing for records that are stored already or refused."""

@@ -115,6 +115,23 @@ async def test_a_broken_record_is_refused_by_place_while_its_neighbours_go_in(de
     assert len(await desk.stored("Patient")) == 2
 
 
+async def test_what_r4_forbids_is_refused_with_the_source_fields_it_came_from(desk: Desk) -> None:
+    report = await desk.send(dossier(total(NGAY_RA="202603010000"), total(MA_LK="LK2")))
+    assert counts(report) == (2, 1, 0, 1)
+    (refused,) = [one for one in report.records if one.status == "refused"]
+    (problem,) = refused.problems
+    assert (problem.rule, problem.field) == ("r4", "NGAY_VAO, NGAY_RA")
+    assert problem.text[0].startswith("Encounter.period: ")
+
+
+async def test_a_patient_number_without_its_facility_tells_nobody(desk: Desk) -> None:
+    anonymous = dossier(total(MA_CSKCB=None, SO_CCCD=None)).replace(b"<MACSKCB>38280</MACSKCB>", b"")
+    await desk.send(anonymous)
+    other = dossier(total(MA_CSKCB=None, SO_CCCD=None, MA_LK="LK2")).replace(b"<MACSKCB>38280</MACSKCB>", b"")
+    await desk.send(other, "b.xml")
+    assert len(await desk.stored("Patient")) == 2
+
+
 async def test_personal_numbers_are_masked_in_every_form_of_the_report(desk: Desk) -> None:
     report = await desk.send(health_record(person(GIOITINH="2", NGAYSINH="31/02/1985")))
     formats = formats_for("moh", "+07:00")
