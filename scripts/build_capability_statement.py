@@ -27,7 +27,8 @@ INTERACTIONS = (
     "search-type",
 )
 SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
-NOT_SERVED = {"_filter", "_list", "_query", "_text", "_content"}
+COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/"
+NOT_SERVED = {"_query"}  # named queries, of which R4 defines none
 
 
 def resource(definitions: Definitions, type: str) -> dict[str, Any]:
@@ -78,7 +79,7 @@ def statement(definitions: Definitions) -> dict[str, Any]:
                 "documentation": "Every R4 resource type; search is compiled to one MongoDB query.",
                 "resource": [resource(definitions, type) for type in sorted(definitions.resource_types)],
                 "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-                "compartment": [],
+                "compartment": [COMPARTMENT + code[0].lower() + code[1:] for code in sorted(definitions.compartment_codes)],
             }
         ],
     }

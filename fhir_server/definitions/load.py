@@ -121,7 +121,14 @@ class Definitions:
 
     @cached_property
     def _params(self) -> Mapping[str, SearchParameter]:
-        return {row["url"]: _parameter(row) for row in self.read("search_parameters.json")}
+        return {row["url"]: _parameter(row) for row in (*self.read("search_parameters.json"), *self._own_rows)}
+
+    @cached_property
+    def _own_rows(self) -> list[Mapping[str, Any]]:
+        """The parameters of Việt Nam, beside R4's own."""
+        file = self._folder.parent / "vn_basic" / "search_parameters.json"
+        rows: list[Mapping[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else []
+        return rows
 
     def search_params(self, type: str) -> Mapping[str, SearchParameter]:
         """Code -> parameter for one resource type: its own, then those of DomainResource and Resource (`_id`, …).
@@ -148,7 +155,8 @@ class Definitions:
 
     @cached_property
     def _descriptions(self) -> Mapping[tuple[str, str], str]:
-        rows = ((row["url"], row["description"]) for row in self.read("search_parameters.json"))
+        found = (*self.read("search_parameters.json"), *self._own_rows)
+        rows = ((row["url"], row["description"]) for row in found)
         tables = ((url, text if isinstance(text, dict) else {"": text}) for url, text in rows)
         return {(url, type): text for url, table in tables for type, text in table.items()}
 
@@ -178,6 +186,7 @@ def _parameter(row: Mapping[str, Any]) -> SearchParameter:
         type=row["type"],
         expression=row.get("expression", ""),
         base=tuple(row["base"]),
+        lineage_of=row.get("lineageOf", ""),
         targets=tuple(row.get("target", ())),
         components=tuple(Component(url, expression) for url, expression in row.get("component", ())),
         description=text if isinstance(text, str) else "",

@@ -30,3 +30,4 @@ class SearchParameter:
     targets: tuple[str, ...] = ()
     components: tuple[Component, ...] = ()
     description: str = ""
+    lineage_of: str = ""

@@ -12,6 +12,11 @@ def unescape(text: str) -> str:
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text
 
 
+def escape(text: str) -> str:
+    """The text as one part of a value, with the signs that would divide it escaped."""
+    return re.sub(r"([,$|\\\\])", r"\\\1", text)
+
+
 def split(text: str, separator: str, most: int = -1) -> list[str]:
     """The parts between unescaped separators, escapes still in them; at most `most` cuts when it is not negative."""
     if separator not in text:

@@ -15,6 +15,7 @@ from fhir_server.search.canonical import canonical_text
 from fhir_server.search.compartments import membership
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
 from fhir_server.search.extract import Extractor
+from fhir_server.search.lineage import Lineage, alone, widened
 from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
 from fhir_server.search.order import phases
 from fhir_server.search.parameters import Parameters
@@ -27,7 +28,8 @@ from fhir_server.store.contract import Filter, Indexed, Store
 
 
 class SearchModel:
-    """expand: the codes of value sets and hierarchies, for `:in`, `:above` and `:below`."""
+    """expand: the codes of value sets and hierarchies, for `:in`, `:above` and `:below`. lineage: an administrative
+    unit with those before and after it."""
 
     def __init__(
         self,
@@ -36,6 +38,7 @@ class SearchModel:
         settings: Settings,
         capability: Capability,
         expand: Expand = no_codes,
+        lineage: Lineage = alone,
     ) -> None:
         self.parameters = Parameters(definitions, capability)
         self.subsets = Subsets(definitions)
@@ -43,6 +46,7 @@ class SearchModel:
         self._extractor = extractor
         self._zone = settings.zone
         self._expand = expand
+        self._lineage = lineage
 
     def declared(self) -> dict[tuple[str, str], str]:
         """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`."""
@@ -88,6 +92,8 @@ class SearchModel:
             if leaf.modifier is not None:
                 raise unknown_modifier(leaf)
             return id_filter(leaf) if leaf.param.code == "_id" else last_updated_filter(leaf, lookup.zone)
+        if leaf.param.lineage_of:
+            leaf = widened(leaf, self.parameters.of(leaf.type)[leaf.param.lineage_of], self._lineage)
         return TYPES[leaf.param.type].filter(leaf, self.letters(leaf.type, leaf.param.code, lookup.registry), lookup)
 
     def letters(self, type: str, code: str, registry: Registry) -> str:

@@ -121,6 +121,11 @@ def lineage(terminology: Terminology, system: str, code: str) -> list[Coding]:
     return [own, *predecessors(terminology, system, code), *successors(terminology, system, code)]
 
 
+def units(terminology: Terminology, system: str, code: str) -> list[tuple[str, str]]:
+    """The lineage as (system, code) pairs, as a search widens a unit by it."""
+    return [(unit.system, unit.code) for unit in lineage(terminology, system, code)]
+
+
 def _succession_maps(terminology: Terminology) -> list[ConceptMap]:
     keys = (key for key in terminology.ids("ConceptMap") if key.endswith(_SUCCESSION))
     return [found for key in keys if (found := terminology.concept_map(key)) is not None]
