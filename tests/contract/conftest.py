@@ -23,7 +23,7 @@ def failpoints(mongodb: MongoClient[dict[str, Any]]) -> FailPoints:
         try:
             mongodb.admin.command("configureFailPoint", name, mode=mode, data=data)
         except OperationFailure as answer:
-            pytest.skip(f"this MongoDB has no test commands: {answer}")
+            pytest.skip(f"this MongoDB has no test commands (code {answer.code})")
         try:
             yield
         finally:

@@ -48,16 +48,15 @@ async def test_a_type_that_was_never_written_is_empty_everywhere(store: MongoSto
     assert [one async for one in store.walk("Slot", EVERYTHING)] == []
 
 
-async def test_reads_that_wait_together_share_one_query(store: MongoStore, mongodb: Server) -> None:
+async def test_reads_that_wait_together_share_one_query(store: MongoStore, mongodb: Server, database_name: str) -> None:
     await put(store, *[a_draft(id=str(number)) for number in range(30)])
-
-    def queries() -> int:
-        return int(mongodb.admin.command("serverStatus")["opcounters"]["query"])
-
-    before = queries()
+    database = mongodb[database_name]
+    database.command("profile", 2)
     wanted = [str(number % 40) for number in range(120)]
     found = await asyncio.gather(*[store.read("Organization", id, EVERYTHING) for id in wanted])
-    assert queries() - before == 1
+    database.command("profile", 0)
+    asked = {"op": "query", "ns": f"{database_name}.Organization"}
+    assert database["system.profile"].count_documents(asked) == 1
     assert [one and one.id for one in found] == [id if int(id) < 30 else None for id in wanted]
 
 
