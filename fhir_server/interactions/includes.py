@@ -64,7 +64,7 @@ class Inclusions:
 
     async def _reverse(self, inclusion: Inclusion, front: Sequence[Stored]) -> list[Stored]:
         found: list[Stored] = []
-        sources = self._parameters.types if inclusion.source == "*" else (inclusion.source,)
+        sources = sorted(await self._finder.present()) if inclusion.source == "*" else [inclusion.source]
         names = [f"{stored.type}/{stored.id}" for stored in front if inclusion.target in (None, stored.type)]
         for source in sources:
             params = self._parameters.references(source, inclusion.param)

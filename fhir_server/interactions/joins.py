@@ -8,7 +8,7 @@ batch is asked whether the join holds: the page is exact however many resources 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from time import monotonic
 from typing import Protocol
 
@@ -16,15 +16,26 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.search.compile import conjunction, flat, one_of
-from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_span
-from fhir_server.search.plan import Part, Plan, unsorted
+from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
+from fhir_server.search.plan import Part, Plan, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Leaf, Node, Not, Or, has_joins
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
-TARGETS_AT_ONCE = 1000  # most resources a chain may lead to and still be put into the query
-SOURCES_AT_ONCE = 500  # the same for _has
-FEW_CANDIDATES = 2000  # ways to walk are compared up to this many candidates
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How long the other side of a join may be and still be put into the query: the resources that a chain leads to,
+    and those that _has comes from."""
+
+    targets: int
+    sources: int
+
+
+AT_ONCE = Reach(1_000, 500)
+AT_MOST = Reach(20_000, 50_000)
+PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
+FEW_CANDIDATES = 300  # ways to walk are compared up to this many candidates
 _FIRST_BATCH = 60
 _LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
 
@@ -67,7 +78,15 @@ class Finder:
         self._reader: Reader = reader or context.store
         self._view = context.view if view is None else view
         self._plans: dict[tuple[str, Node], Plan] = {}
+        self._is_hopeless = False
+        self._present: set[str] | None = None
         self.work = Work(context.settings.search_work, context.settings.search_seconds)
+
+    async def present(self) -> set[str]:
+        """The types that have resources at all."""
+        if self._present is None:
+            self._present = await self._store.types()
+        return self._present
 
     async def plan(self, type: str, node: Node) -> Plan:
         """Compiles a tree, asking first what the short joins lead to."""
@@ -92,17 +111,16 @@ class Finder:
         return await self._model.filter(node, self._store, self._base, self._now)
 
     async def order_of(self, part: Part, cursor: Cursor | None) -> Order:
-        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates."""
+        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates.
+
+        Of equal ones the last: given names stand last, and they tell people apart best.
+        """
         if cursor is not None and cursor.span is not None:
             return along(Span(*cursor.span))
         if len(part.orders) == 1:
             return part.orders[0]
-        counts = []
-        for order in part.orders:
-            assert order.span is not None
-            within = {"k": {"$elemMatch": {"$gte": order.span.low, "$lt": order.span.high}}}
-            counts.append(await self._store.count(part.plan.type, within, self._view, FEW_CANDIDATES))
-        return part.orders[counts.index(min(counts))]
+        found = [len(await self._find(Plan(part.plan.type), FEW_CANDIDATES, order, None)) for order in part.orders]
+        return part.orders[len(found) - 1 - found[::-1].index(min(found))]
 
     async def page(
         self,
@@ -118,7 +136,7 @@ class Finder:
         if plan.joins is None:
             return await self._find(plan, limit, order, cursor, raw=raw, keys=keys)
         told: list[Stored] = []
-        batch = _FIRST_BATCH
+        batch, walked = _FIRST_BATCH, 0
         while True:
             candidates = await self._find(plan, batch, order, cursor, raw=raw, keys=True)
             self.work.spend(len(candidates), describe(plan.joins))
@@ -127,14 +145,31 @@ class Finder:
             if len(candidates) < batch or len(told) >= limit:
                 return told[:limit]
             cursor = advance(order, candidates, cursor)
+            walked += len(candidates)
             batch = min(batch * 2, _LARGEST_BATCH)
+            if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
+                return told + await self._find(whole, limit - len(told), order, cursor, raw=raw, keys=keys)
+
+    async def _resolved(self, plan: Plan) -> Plan | None:
+        """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
+        if self._is_hopeless or plan.joins is None:
+            return None
+        node = rewrite(await self._resolve(plan.joins, AT_MOST))
+        self._is_hopeless = has_joins(node)
+        return None if self._is_hopeless else replace(plan, joins=None).also(await self._compile(node))
 
     async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
         """Up to `limit` matches in whatever order costs least, without their content."""
-        return await self.page(plan, limit, unsorted(plan)[0], raw=False, keys=keys)
+        found: list[Stored] = []
+        for part in cheaply(plan):
+            order = await self.order_of(part, None)
+            found += await self.page(part.plan, limit - len(found), order, raw=False, keys=keys)
+            if len(found) >= limit:
+                break
+        return found
 
     async def _find(
-        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool, keys: bool
+        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
     ) -> list[Stored]:
         query = conjunction((plan.filter, after(order, cursor)))
         if query == NOTHING:
@@ -143,7 +178,13 @@ class Finder:
         sort = () if span else order.paths
         keys = keys or span is not None
         find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
-        return await self._reader.find(find, self._view)
+        parts = shorter(query) if order.is_of_index else [query]
+        if len(parts) == 1:
+            return await self._reader.find(find, self._view)
+        found: dict[str, Stored] = {}
+        for part in parts:
+            found |= {stored.id: stored for stored in await self._reader.find(replace(find, filter=part), self._view)}
+        return sorted(found.values(), key=lambda stored: key_of(order, stored))[:limit]
 
     async def count(self, plan: Plan, cap: int | None = None) -> int:
         """The number of matches, or `cap` when there are at least that many."""
@@ -158,33 +199,33 @@ class Finder:
             cursor = advance(BY_DATE, told, cursor)
         return cap
 
-    async def _resolve(self, node: Node) -> Node:
+    async def _resolve(self, node: Node, reach: Reach = AT_ONCE) -> Node:
         """The same tree with each join whose other side is short made a leaf."""
         match node:
             case And(nodes) | Or(nodes):
-                return type(node)(tuple([await self._resolve(child) for child in nodes]))
+                return type(node)(tuple([await self._resolve(child, reach) for child in nodes]))
             case Not(child):
-                return Not(await self._resolve(child))
+                return Not(await self._resolve(child, reach))
             case Chain():
-                return await self._resolve_chain(node)
+                return await self._resolve_chain(node, reach.targets)
             case Has():
-                return await self._resolve_has(node)
+                return await self._resolve_has(node, reach.sources)
         return node
 
-    async def _resolve_chain(self, chain: Chain) -> Node:
+    async def _resolve_chain(self, chain: Chain, most: int) -> Node:
         values: list[str] = []
         for target in chain.targets:
-            found = await self.some(await self.plan(target, chain.child), TARGETS_AT_ONCE + 1)
+            found = await self.some(await self.plan(target, chain.child), most + 1)
             self.work.spend(len(found), describe(chain))
             values += [f"{target}/{stored.id}" for stored in found]
-            if len(values) > TARGETS_AT_ONCE:
+            if len(values) > most:
                 return chain
         return Leaf(chain.type, chain.param, None, tuple(values)) if values else Or(())
 
-    async def _resolve_has(self, has: Has) -> Node:
-        found = await self.some(await self.plan(has.source, has.child), SOURCES_AT_ONCE + 1, keys=True)
+    async def _resolve_has(self, has: Has, most: int) -> Node:
+        found = await self.some(await self.plan(has.source, has.child), most + 1, keys=True)
         self.work.spend(len(found), describe(has))
-        if len(found) > SOURCES_AT_ONCE:
+        if len(found) > most:
             return has
         ids = dict.fromkeys(id for stored in found for id in self._ids(stored, has.param.code, has.type))
         return self._model.ids(has.type, ids)
@@ -250,12 +291,12 @@ class Finder:
         while left:
             names = [f"{has.type}/{id}" for id in left]
             part = plan.also(await self.pointing_at(has.source, (has.param,), names))
-            found = await self.page(part, SOURCES_AT_ONCE, BY_DATE, cursor, raw=False, keys=True)
+            found = await self.page(part, AT_ONCE.sources, BY_DATE, cursor, raw=False, keys=True)
             self.work.spend(len(found), describe(has))
             for stored in found:
                 for id in self._ids(stored, has.param.code, has.type):
                     left.pop(id, None)
-            if len(found) < SOURCES_AT_ONCE:
+            if len(found) < AT_ONCE.sources:
                 break
             cursor = advance(BY_DATE, found, cursor)
         return {id for id in ids if id not in left}

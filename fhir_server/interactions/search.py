@@ -23,6 +23,7 @@ from fhir_server.search.result_parameters import Results
 from fhir_server.store.contract import Stored
 
 _FORM = "application/x-www-form-urlencoded"
+_FEW_TYPES = 3  # more are first asked for whether they have any resource
 ESTIMATE_CAP = 100_000  # an estimate counts this far and then tells only that there are more
 
 
@@ -164,6 +165,8 @@ class _Answer:
 
     async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
         part = self.parts[place]
+        if len(self.plans) > _FEW_TYPES and part.plan.type not in await self.finder.present():
+            return []
         order = await self.finder.order_of(part, cursor)
         keys = bool(self.results.inclusions)
         found = await self.finder.page(part.plan, limit, order, cursor, keys=keys)
@@ -237,6 +240,8 @@ class _Answer:
     async def _count(self, cap: int | None) -> int:
         total = 0
         for plan in self.plans:
+            if len(self.plans) > _FEW_TYPES and plan.type not in await self.finder.present():
+                continue
             total += await self.finder.count(plan, None if cap is None else cap - total)
             if total == cap:
                 break

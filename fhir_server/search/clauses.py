@@ -44,6 +44,15 @@ def ends(path: str, needle: str) -> Filter:
     return {"$expr": {"$anyElementTrue": [{"$map": {"input": closed, "as": "text", "in": found}}]}}
 
 
+class Sooner(dict[str, Any]):
+    """`all` is what is meant; `few`, a range of keys that is part of it, is found at once. The plan makes use of it."""
+
+    def __init__(self, few: Filter, all: Filter) -> None:
+        super().__init__({"$or": [few, all]})
+        self.few = few
+        self.all = all
+
+
 def each(filters: Iterable[Filter]) -> Filter:
     """All of them at once."""
     parts = list(filters)

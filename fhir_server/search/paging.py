@@ -37,6 +37,11 @@ class Order:
     def by_value(self) -> bool:
         return any(path.startswith("x.") for path, _ in self.paths)
 
+    @property
+    def is_of_index(self) -> bool:
+        """True when the index over keys gives it for each exact key."""
+        return self.span is None and self.paths[0][0] == "o"
+
 
 BY_DATE = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from fhir_server.search.clauses import Sooner
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
 from fhir_server.search.paging import BY_DATE, Order, Span, along
@@ -33,7 +34,7 @@ class Plan:
 
     @property
     def filter(self) -> Filter:
-        return conjunction((*self.leaves, self.rest))
+        return conjunction((*(leaf.all if isinstance(leaf, Sooner) else leaf for leaf in self.leaves), self.rest))
 
     def also(self, *filters: Filter) -> Plan:
         """The same with more conditions."""
@@ -57,7 +58,10 @@ def _parts(plan: Plan, order: Order, is_sorted: bool) -> list[Part]:
     path, direction = order.paths[0]
     if path != "o":
         return [Part(plan, (order,))]
-    return [Part(part, (order,) if is_sorted else unsorted(part)) for part in _by_date_range(plan, direction > 0)]
+    ranges = _by_date_range(plan, direction > 0)
+    if is_sorted:
+        return [Part(part, (order,)) for part in ranges]
+    return [Part(part, _unsorted(part)) for within in ranges for part in _sooner_first(within)]
 
 
 # --- ranges of the primary date --------------------------------------------------------------------------------------
@@ -119,7 +123,21 @@ def _bounds(low: int | None, high: int | None) -> dict[str, Any]:
 # --- searches without an order of their own --------------------------------------------------------------------------
 
 
-def unsorted(plan: Plan) -> tuple[Order, ...]:
+def cheaply(plan: Plan) -> tuple[Part, ...]:
+    """The parts in whatever order costs least."""
+    return parts(plan, (Phase(BY_DATE),), is_sorted=False)
+
+
+def _sooner_first(plan: Plan) -> tuple[Plan, ...]:
+    """What one range of keys finds at once, then the rest of what was meant."""
+    leaf = next((leaf for leaf in plan.leaves if isinstance(leaf, Sooner)), None)
+    if leaf is None or any(_is_exact(part) for part in flat(plan.filter)):
+        return (plan,)
+    others = tuple(other for other in plan.leaves if other is not leaf)
+    return replace(plan, leaves=(leaf.few, *others)), plan.also({"k": {"$not": leaf.few["k"]}})
+
+
+def _unsorted(plan: Plan) -> tuple[Order, ...]:
     """Without _sort any order will do. Ranges of keys are walked as the index has them, unless an exact key, an id or a
     range of dates gives a walk by date that is as good."""
     filters = flat(plan.filter)
@@ -140,3 +158,27 @@ def _span(part: Filter) -> Span | None:
         return None
     bounds = part["k"]["$elemMatch"]
     return Span(bounds["$gte"], bounds["$lt"]) if set(bounds) == {"$gte", "$lt"} else None
+
+
+# --- long lists of keys ----------------------------------------------------------------------------------------------
+
+LONGEST_LIST = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
+
+
+def _length(part: Filter) -> int:
+    """How many keys a part lists."""
+    return len(part["k"].get("$in", ())) if set(part) == {"k"} and not isinstance(part["k"], str) else 0
+
+
+def shorter(whole: Filter) -> list[Filter]:
+    """A filter with a long list of keys as several whose lists are short; their answers are merged in order."""
+    filters = flat(whole)
+    longest = max(filters, key=_length, default=whole)
+    if _length(longest) <= LONGEST_LIST:
+        return [whole]
+    others = [part for part in filters if part is not longest]
+    keys = longest["k"]["$in"]
+    return [
+        conjunction(({"k": {"$in": keys[start : start + LONGEST_LIST]}}, *others))
+        for start in range(0, len(keys), LONGEST_LIST)
+    ]

@@ -170,6 +170,10 @@ class MongoStore:
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await self._reads.count(type, filter, view, cap)
 
+    async def types(self) -> set[str]:
+        with wrapped("listing the resource types"):
+            return await self._collections.types()
+
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
         return await self._history.page(query, view)
 

@@ -1,18 +1,19 @@
 """String parameters: names, addresses and other texts (R4 section 3.1.1.4.8).
 
-A text writes its folded beginning as a key; names and whole addresses write every word, so that any word may be
-searched for in any order. `x` keeps the folded texts (`f`, for sorting and `:contains`) and the texts as they stand
-(`e`, for `:exact`).
+A text writes its folded beginning as a key; names and whole addresses write what begins at each of their words, so that
+words may be searched for in any order, and several in their own order by one range. `x` keeps the folded texts (`f`,
+for sorting and `:contains`) and the texts as they stand (`e`, for `:exact`).
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from fhir_server.model.remember import remembered
-from fhir_server.search.clauses import beginning, each, ends, holds, key
+from fhir_server.search.clauses import Sooner, beginning, each, ends, holds
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import unescape
@@ -29,7 +30,7 @@ _TEXTS = frozenset({"string", "markdown", "code", "id", "uri", "url", "canonical
 _LONGEST_KEY = 96
 _LONGEST_HEAD = 32
 _LONGEST_WORD = 48
-_MOST_WORDS = 64
+_MOST_TAILS = 64
 # Folded texts are searched by :contains and told apart beyond the key up to this length, exact ones by a hash.
 _LONGEST_TEXT = 4_096
 _LONGEST_EXACT = 512
@@ -103,14 +104,14 @@ def _write_parts(letters: str, parts: list[str], whole: str, parted: Words, entr
         return
     texts = _texts(letters, entry)
     _remember(texts, *_kept(whole))
-    found: set[str] = set()
+    found = dict.fromkeys(_tails(whole, parted))
+    joined = f" {next(iter(found), '')} "
     for part in parts:
-        heads, folded, exact = _heads(part, parted)
-        found.update(heads)
-        _remember(texts, folded, exact)
-    if len(found) > _MOST_WORDS:
-        found = set(sorted(found)[:_MOST_WORDS])
-    entry.keys.update([letters + word for word in found])
+        tails = _tails(part, parted)
+        if tails and f" {tails[0]} " not in joined:  # else the tails of the whole begin with it
+            found.update(dict.fromkeys(tails))
+        _remember(texts, *_kept(part))
+    entry.keys.update([letters + tail for tail in islice(found, _MOST_TAILS)])
 
 
 def _write_text(letters: str, value: str, entry: Entry) -> None:
@@ -135,9 +136,10 @@ def _remember(texts: tuple[list[str], list[str]], folded: str, exact: str) -> No
 
 
 @remembered(32_768)
-def _heads(text: str, parted: Words) -> tuple[tuple[str, ...], str, str]:
-    """The words of a text as they stand in keys, the folded and the exact text."""
-    return tuple(word[:_LONGEST_WORD] for word in parted(text)), *_kept(text)
+def _tails(text: str, parted: Words) -> tuple[str, ...]:
+    """`nguyen van an`, `van an`, `an`: what a text is found by the beginning of, whichever word a search starts at."""
+    found = parted(text)
+    return tuple(" ".join(found[place:])[:_LONGEST_KEY] for place in range(min(len(found), _MOST_TAILS)))
 
 
 @remembered(32_768)
@@ -186,12 +188,17 @@ def _one(leaf: Leaf, text: str, letters: str, parted: Words | None) -> Filter:
 
 
 def _head(text: str, letters: str, parted: Words | None) -> Filter:
-    """The key that a resource with exactly this text has, and few others: its longest word, or its beginning."""
-    return key(letters + (max(parted(text), key=len)[:_LONGEST_WORD] if parted else fold(text)[:_LONGEST_KEY]))
+    """The key that a resource with exactly this text has, and few others."""
+    return beginning(letters + (" ".join(parted(text)) if parted else fold(text))[:_LONGEST_KEY])
 
 
 def _words(found: list[str], letters: str) -> Filter:
-    return each(beginning(f"{letters}{word[:_LONGEST_WORD]}") for word in dict.fromkeys(found))
+    """Every word must begin some word of the text. Those in the order asked are found at once."""
+    each_word = each(beginning(f"{letters}{word[:_LONGEST_WORD]}") for word in dict.fromkeys(found))
+    joined = " ".join(found)
+    if len(found) == 1 or len(joined) > _LONGEST_KEY:
+        return each_word
+    return Sooner(beginning(letters + joined), each_word)
 
 
 def _start(text: str, letters: str) -> Filter:
