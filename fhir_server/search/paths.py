@@ -279,6 +279,18 @@ class _Reading:
         return refused(self._text, why)
 
 
+def _choice(tree: Expression) -> tuple[Expression, frozenset[Any]] | None:
+    """`system = 'a' or system = 'b'` as what is compared and the values; None for any other condition."""
+    match tree:
+        case Binary("=", left, Constant(value)):
+            return left, frozenset({value})
+        case Binary("or", left, right):
+            one, other = _choice(left), _choice(right)
+            if one is not None and other is not None and one[0] == other[0]:
+                return one[0], one[1] | other[1]
+    return None
+
+
 def _last(path: Path) -> str:
     step = path.steps[-1]
     assert isinstance(step, Child)
@@ -304,6 +316,8 @@ class _Testing:
             case Binary("and", left, right):
                 one, other = self.test(left), self.test(right)
                 return lambda item: one(item) and other(item)
+            case Binary("=" | "or") if (choice := _choice(tree)) is not None:
+                return self._is_one_of(*choice)
             case Binary("or", left, right):
                 one, other = self.test(left), self.test(right)
                 return lambda item: one(item) or other(item)
@@ -338,6 +352,20 @@ class _Testing:
     def _compare(self, tree: Expression, value: object, equal: bool) -> Test:
         walks = self._walks(tree)
         return lambda item: any((found == value) is equal for walk in walks for found in walk(item))
+
+    def _is_one_of(self, tree: Expression, values: frozenset[Any]) -> Test:
+        # Only primitive values can equal a constant.
+        paths = [path for path in self._reading.below(tree, self._type) if path.type[:1].islower()]
+        if (
+            len(paths) == 1
+            and len(paths[0].steps) == 1
+            and isinstance(step := paths[0].steps[0], Child)
+            and not step.many
+        ):
+            name = step.name
+            return lambda item: item.get(name) in values
+        walks = [path.walk() for path in paths]
+        return lambda item: any(found in values for walk in walks for found in walk(item))
 
     def _exists(self, tree: Expression) -> Test:
         walks = self._walks(tree)
