@@ -16,10 +16,11 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.search.compile import conjunction, flat, one_of
+from fhir_server.search.content import contains
 from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
 from fhir_server.search.plan import Part, Plan, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Chain, Has, Leaf, Node, Not, Or, has_joins
+from fhir_server.search.tree import And, Chain, Content, Has, InHierarchy, Leaf, Node, Not, Or, has_joins, is_read
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
 
@@ -138,7 +139,8 @@ class Finder:
         told: list[Stored] = []
         batch, walked = _FIRST_BATCH, 0
         while True:
-            candidates = await self._find(plan, batch, order, cursor, raw=raw, keys=True)
+            read = raw or is_read(plan.joins)
+            candidates = await self._find(plan, batch, order, cursor, raw=read, keys=True)
             self.work.spend(len(candidates), describe(plan.joins))
             fitting = await self._satisfying(plan.joins, candidates)
             told += [stored for stored in candidates if stored.id in fitting]
@@ -210,6 +212,8 @@ class Finder:
                 return await self._resolve_chain(node, reach.targets)
             case Has():
                 return await self._resolve_has(node, reach.sources)
+            case InHierarchy():
+                return await self._resolve_hierarchy(node)
         return node
 
     async def _resolve_chain(self, chain: Chain, most: int) -> Node:
@@ -229,6 +233,31 @@ class Finder:
             return has
         ids = dict.fromkeys(id for stored in found for id in self._ids(stored, has.param.code, has.type))
         return self._model.ids(has.type, ids)
+
+    async def _resolve_hierarchy(self, node: InHierarchy) -> Node:
+        """Level by level, until nothing new is found; a hierarchy that is a ring ends, too."""
+        found = dict.fromkeys(node.ids)
+        level = list(found)
+        while level:
+            step = self._above if node.above else self._below
+            level = [id for id in await step(node, level) if id not in found]
+            found.update(dict.fromkeys(level))
+            self.work.spend(len(level), describe(node))
+            if len(found) > AT_MOST.targets:
+                text = f"{describe(node)} reaches more than {AT_MOST.targets} resources; ask for a smaller part"
+                raise FhirError(Kind.TOO_COSTLY, text, (describe(node),))
+        return Leaf(node.type, node.param, None, tuple(f"{node.target}/{id}" for id in found)) if found else Or(())
+
+    async def _above(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
+        plan = await self.plan(node.target, self._model.ids(node.target, ids))
+        found = await self.page(plan, len(ids), raw=False, keys=True)
+        return list(dict.fromkeys(id for stored in found for id in self._ids(stored, node.parent.code, node.target)))
+
+    async def _below(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
+        names = [f"{node.target}/{id}" for id in ids]
+        plan = Plan(node.target, rest=await self.pointing_at(node.target, (node.parent,), names))
+        found = await self.page(plan, AT_MOST.targets + 1, raw=False)
+        return [stored.id for stored in found]
 
     def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
         """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
@@ -264,6 +293,8 @@ class Finder:
                 return await self._satisfying_chain(node, candidates)
             case Has():
                 return await self._satisfying_has(node, [stored.id for stored in candidates])
+            case Content():
+                return {stored.id for stored in candidates if contains(node, stored.raw)}
         return await self._which(candidates[0].type, node, [stored.id for stored in candidates])
 
     async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
@@ -320,4 +351,8 @@ def describe(node: Node) -> str:
             return " and ".join(dict.fromkeys(describe(child) for child in nodes))
         case Not(child):
             return describe(child)
+        case InHierarchy(_, param, _, _, _, above):
+            return f"{param.code}:{'above' if above else 'below'}"
+        case Content(_, narrative, _):
+            return "_text" if narrative else "_content"
     return "the whole search"

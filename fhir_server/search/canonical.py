@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.fold import fold
-from fhir_server.search.tree import And, Chain, Has, InCompartment, Leaf, Node, Not, Or
+from fhir_server.search.tree import And, Chain, Content, Has, InCompartment, InHierarchy, Leaf, Node, Not, Or
 
 
 def canonical_text(node: Node, canonical_system: Callable[[str], str]) -> str:
@@ -27,6 +27,10 @@ def canonical_text(node: Node, canonical_system: Callable[[str], str]) -> str:
                 return f"{param.code}:{','.join(sorted(targets))}.({text(child)})"
             case Has(_, source, param, child):
                 return f"_has:{source}:{param.code}:({text(child)})"
+            case InHierarchy(_, param, target, _, ids, above):
+                return f"{param.code}:{'above' if above else 'below'}={target}/{','.join(sorted(ids))}"
+            case Content(_, narrative, values):
+                return f"{'_text' if narrative else '_content'}={','.join(sorted(fold(value) for value in values))}"
             case InCompartment(_, code, id):
                 return f"{code}/{id}"
         raise TypeError(node)

@@ -119,18 +119,13 @@ class SearchModel:
             if targets and found and found.base is None and not targets.isdisjoint((None, found.type)):
                 yield found.type, found.id
 
-    def _sort_letters(self, type: str, code: str, registry: Registry) -> str:
-        """Where in `x` the sort values of a parameter are: at its home when it has but one."""
-        homes = self._extractor.homes(type, code)
-        return self.letters(type, homes[0].code if len(homes) == 1 else code, registry)
-
     def ids(self, type: str, ids: Iterable[str]) -> Leaf:
         """The resources of a type that have one of the ids."""
         return Leaf(type, self._definitions.search_params(type)["_id"], None, tuple(ids))
 
     def parts(self, plan: Plan, sort: tuple[SortKey, ...], registry: Registry, merged: bool) -> tuple[Part, ...]:
         """The parts of an answer in the order of _sort, to be given one behind the other. merged: see `phases`."""
-        found = phases(plan.type, sort, lambda code: self._sort_letters(plan.type, code, registry), merged)
+        found = phases(plan.type, sort, lambda code: self.letters(plan.type, code, registry), merged)
         return parts(plan, found, bool(sort))
 
     def canonical_text(self, node: Node) -> str:

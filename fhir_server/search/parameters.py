@@ -39,6 +39,14 @@ class Parameters:
             return self.types
         return tuple(target for target in param.targets if target in self._capability.types)
 
+    def parent(self, type: str) -> SearchParameter | None:
+        """The reference by which resources of a type stand below others of it (Location.partof); None for none."""
+        for code in ("partof", "part-of"):
+            param = self.of(type).get(code)
+            if param is not None and type in param.targets:
+                return param
+        return None
+
     def references(self, type: str, code: str) -> list[SearchParameter]:
         """The reference parameter of a type, or all of them for `*`; none when the type has no such one."""
         params = self.of(type)

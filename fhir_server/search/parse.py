@@ -18,11 +18,13 @@ from fhir_server.model.references import is_id
 from fhir_server.search.filter_expression import parse_filter
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.result_parameters import NAMES, ResultReader, Results, Unusable
-from fhir_server.search.tree import ALL, NONE, And, Chain, Has, InCompartment, Leaf, Node, Not, Or
+from fhir_server.search.tree import ALL, NONE, And, Chain, Content, Has, InCompartment, InHierarchy, Leaf, Node, Not, Or
 from fhir_server.search.types.table import TYPES
 
 Pairs = tuple[tuple[str, str], ...]
 
+# Modifiers that are answered by joins and not by the parameter's own keys.
+_ELSEWHERE = {"reference": frozenset({"above", "below"})}
 _DEEPEST = 32  # steps of one chain; the request line ends most of them far earlier
 _MOST_PAIRS = 1000
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\$)*)(?:,|$)", re.DOTALL)
@@ -125,6 +127,8 @@ def parse_parameter(parameters: Parameters, type: str, name: str, value: str, de
         raise Unusable("it has no value")
     if code == "_list":
         return _list(parameters, type, values)
+    if code in ("_text", "_content") and not modifier:
+        return Content(type, code == "_text", values)
     return _leaf(parameters, type, param, modifier, values)
 
 
@@ -195,12 +199,33 @@ def _leaf(parameters: Parameters, type: str, param: SearchParameter, modifier: s
         return Leaf(type, param, None, tuple(_typed(value, modifier) for value in values))
     if modifier == "missing" and param.type != "composite":
         return _missing(type, param, values)
-    if modifier not in TYPES[param.type].modifiers:
+    if modifier not in TYPES[param.type].modifiers | _ELSEWHERE.get(param.type, frozenset()):
         text = f"R4 has no modifier :{modifier[:64]} for {param.code}, which is of type {param.type}"
         raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, (f"{param.code}:{modifier[:64]}",))
+    if param.type == "reference" and modifier in ("above", "below"):
+        return _hierarchy(parameters, type, param, modifier, values)
     if modifier in ("not", "not-in"):
         return Not(Leaf(type, param, "in" if modifier == "not-in" else None, values))
     return Leaf(type, param, modifier, values)
+
+
+def _hierarchy(
+    parameters: Parameters, type: str, param: SearchParameter, modifier: str, values: tuple[str, ...]
+) -> Node:
+    """`location:below=42`, R4 section 3.1.1.4.12. Canonical URLs have `:below` too, by their version (3.1.1.4.13)."""
+    branches = []
+    for target in parameters.targets(param):
+        parent = parameters.parent(target)
+        ids = tuple(value.removeprefix(f"{target}/") for value in values)
+        if parent is not None:
+            own = tuple(id for id in ids if is_id(id))
+            branches.append(InHierarchy(type, param, target, parent, own, modifier == "above"))
+    if branches:
+        return Or(tuple(branches))
+    if modifier in TYPES["reference"].modifiers:
+        return Leaf(type, param, modifier, values)
+    text = f"{param.code} points at nothing that has parents, so it has no :{modifier}"
+    raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, (f"{param.code}:{modifier}",))
 
 
 def _missing(type: str, param: SearchParameter, values: tuple[str, ...]) -> Node:

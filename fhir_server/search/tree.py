@@ -67,7 +67,33 @@ class InCompartment:
     id: str
 
 
-Node = Leaf | And | Or | Not | Chain | Has | InCompartment
+@dataclass(frozen=True, slots=True)
+class InHierarchy:
+    """`param:below` or `:above`: the reference points at one of `ids` of `target`, or at what is below (above) it by
+    the reference `parent` of target. R4 section 3.1.1.4.12.
+    """
+
+    type: str
+    param: SearchParameter
+    target: str
+    parent: SearchParameter
+    ids: tuple[str, ...]
+    above: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """`_content` and `_text`: the words of any of `values` are all in the resource, or in its narrative alone.
+
+    No index answers this: each candidate is read.
+    """
+
+    type: str
+    narrative: bool
+    values: tuple[str, ...]
+
+
+Node = Leaf | And | Or | Not | Chain | Has | InCompartment | InHierarchy | Content
 
 ALL = And(())
 NONE = Or(())
@@ -91,5 +117,10 @@ def walk(node: Node) -> Iterator[Node]:
 
 
 def has_joins(node: Node) -> bool:
-    """True when the answer depends on other resources, so that one database query cannot give it."""
-    return any(isinstance(part, Chain | Has) for part in walk(node))
+    """True when one database query cannot give the answer: it depends on other resources, or on reading each."""
+    return any(isinstance(part, Chain | Has | InHierarchy | Content) for part in walk(node))
+
+
+def is_read(node: Node) -> bool:
+    """True when candidates must be read with their content."""
+    return any(isinstance(part, Content) for part in walk(node))

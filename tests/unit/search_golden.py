@@ -163,6 +163,10 @@ async def _queries(type: str, node: Node) -> list[str]:
             case Has(owner, source, _, child):
                 asked.extend(await _queries(source, child))
                 return model().ids(owner, ("…",))
+            case InHierarchy(owner, param, target, parent, ids, _):
+                level = Leaf(target, parent, None, tuple(f"{target}/{id}" for id in ids))
+                asked.extend(await _queries(target, level))
+                return Leaf(owner, param, None, (*(f"{target}/{id}" for id in ids), f"{target}/…"))
         return node
 
     compiled = await model().filter(rewrite(await resolved(node)), PureStore(), BASE, NOW)  # type: ignore[arg-type]
