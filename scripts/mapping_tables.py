@@ -42,6 +42,7 @@ KEPT = {
     "list_coding": "giữ mã, cảnh báo / code kept, warning",
     "concept_by_text": "giữ chữ / text kept",
     "icd10": "giữ chữ, cảnh báo / text kept, warning",
+    "blood_group": "giữ chữ, cảnh báo / text kept, warning",
 }
 
 

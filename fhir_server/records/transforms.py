@@ -7,6 +7,7 @@ for a repeating target, or None for nothing. A text it cannot take raises WrongV
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
@@ -352,17 +353,25 @@ def icd10(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
     return made
 
 
+_BLOOD = re.compile(r"(AB|A|B|O)?(?:\(?RH\)?)?(?:\(D\))?\(?(\+|-|POS|NEG|DƯƠNG(?:TÍNH)?|ÂM(?:TÍNH)?)?\)?")
+_SIGNS = {"POS": "+", "NEG": "-", "DƯƠNG": "+", "ÂM": "-", "DƯƠNGTÍNH": "+", "ÂMTÍNH": "-"}
+
+
 def blood_group(found: str, options: Options, facts: Facts) -> Mapping[str, Any] | None:
-    """One part, options.part abo | rh, of a blood group written freely: `A`, `O+`, `AB Rh-`, `O Rh(D) dương`."""
-    folded = found.upper().replace("0", "O").replace("NHÓM", "").replace(" ", "")
-    shape = re.fullmatch(r"(AB|A|B|O)?(?:\(?RH\)?)?(?:\(D\))?\(?(\+|-|POS|NEG|DƯƠNG|ÂM|DƯƠNGTÍNH|ÂMTÍNH)?\)?", folded)
+    """One part, options.part abo | rh, of a blood group written freely: `A`, `O+`, `AB Rh-`, `O Rh(D) dương`.
+
+    What cannot be read so is kept as the text of the ABO part, and told.
+    """
+    folded = unicodedata.normalize("NFC", found).upper().replace("0", "O").replace("NHÓM", "").replace(" ", "")
+    shape = _BLOOD.fullmatch(folded)
     if shape is None:
-        raise WrongValue(found, ("A, B, AB or O, with + or -", "A, B, AB hoặc O, kèm + hoặc -"))
+        if options["part"] != "abo":
+            return None
+        text_of = ("not a blood group that can be read; kept as text", "không đọc được nhóm máu; giữ ở dạng chữ")
+        facts.tell("blood-group", text_of, found)
+        return {"text": found}
     part = shape[1] if options["part"] == "abo" else shape[2]
-    if not part:
-        return None
-    sign = {"POS": "+", "NEG": "-", "DƯƠNG": "+", "ÂM": "-", "DƯƠNGTÍNH": "+", "ÂMTÍNH": "-"}.get(part, part)
-    return concept(sign, options, facts)
+    return concept(_SIGNS.get(part, part), options, facts) if part else None
 
 
 TRANSFORMS: Mapping[str, Transform] = {

@@ -225,6 +225,13 @@ def test_a_blood_group_is_read_in_all_the_ways_it_is_written(written: str, abo: 
     assert found == [part for part in (abo, rh) if part]
 
 
+def test_a_blood_group_that_cannot_be_read_is_kept_as_text_and_told() -> None:
+    record = visit(NHOM_MAU="chưa rõ")
+    (found,) = of_type(record, "Observation")
+    assert found["valueCodeableConcept"] == {"text": "chưa rõ"}
+    assert ("warning", "blood-group") in rules(record)
+
+
 def test_a_province_of_the_police_list_is_taken_by_its_last_two_digits() -> None:
     address = patient(visit(MATINH_CU_TRU="038"))["address"][0]
     assert address["state"] == "Tỉnh Thanh Hóa"
