@@ -18,7 +18,7 @@ from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
 from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Chain, Has, InCompartment, Leaf, Node, Not, Or
+from fhir_server.search.tree import And, Chain, Content, Has, InCompartment, InHierarchy, Leaf, Node, Not, Or
 from fhir_server.terminology.naming import NamingSystems
 
 FOLDER = Path(__file__).resolve().parent.parent / "golden" / "search"
@@ -142,6 +142,10 @@ def _lines(node: Node, depth: int = 0) -> Iterator[str]:
         case Has(_, source, param, child):
             yield f"{indent}the target of {source}.{param.code} of a {source} with"
             yield from _lines(child, depth + 1)
+        case InHierarchy(type, param, target, _, ids, above):
+            yield f"{indent}{type}.{param.code} points {'above' if above else 'below'} {target}/{' or '.join(ids)}"
+        case Content(_, narrative, values):
+            yield f"{indent}the {'narrative' if narrative else 'content'} has the words {' or '.join(values)}"
         case InCompartment(_, code, id):
             yield f"{indent}in the compartment of {code}/{id}"
 
