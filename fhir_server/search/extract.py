@@ -18,7 +18,7 @@ from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
 from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
-from fhir_server.search.types import composite, date, reference, words
+from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.contract import Indexed
 
@@ -70,14 +70,12 @@ class Extractor:
         return {
             code: param
             for code, param in self._parameters(type).items()
-            if (param.expression or code in words.CODES) and code not in _OWN_FIELDS and param.type in TYPES
+            if param.expression and code not in _OWN_FIELDS and param.type in TYPES
         }
 
     def paths(self, type: str, param: SearchParameter) -> tuple[Path, ...]:
         """What a parameter can yield for a type; for one made by `component`, what it yields below the composite's
         elements. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
-        if not param.expression:
-            return ()
         if "#" not in param.url:
             return self._compiler.paths(type, param.expression)
         composite_code, _, _ = param.code.partition("[")
@@ -203,9 +201,7 @@ class Extractor:
 
     def _writers(self, type: str, param: SearchParameter, letters: str) -> Iterator[tuple[Path, Write]]:
         paths = self.paths(type, param)
-        if param.code in words.CODES:
-            yield Path("Resource"), words.writer(letters, param.code)
-        elif param.type == "composite":
+        if param.type == "composite":
             yield from self._composite_writers(type, param, letters, paths)
         elif param.type == "date" and param.code == primary_date(type):
             yield from date.primary_writers(letters, paths, self.setting)

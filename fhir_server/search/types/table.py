@@ -12,7 +12,7 @@ from fhir_server.search.lookup import Lookup, Setting, unusable
 from fhir_server.search.paths import Path
 from fhir_server.search.primary_dates import primary_date
 from fhir_server.search.tree import Leaf
-from fhir_server.search.types import composite, date, number, quantity, reference, special, string, token, uri, words
+from fhir_server.search.types import composite, date, number, quantity, reference, special, string, token, uri
 from fhir_server.store.contract import Filter
 
 Writers = Callable[[str, tuple[Path, ...], Setting], Iterator[tuple[Path, Write]]]
@@ -50,18 +50,12 @@ def _missing(leaf: Leaf, places: list[str]) -> Filter:
     wanted = set(leaf.values)
     if len(wanted) > 1:
         return {}
-    if leaf.param.code in words.CODES or (leaf.param.type == "date" and primary_date(leaf.type) == leaf.param.code):
+    if leaf.param.type == "date" and primary_date(leaf.type) == leaf.param.code:
         return {f"x.{places[0]}": {"$exists": wanted == {"false"}}}
     present = [beginning(letters) for letters in places]
     if wanted == {"false"}:
         return disjunction(present)
     return conjunction({"k": {"$not": one["k"]}} for one in present)
-
-
-def _string(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
-    if leaf.param.code in words.CODES:
-        return words.filter(leaf, letters)
-    return string.filter(leaf, letters, lookup)
 
 
 def _composite(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
@@ -78,7 +72,7 @@ COMPONENT_KINDS: Mapping[str, composite.Kind] = {
 }
 
 TYPES: Mapping[str, SearchType] = {
-    "string": SearchType(_string, string.MODIFIERS, string.writers, ".f"),
+    "string": SearchType(string.filter, string.MODIFIERS, string.writers, ".f"),
     "token": SearchType(token.filter, token.MODIFIERS, token.writers, ""),
     "date": SearchType(date.filter, date.MODIFIERS, date.writers, ".l"),
     "number": SearchType(number.filter, number.MODIFIERS, number.writers, ".l"),
