@@ -8,13 +8,19 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from queue import Empty, Queue
+from typing import Any
 from uuid import uuid4
 
 from pymongo import MongoClient
+from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+
+from fhir_server.store.embedded import running_uri
 
 PROGRAM = (sys.executable, "-m", "fhir_server")
 READY = re.compile(r"ready at (http://\S+)")
@@ -136,6 +142,25 @@ def find_mongod(data_dir: Path) -> int | None:
             if command[0].endswith(b"/mongod") and database in command:
                 return int(entry.name)
     return None
+
+
+def wait_until_stored(data_dir: Path, process: subprocess.Popen[Any], records: int) -> None:
+    """Waits until so many records are committed. Looks past the server, so that any process may be the one to kill."""
+    while True:
+        assert process.poll() is None, "the process ended before it could be cut off"
+        uri = running_uri(data_dir)
+        if uri is None:
+            time.sleep(0.05)
+            continue
+        with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=2000) as client:
+            heads = client["fhir"].get_collection("Provenance", read_concern=ReadConcern("majority"))
+            try:
+                while process.poll() is None:
+                    if heads.count_documents({}) >= records:
+                        return
+                    time.sleep(0.01)
+            except PyMongoError:
+                continue  # it is still starting
 
 
 @contextmanager

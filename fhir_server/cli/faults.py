@@ -6,6 +6,7 @@ DONE = 0
 INCOMPLETE = 1  # some records were refused, a check found something
 WRONG_USE = 2  # also typer's own code for an unknown option
 CANNOT_RUN = 3  # no database, no port, no permission
+INTERRUPTED = 130  # Ctrl-C, as shells tell it
 
 
 class CannotRun(Exception):

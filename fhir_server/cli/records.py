@@ -13,7 +13,7 @@ from typing import IO
 import uvloop
 
 from fhir_server.cli.database import context, database
-from fhir_server.cli.faults import DONE, INCOMPLETE
+from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.model.resources import encode
@@ -34,7 +34,10 @@ def import_files(settings: Settings, paths: list[Path], report_file: Path | None
             if told is not None:
                 told.write(encode(outcome.as_json()) + b"\n")
 
-        report = import_all(running, paths, "Importing", tell)
+        try:
+            report = import_all(running, paths, "Importing", tell)
+        except KeyboardInterrupt:
+            raise CannotRun("interrupted; importing again completes what is missing", INTERRUPTED) from None
     for line in summary(report, settings, time.monotonic() - started):
         print(line)
     return INCOMPLETE if report.refused else DONE

@@ -36,13 +36,16 @@ def write(people: int, seed: int, out: Path) -> None:
 
 
 def sample_is_wanted(settings: Settings) -> bool:
-    """True for an embedded MongoDB that has never been started, or whose first load was cut off."""
+    """True for an embedded MongoDB that has never been started, or whose first load was cut off. Raises CannotRun."""
     if settings.mongodb_uri is not None:
         return False
     mark = settings.data_dir / _MARK
     if not (settings.data_dir / "db").exists():
-        settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mark.touch()
+        try:
+            settings.data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            mark.touch()
+        except OSError as fault:
+            raise CannotRun(f"The data directory {settings.data_dir} cannot be used: {fault.strerror}.") from None
     return mark.exists()
 
 

@@ -26,7 +26,7 @@ from fhir_server.cli.database import database
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.cli.logs import configure_logs
 from fhir_server.cli.sample import load_sample, sample_is_wanted
-from fhir_server.cli.settings import pass_on, without_secrets
+from fhir_server.cli.settings import pass_on, unknown_variables, without_secrets
 from fhir_server.config import VERSION, Settings
 from fhir_server.store.contract import StartError
 from fhir_server.store.mongo import open_store
@@ -51,10 +51,12 @@ def serve(settings: Settings, sample: bool | None) -> None:
     """Serves until SIGTERM or SIGINT. sample: True loads it in any case, False never, None at the first start of an
     embedded MongoDB. Raises CannotRun."""
     started = time.monotonic()
-    _refuse_open_network(settings)
+    refuse_open_network(settings)
     configure_logs(settings.log_level)
-    with _stopped_by_signals(), contextlib.closing(_listen(settings)) as listener:
-        address = _address(settings, listener)
+    for name in unknown_variables(os.environ):
+        _say(f"{name} is no setting; is it misspelt?")
+    with _stopped_by_signals(), contextlib.closing(listen(settings)) as listener:
+        address = address_of(settings.host, listener)
         wanted = sample_is_wanted(settings) if sample is None else sample
         with database(settings) as running:
             asyncio.run(_try_store(running))
@@ -66,7 +68,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     _say("Stopped.")
 
 
-def _refuse_open_network(settings: Settings) -> None:
+def refuse_open_network(settings: Settings) -> None:
     if not settings.open and not _is_loopback(settings.host):
         raise CannotRun(
             f"FHIR_HOST={settings.host} would open this server to the network, and it does not ask anybody who they "
@@ -91,15 +93,12 @@ async def _try_store(settings: Settings) -> None:
     await store.close()
 
 
-def _listen(settings: Settings) -> socket.socket:
+def listen(settings: Settings) -> socket.socket:
     """The bound socket, taken before anything slow is done. Raises CannotRun."""
     try:
         family, _, _, _, place = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)[0]
-        listener = socket.socket(family, socket.SOCK_STREAM)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
-        # Two servers may be bound to one port until the first of them listens.
-        listener.listen(BACKLOG)
+        # It listens at once: two servers may be bound to one port until the first of them does.
+        listener = socket.create_server(place[:2], family=family, backlog=BACKLOG)
     except OSError as fault:
         where = f"{settings.host}:{settings.port}"
         raise CannotRun(f"Cannot listen on {where}: {fault.strerror}. Choose another port with FHIR_PORT.") from None
@@ -108,9 +107,8 @@ def _listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def _address(settings: Settings, listener: socket.socket) -> str:
+def address_of(host: str, listener: socket.socket) -> str:
     """Where this machine itself reaches the server: `http://127.0.0.1:8080`."""
-    host = settings.host
     with contextlib.suppress(ValueError):
         number = ipaddress.ip_address(host)
         if number.is_unspecified:

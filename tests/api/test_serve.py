@@ -161,6 +161,16 @@ def test_a_standalone_mongod_is_refused_with_the_reason(data_dir: Path, standalo
     assert "transaction" in told
 
 
+def test_a_mongodb_of_ones_own_is_used_and_gets_no_sample_unless_it_is_asked_for(
+    data_dir: Path, mongodb_uri: str, database_name: str
+) -> None:
+    env = environment(data_dir, FHIR_MONGODB_URI=mongodb_uri, FHIR_MONGODB_DATABASE=database_name)
+    with running_server(env) as server:
+        assert people(server.base) == 0
+        assert server.mongod() is None
+    assert not data_dir.exists()
+
+
 def test_an_address_beyond_this_machine_is_refused_until_it_is_asked_for(data_dir: Path) -> None:
     ended = run("serve", env=environment(data_dir, FHIR_HOST="0.0.0.0"))
     assert ended.returncode == WRONG_USE
