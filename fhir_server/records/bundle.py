@@ -9,7 +9,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.identity import check_numbers, new_id, put_aside_foreign_numbers
 from fhir_server.records.ids import named_id
 from fhir_server.records.record import Record
-from fhir_server.records.sources import Made
+from fhir_server.records.scopes import Made
 from fhir_server.terminology.naming import NamingSystems
 
 

@@ -17,10 +17,11 @@ from fhir_server.records.codes import Codes
 from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
 from fhir_server.records.mapping import Group
-from fhir_server.records.sources import Read, Test, compile_source, compile_test, split_path
+from fhir_server.records.scopes import Read, Test, compile_source, compile_test, split_path
 from fhir_server.records.targets import steps
-from fhir_server.records.transforms import TRANSFORMS, Transform
-from fhir_server.records.xml_files import XmlContainer
+from fhir_server.records.transform_dates import Transform
+from fhir_server.records.transforms import TRANSFORMS
+from fhir_server.records.xml_cuts import XmlContainer
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 

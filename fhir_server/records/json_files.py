@@ -8,10 +8,19 @@ from typing import IO
 
 from fhir_server.errors import FhirError
 from fhir_server.model.resources import decode
-from fhir_server.records.source import Place, Problem, SourceRecord, Tree, UnreadableError, refusal
-from fhir_server.records.xml_files import CHUNK, DEPTH_LIMIT, RECORD_LIMIT
+from fhir_server.records.source import (
+    BOM,
+    CHUNK,
+    DEPTH_LIMIT,
+    RECORD_LIMIT,
+    Place,
+    Problem,
+    SourceRecord,
+    Tree,
+    UnreadableError,
+    refusal,
+)
 
-_BOM = b"\xef\xbb\xbf"
 # A whole string, a bracket, or a quote whose string does not end in the window.
 _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]|"', re.DOTALL)
 _GAP = b" \t\r\n,"
@@ -19,7 +28,7 @@ _GAP = b" \t\r\n,"
 
 def read_json(stream: IO[bytes], name: str, format: str) -> Iterator[SourceRecord]:
     """Every object of the file in order, those of an outer array one by one. Memory: one record and one chunk."""
-    window = stream.read(CHUNK).removeprefix(_BOM)
+    window = stream.read(CHUNK).removeprefix(BOM)
     number, line, ended = 0, 1, False
     inside_array = False
     while True:
@@ -86,7 +95,7 @@ def read_lines(stream: IO[bytes], name: str, format: str) -> Iterator[SourceReco
             break
         line += 1
         if line == 1:
-            row = row.removeprefix(_BOM)
+            row = row.removeprefix(BOM)
         body = row.strip()
         if body:
             number += 1

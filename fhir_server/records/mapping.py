@@ -10,8 +10,7 @@ from typing import Any
 from fhir_server.model.resources import Resource
 from fhir_server.records.facts import Facts, WrongValue
 from fhir_server.records.rows import compile_row
-from fhir_server.records.source import Problem, Tree
-from fhir_server.records.sources import (
+from fhir_server.records.scopes import (
     Made,
     Mapped,
     Scope,
@@ -21,8 +20,10 @@ from fhir_server.records.sources import (
     split_path,
     walk_all,
 )
+from fhir_server.records.source import Problem, Tree
 from fhir_server.records.targets import Building, copied, steps
-from fhir_server.records.transforms import TRANSFORMS, Transform
+from fhir_server.records.transform_dates import Transform
+from fhir_server.records.transforms import TRANSFORMS
 
 OWNERS = ("record", "person", "shared")
 

@@ -15,8 +15,8 @@ import orjson
 from fhir_server.records.formats import Format
 from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
+from fhir_server.records.scopes import Made, Mapped, Scope
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
-from fhir_server.records.sources import Made, Mapped, Scope
 from fhir_server.records.targets import Building
 
 # TT 30/2020: up to this age a newborn may be recorded under its mother's name.

@@ -7,10 +7,11 @@ from typing import Any
 
 from fhir_server.model.resources import Resource
 from fhir_server.records.facts import Facts, WrongValue
+from fhir_server.records.scopes import Mapped, Read, Scope, compile_source, compile_test
 from fhir_server.records.source import Problem
-from fhir_server.records.sources import Mapped, Read, Scope, compile_source, compile_test
 from fhir_server.records.targets import Building, Put, compile_target, copied
-from fhir_server.records.transforms import TRANSFORMS, Transform
+from fhir_server.records.transform_dates import Transform
+from fhir_server.records.transforms import TRANSFORMS
 
 Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
 Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], None]

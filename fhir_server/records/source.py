@@ -6,6 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+# Bounds of what is read, for any container.
+CHUNK = 1 << 18  # bytes read at once
+RECORD_LIMIT = 32 << 20  # bytes of one record
+DEPTH_LIMIT = 32
+ELEMENT_LIMIT = 200_000
+
+BOM = b"\xef\xbb\xbf"
+
 # A record as read, the same for every container: element or member name -> text, tree, or a list of either.
 Tree = dict[str, Any]
 

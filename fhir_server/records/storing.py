@@ -18,8 +18,8 @@ from fhir_server.records.formats import Formats
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers
 from fhir_server.records.merging import merge
 from fhir_server.records.record import Record
+from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
-from fhir_server.records.sources import Made
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, NOTHING, Find, Op, Put, Remove, Stored
 

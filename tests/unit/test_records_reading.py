@@ -108,7 +108,7 @@ def test_a_record_too_deep_or_with_too_many_elements_is_refused() -> None:
 
 
 def test_a_record_without_end_does_not_fill_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fhir_server.records.xml_files.RECORD_LIMIT", 1 << 20)
+    monkeypatch.setattr("fhir_server.records.xml_cuts.RECORD_LIMIT", 1 << 20)
     padding = "x" * (3 << 20)
     body = health_record(person(HOTEN="An"), person(HOTEN=padding), person(HOTEN="Dũng"))
     found = read(body)
