@@ -8,11 +8,18 @@ _ESCAPED = re.compile(r"\\([,$|\\])")
 
 
 def unescape(text: str) -> str:
-    """The text that is meant; a backslash before any other sign is kept. Half a surrogate pair, which is no text, becomes
-    a question mark."""
+    """The text that is meant; a backslash before any other sign is kept.
+
+    Half a surrogate pair, which is no text, becomes a question mark.
+    """
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode()
     return _ESCAPED.sub(r"\1", text) if "\\" in text else text
+
+
+def escape(text: str) -> str:
+    """The text as one part of a value, with the signs that would divide it escaped."""
+    return re.sub(r"([,$|\\\\])", r"\\\1", text)
 
 
 def split(text: str, separator: str, most: int = -1) -> list[str]:
