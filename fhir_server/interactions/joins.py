@@ -15,12 +15,27 @@ from typing import Protocol
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.resources import Resource
 from fhir_server.search.compile import conjunction, flat, one_of
+from fhir_server.search.contained import containers
 from fhir_server.search.content import contains
 from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
 from fhir_server.search.plan import Part, Plan, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Chain, Content, Has, InHierarchy, Leaf, Node, Not, Or, has_joins, is_read
+from fhir_server.search.tree import (
+    And,
+    Chain,
+    Contains,
+    Content,
+    Has,
+    InHierarchy,
+    Leaf,
+    Node,
+    Not,
+    Or,
+    has_joins,
+    is_read,
+)
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
 
@@ -106,6 +121,9 @@ class Finder:
         others = tuple(part for part in parts if not isinstance(part, Leaf))
         joins = tuple(part for part in others if has_joins(part))
         rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
+        for join in joins:
+            if isinstance(join, Contains):
+                rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
         return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None)
 
     async def _compile(self, node: Node) -> Filter:
@@ -295,7 +313,13 @@ class Finder:
                 return await self._satisfying_has(node, [stored.id for stored in candidates])
             case Content():
                 return {stored.id for stored in candidates if contains(node, stored.raw)}
+            case Contains():
+                return {stored.id for stored in candidates if await self.contained(node, stored)}
         return await self._which(candidates[0].type, node, [stored.id for stored in candidates])
+
+    async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
+        """The resources within a candidate that satisfy what is asked of them."""
+        return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
 
     async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
         fitting: set[str] = set()
@@ -353,6 +377,8 @@ def describe(node: Node) -> str:
             return describe(child)
         case InHierarchy(_, param, _, _, _, above):
             return f"{param.code}:{'above' if above else 'below'}"
+        case Contains(_, contained, child):
+            return f"contained {contained} with {describe(child)}"
         case Content(_, narrative, _):
             return "_text" if narrative else "_content"
     return "the whole search"

@@ -20,6 +20,7 @@ from fhir_server.search.paging import Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.plan import Part, Plan
 from fhir_server.search.result_parameters import Results
+from fhir_server.search.tree import Contains, has_joins
 from fhir_server.store.contract import Stored
 
 _FORM = "application/x-www-form-urlencoded"
@@ -111,6 +112,22 @@ def _form(request: FhirRequest) -> Pairs:
         raise FhirError(Kind.INVALID, "the body of _search is not UTF-8") from None
 
 
+def _among_contained(context: Context, parsed: Search) -> Search:
+    """The search as `_contained` wants it: of resources that contain a match, too or only. Raises FhirError."""
+    if parsed.results.contained == "false":
+        return parsed
+    if parsed.results.sort:
+        raise FhirError(Kind.UNSUPPORTED_PARAMETER, "_sort has no meaning among contained resources", ("_sort",))
+    if any(has_joins(tree) for _, tree in parsed.trees):
+        text = "chains, _has, _list, _text and _content do not reach into contained resources"
+        raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, ("_contained",))
+    types = context.search.parameters.types
+    within = [
+        (owner, Contains(owner, type, tree)) for type, tree in parsed.trees for owner in types if owner != "Bundle"
+    ]
+    return replace(parsed, trees=(*(parsed.trees if parsed.results.contained == "both" else ()), *within))
+
+
 @dataclass(frozen=True, slots=True)
 class _Answer:
     """One search on its way to a bundle."""
@@ -125,6 +142,7 @@ class _Answer:
     @classmethod
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
         finder = Finder(context)
+        parsed = _among_contained(context, parsed)
         sort, registry = parsed.results.sort, context.store.registry
         plans = tuple([await finder.plan(type, tree) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
@@ -145,7 +163,7 @@ class _Answer:
         included = await inclusions.gather(matches)
         total, doubts = await self._total(matches, more)
         entries = [
-            *(self._entry(stored, "match") for stored in matches),
+            *[entry for match in told for entry in await self._match_entries(match)],
             *(self._entry(stored, "include") for stored in included),
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
@@ -247,9 +265,23 @@ class _Answer:
                 break
         return total
 
+    async def _match_entries(self, match: Match) -> list[bytes]:
+        """The entry of a match, or those of the resources in it that matched (R4 section 3.1.1.5.9)."""
+        node = self.parts[match.place].plan.joins
+        if not isinstance(node, Contains) or self.results.contained_type == "container":
+            return [self._entry(match.stored, "match")]
+        url = f"{self.context.base}/{match.stored.type}/{match.stored.id}"
+        return [
+            entry(full_url=f"{url}#{found.get('id', '')}", raw=self._cut(encode(found)), search={"mode": "match"})
+            for found in await self.finder.contained(node, match.stored)
+        ]
+
+    def _cut(self, raw: bytes) -> bytes:
+        return raw if self.results.is_whole else self.context.search.subsets.cut(raw, self.results)
+
     def _entry(self, stored: Stored, mode: str) -> bytes:
-        raw = stored.raw if self.results.is_whole else self.context.search.subsets.cut(stored.raw, self.results)
-        return entry(full_url=f"{self.context.base}/{stored.type}/{stored.id}", raw=raw, search={"mode": mode})
+        full_url = f"{self.context.base}/{stored.type}/{stored.id}"
+        return entry(full_url=full_url, raw=self._cut(stored.raw), search={"mode": mode})
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
         """One entry for all that was left out, or none. R4 section 3.1.1.3.1."""

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.fold import fold
-from fhir_server.search.tree import And, Chain, Content, Has, InCompartment, InHierarchy, Leaf, Node, Not, Or
+from fhir_server.search.tree import And, Chain, Contains, Content, Has, InCompartment, InHierarchy, Leaf, Node, Not, Or
 
 
 def canonical_text(node: Node, canonical_system: Callable[[str], str]) -> str:
@@ -29,6 +29,8 @@ def canonical_text(node: Node, canonical_system: Callable[[str], str]) -> str:
                 return f"_has:{source}:{param.code}:({text(child)})"
             case InHierarchy(_, param, target, _, ids, above):
                 return f"{param.code}:{'above' if above else 'below'}={target}/{','.join(sorted(ids))}"
+            case Contains(_, contained, child):
+                return f"_contained:{contained}:({text(child)})"
             case Content(_, narrative, values):
                 return f"{'_text' if narrative else '_content'}={','.join(sorted(fold(value) for value in values))}"
             case InCompartment(_, code, id):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 
 from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
@@ -10,10 +11,12 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.references import literal
 from fhir_server.model.registry import Registry, UnknownSystems
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, decode
 from fhir_server.search.canonical import canonical_text
 from fhir_server.search.compartments import membership
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
+from fhir_server.search.contained import keys_within
+from fhir_server.search.evaluate import satisfies
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lineage import Lineage, alone, widened
 from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
@@ -24,7 +27,7 @@ from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.summary import Subsets
 from fhir_server.search.tree import InCompartment, Leaf, Node
 from fhir_server.search.types.table import TYPES
-from fhir_server.store.contract import Filter, Indexed, Store
+from fhir_server.store.contract import ORDER_SHIFT, Filter, Indexed, Store
 
 
 class SearchModel:
@@ -53,8 +56,28 @@ class SearchModel:
         return {name: hash for type in self.parameters.types for name, hash in self._extractor.declared(type).items()}
 
     def index(self, resource: Resource, registry: Registry) -> Indexed:
-        """What a resource is found and sorted by. Raises UnknownSystems."""
-        return self._extractor.index(resource, registry)
+        """What a resource is found and sorted by, what it contains included. Raises UnknownSystems."""
+        indexed = self._extractor.index(resource, registry)
+        within = [
+            key
+            for one in resource.get("contained") or ()
+            if one.get("resourceType") in self.parameters.types
+            for key in keys_within(one["resourceType"], self._extractor.index(one, registry).keys)
+        ]
+        return replace(indexed, keys=tuple(dict.fromkeys((*indexed.keys, *within)))) if within else indexed
+
+    def contained(self, raw: bytes, type: str, filter: Filter, registry: Registry) -> list[Resource]:
+        """The resources of a type within a stored one that satisfy a filter. Raises UnknownSystems."""
+        found = []
+        for one in decode(raw).get("contained") or ():
+            if one.get("resourceType") == type:
+                indexed = self._extractor.index(one, registry)
+                entry = {"_id": one.get("id"), "k": indexed.keys, "x": indexed.sort}
+                if indexed.order is not None:
+                    entry["o"] = indexed.order << ORDER_SHIFT
+                if satisfies(entry, filter):
+                    found.append(one)
+        return found
 
     async def filter(self, node: Node, store: Store, base: str, now: int) -> Filter:
         """The database filter of a tree without joins. base: the server's own URL. now: ms since the epoch.

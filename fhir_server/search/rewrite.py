@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 
-from fhir_server.search.tree import ALL, NONE, And, Chain, Has, Leaf, Node, Not, Or
+from fhir_server.search.tree import ALL, NONE, And, Chain, Contains, Has, Leaf, Node, Not, Or
 
 Rule = Callable[[Node], Node]
 
@@ -112,4 +112,7 @@ def _below(node: Node, rules: tuple[Rule, ...]) -> Node:
         case Has(owner, source, param, child):
             smaller = rewrite(child, rules)
             return node if smaller is child else Has(owner, source, param, smaller)
+        case Contains(owner, contained, child):
+            smaller = rewrite(child, rules)
+            return node if smaller is child else Contains(owner, contained, smaller)
     return node

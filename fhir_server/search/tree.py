@@ -93,7 +93,16 @@ class Content:
     values: tuple[str, ...]
 
 
-Node = Leaf | And | Or | Not | Chain | Has | InCompartment | InHierarchy | Content
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """`_contained`: a resource of `contained` stands within this one and satisfies child. R4 section 3.1.1.5.9."""
+
+    type: str
+    contained: str
+    child: Node
+
+
+Node = Contains | Leaf | And | Or | Not | Chain | Has | InCompartment | InHierarchy | Content
 
 ALL = And(())
 NONE = Or(())
@@ -104,7 +113,7 @@ def children(node: Node) -> tuple[Node, ...]:
     match node:
         case And(nodes) | Or(nodes):
             return nodes
-        case Not(child) | Chain(_, _, _, child) | Has(_, _, _, child):
+        case Not(child) | Chain(_, _, _, child) | Has(_, _, _, child) | Contains(_, _, child):
             return (child,)
     return ()
 
@@ -118,9 +127,9 @@ def walk(node: Node) -> Iterator[Node]:
 
 def has_joins(node: Node) -> bool:
     """True when one database query cannot give the answer: it depends on other resources, or on reading each."""
-    return any(isinstance(part, Chain | Has | InHierarchy | Content) for part in walk(node))
+    return any(isinstance(part, Chain | Has | InHierarchy | Content | Contains) for part in walk(node))
 
 
 def is_read(node: Node) -> bool:
     """True when candidates must be read with their content."""
-    return any(isinstance(part, Content) for part in walk(node))
+    return any(isinstance(part, Content | Contains) for part in walk(node))

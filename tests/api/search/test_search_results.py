@@ -188,3 +188,32 @@ async def test_entries_carry_their_url_and_the_bytes_as_they_are_read(world: Sea
     assert entry["fullUrl"] == "http://test/fhir/Patient/an"
     assert entry["search"] == {"mode": "match"}
     assert entry["resource"] == (await world.answer("Patient/an")).json()
+
+
+async def test_contained_resources_are_found_when_asked_for(world: Searcher) -> None:
+    query = "Medication?code=urn:atc|C08CA01"
+    assert await world.ids(query) == ["Medication/amlodipin"]
+    assert await world.ids(f"{query}&_contained=true") == ["MedicationRequest/an-don-thuoc"]
+    assert await world.ids(f"{query}&_contained=both") == ["Medication/amlodipin", "MedicationRequest/an-don-thuoc"]
+    assert await world.ids(f"{query}&_contained=both&_count=1") == [
+        "Medication/amlodipin",
+        "MedicationRequest/an-don-thuoc",
+    ]
+    assert await world.ids("Medication?code=urn:atc|OTHER&_contained=true") == []
+    assert await world.ids("Medication?code:not=OTHER&_contained=true") == ["MedicationRequest/an-don-thuoc"]
+
+
+async def test_a_contained_resource_is_answered_itself_when_asked_for(world: Searcher) -> None:
+    bundle = await world.bundle("Medication?code=C08CA01&_contained=true&_containedType=contained")
+    (entry,) = bundle["entry"]
+    assert entry["fullUrl"] == "http://test/fhir/MedicationRequest/an-don-thuoc#thuoc"
+    assert entry["resource"] == {
+        "resourceType": "Medication",
+        "id": "thuoc",
+        "code": {"coding": [{"system": "urn:atc", "code": "C08CA01"}]},
+    }
+
+
+async def test_what_does_not_reach_into_contained_resources_is_refused(world: Searcher) -> None:
+    assert "_sort" in await world.refusal("Medication?_contained=true&_sort=code")
+    assert "chains" in await world.refusal("Medication?_contained=true&manufacturer.name=a")
