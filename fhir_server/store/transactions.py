@@ -155,6 +155,7 @@ class Transactions:
         generation = self._registry.generation
         writes = Writes(self._reads, self._collections, session, compartments, generation, clocked.now, careful)
         result = await work(MongoTransaction(writes))
+        _heed_cancellation()
         clocked.committing = True
         await _commit(session, clocked)
         return result
@@ -178,6 +179,15 @@ class _Progress:
             raise fault
         self.pauses += 1
         await asyncio.sleep(seconds)
+
+
+def _heed_cancellation() -> None:
+    """Raises CancelledError when it was asked for, also by the time limit, and the driver passed over it: on Python
+    3.11 `asyncio.wait_for` does so when what it waits for is done at the same moment, as a send to a socket mostly is.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 async def _undo(session: AsyncClientSession) -> None:

@@ -197,3 +197,23 @@ async def test_a_caller_that_goes_away_leaves_nothing_half_done(store: MongoStor
         await task
     assert await store.read("Organization", "1", EVERYTHING) is None
     await apply(store, Put(a_draft()))
+
+
+async def test_callers_that_go_away_in_the_middle_of_reads_write_nothing(store: MongoStore) -> None:
+    """The driver may pass over a cancellation that meets a send; the commit does not."""
+    reading = asyncio.Semaphore(0)
+
+    async def work(transaction: Transaction) -> None:
+        for _ in range(200):
+            await transaction.read("Organization", "1", EVERYTHING)
+            reading.release()
+        await transaction.apply([Put(a_draft(id=f"o{id(asyncio.current_task())}"), 0)])
+
+    tasks = [asyncio.create_task(store.transact(work)) for _ in range(8)]
+    for _ in range(40):
+        await reading.acquire()
+    for task in tasks:
+        task.cancel()
+    outcomes = await asyncio.gather(*tasks, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError] * 8
+    assert await store.count("Organization", {}, EVERYTHING) == 0
