@@ -130,11 +130,13 @@ def key_span(order: Order, cursor: Cursor | None) -> KeySpan | None:
 
 
 def _further_along(span: Span, cursor: Cursor) -> Filter:
-    """A resource with several keys in the span was told at the first of them."""
-    told: list[Filter] = [{"_id": {"$nin": list(cursor.ids or ())}}]
-    if cursor.values[0] > span.low:
-        told.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": cursor.values[0]}}}})
-    return {"$and": told}
+    """A resource with several keys in the span was told at the first of them, and is met again at the others."""
+    key, place = cursor.values
+    untold: list[Filter] = [{"_id": {"$nin": list(cursor.ids or ())}}]
+    untold.append({"$nor": [{"k": key, "o": {"$gt": place}}]})
+    if key > span.low:
+        untold.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": key}}}})
+    return {"$and": untold}
 
 
 def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:

@@ -53,6 +53,17 @@ async def test_pages_of_any_size_give_the_same_matches_in_the_same_order(
     assert all(len(names(page)) == size for page in pages[:-1])
 
 
+async def test_people_of_one_family_name_are_each_told_once_on_some_page(empty: Searcher) -> None:
+    """Each has several keys under the name, and all have the same: a walk over the keys meets each of them again."""
+    people = [
+        {"resourceType": "Patient", "id": f"p{n}", "name": [{"family": "Đặngtrang", "given": ["Trang", "Đặng"]}]}
+        for n in range(5)
+    ]
+    await empty.put(*people)
+    found = await empty.ids("Patient?family=dangtrang&_count=2")
+    assert sorted(found) == [f"Patient/p{n}" for n in range(5)]
+
+
 async def test_a_system_search_in_one_order_merges_the_types(world: Searcher) -> None:
     found = await world.ids("?_type=Patient,Organization,Practitioner&_sort=_id&_count=2")
     assert found == sorted(found, key=lambda name: name.partition("/")[2])
