@@ -17,10 +17,12 @@ from fhir_server.config import DATA_ROOT, VERSION, Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.http import openapi
+from fhir_server.http.cors import allow_origins
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
 from fhir_server.http.pages import pages
 from fhir_server.http.records import records
+from fhir_server.interactions.deferral import Deferrals
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.ids import new_id, now
@@ -32,6 +34,7 @@ from fhir_server.store.mongo import open_store
 from fhir_server.terminology.expand import codes
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
+from fhir_server.terminology.translate import units
 from fhir_server.validation.validate import Validator
 
 BASE_PATH = "/fhir"
@@ -54,6 +57,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
     app.include_router(records(lambda: held[0]))
     _describe(app, held)
+    allow_origins(app, settings.cors_origins)
     endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held))
     app.router.redirect_slashes = False
     app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
@@ -97,10 +101,14 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     definitions = Definitions.load(DATA_ROOT)
     capability = Capability.load(DATA_ROOT / "capability_statement.json")
     naming = NamingSystems.load(DATA_ROOT)
-    extractor = Extractor(definitions, settings.zone, naming.canonical)
+    base = settings.base_url or f"http://{settings.host}:{settings.port}{BASE_PATH}"
+    extractor = Extractor(definitions, settings.zone, naming.canonical, base.rstrip("/"))
     terminology = Terminology.load(DATA_ROOT)
-    search = SearchModel(definitions, extractor, settings, capability, partial(codes, terminology))
+    search = SearchModel(
+        definitions, extractor, settings, capability, partial(codes, terminology), partial(units, terminology)
+    )
     store = await open_store(uri, settings)
+    deferrals = Deferrals(owner=new_id())
     try:
         await store.ensure_letters(search.declared())
         yield Context(
@@ -110,11 +118,14 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             store=store,
             search=search,
             validator=Validator(definitions),
+            terminology=terminology,
             clock=now,
             new_id=new_id,
             rules=NarrowingRules.load(DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json"),
             dispatch=dispatch,
-            base=settings.base_url or f"http://{settings.host}:{settings.port}{BASE_PATH}",
+            deferrals=deferrals,
+            base=base,
         )
     finally:
+        await deferrals.close()
         await store.close()

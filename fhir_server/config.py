@@ -65,6 +65,15 @@ class Settings(BaseSettings):
         description="what base R4 validation does with a faulty resource: refuse it, or store it and log the faults "
         "(for taking over the content of another server)",
     )
+    body_seconds: float = Field(
+        30.0,
+        gt=0,
+        description="time that a request may take to arrive, seconds; one more for every 16 KiB that have come",
+    )
+    cors_origins: str = Field(
+        "",
+        description="web origins whose pages may call this server, separated by commas; * is any; empty is none",
+    )
     check_references: bool = Field(
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",

@@ -13,9 +13,11 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.batch import batch_or_transaction
 from fhir_server.interactions.capabilities import capabilities
 from fhir_server.interactions.create import create
+from fhir_server.interactions.deferral import PATH, cancel_deferred, deferred_answer, is_deferred
 from fhir_server.interactions.delete import conditional_delete, delete
 from fhir_server.interactions.exchange import Context, Dispatch, FhirRequest, FhirResponse
 from fhir_server.interactions.history import history
+from fhir_server.interactions.once import with_key
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.read import read, vread
 from fhir_server.interactions.search import search
@@ -44,6 +46,7 @@ ROUTES = (
     Route(("metadata",), _get(capabilities)),
     Route(("_search",), {"POST": search}),
     Route(("_history",), _get(history)),
+    Route((PATH, "id"), _get(deferred_answer, DELETE=cancel_deferred)),
     Route(("Type",), _TYPE),
     Route(("Type", "_search"), {"POST": search}),
     Route(("Type", "_history"), _get(history)),
@@ -55,15 +58,32 @@ ROUTES = (
 )
 
 
+# What may be answered later (Prefer: respond-async): the interactions that can take long.
+DEFERRABLE = frozenset((batch_or_transaction, search))
+
+
+async def respond(context: Context, request: FhirRequest) -> FhirResponse:
+    """Answers a client: by the table, once where it has an Idempotency-Key, and later where it prefers that."""
+    interaction = _interaction(context, request)
+    context = await with_key(context, request)
+    if interaction in DEFERRABLE and is_deferred(request):
+        return await context.deferrals.accept(context, request)
+    return await interaction(context, request)
+
+
 async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
     """Answers a request by the table. Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow."""
+    return await _interaction(context, request)(context, request)
+
+
+def _interaction(context: Context, request: FhirRequest) -> Dispatch:
     route = _find(context, request.segments)
     interaction = route.methods.get(request.method)
     if interaction is None:
         allowed = ", ".join(sorted(route.methods))
         text = f"{request.method[:16]} is not allowed here; allowed: {allowed}"
         raise FhirError(Kind.METHOD_NOT_ALLOWED, text, headers={"Allow": allowed})
-    return await interaction(context, request)
+    return interaction
 
 
 def _find(context: Context, segments: tuple[str, ...]) -> Route:

@@ -79,7 +79,9 @@ def statement(definitions: Definitions) -> dict[str, Any]:
                 "documentation": "Every R4 resource type; search is compiled to one MongoDB query.",
                 "resource": [resource(definitions, type) for type in sorted(definitions.resource_types)],
                 "interaction": [{"code": code} for code in SYSTEM_INTERACTIONS],
-                "compartment": [COMPARTMENT + code[0].lower() + code[1:] for code in sorted(definitions.compartment_codes)],
+                "compartment": [
+                    COMPARTMENT + code[0].lower() + code[1:] for code in sorted(definitions.compartment_codes)
+                ],
             }
         ],
     }

@@ -22,6 +22,7 @@ from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.model.resources import decode, pretty
+from fhir_server.routes import respond
 from fhir_server.search.parse import query_pairs
 
 log = structlog.get_logger("fhir_server.access")
@@ -80,10 +81,10 @@ class FhirEndpoint:
             accept, segments = headers.get("accept", ""), _segments(scope, self._base_path)
             if wants_content(scope["method"], segments, accept, controls.get("_format")):
                 request = FhirRequest(scope["method"], segments, (), headers)
-                return content(await context.dispatch(context, request))
+                return content(await respond(context, request))
             media_type = wanted(accept, controls.get("_format"))
             request = await self._request(context, scope, receive, headers, pairs)
-            response = await context.dispatch(context, request)
+            response = await respond(context, request)
         except FhirError as fault:
             response = refusal(fault)
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
@@ -191,9 +192,7 @@ def _packed(response: FhirResponse, headers: dict[str, str]) -> FhirResponse:
 
 async def _send(send: Send, method: str, response: FhirResponse, request_id: str) -> None:
     headers: list[tuple[bytes, bytes]] = [
-        (name.lower().encode("latin-1"), value.encode("latin-1"))
-        for name, value in response.headers.items()
-        if not name.startswith("X-Last")
+        (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()
     ]
     headers.append((b"x-request-id", request_id.encode()))
     headers.append((b"cache-control", b"no-store"))

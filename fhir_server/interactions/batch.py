@@ -31,24 +31,32 @@ async def batch_or_transaction(context: Context, request: FhirRequest) -> FhirRe
 
 async def batch(context: Context, request: FhirRequest, items: list[object]) -> FhirResponse:
     """200 with a batch-response of one entry an entry; a failed entry fails alone."""
-    gate = asyncio.Semaphore(AT_ONCE)
+    answers = [b""] * len(items)
+    places = iter(range(len(items)))
 
-    async def one(place: int, item: object) -> bytes:
-        async with gate:
-            return await _run(context, request, place, item)
+    async def some() -> None:
+        task = asyncio.current_task()
+        for place in places:
+            if task is not None and task.cancelling():  # what was awaited before may have passed over it
+                raise asyncio.CancelledError
+            answers[place] = await _run(context, request, place, items[place])
 
-    answers = await asyncio.gather(*(one(place, item) for place, item in enumerate(items)))
+    # A group, so that nothing is still being written after an answer, whatever goes wrong.
+    async with asyncio.TaskGroup() as group:
+        for _ in range(min(AT_ONCE, len(items))):
+            group.create_task(some())
     return FhirResponse(200, bundle("batch-response", answers))
 
 
 async def _run(context: Context, request: FhirRequest, place: int, item: object) -> bytes:
     at = f"Bundle.entry[{place}]"
     try:
-        asked = entry_request(item, at, context.base)
+        asked = entry_request(item, at, context.base, request.headers)
         if not asked.segments and asked.method == "POST":
             raise FhirError(Kind.INVALID, "a bundle inside a batch is not allowed", (at,))
-        response = await context.dispatch(context, asked)
-        return answered(response, asked, dict(request.headers))
+        within = context.with_(once=context.once.part(str(place))) if context.once else context
+        response = await context.dispatch(within, asked)
+        return answered(response, asked, request.headers)
     except FhirError as fault:
         resource = item.get("resource") if isinstance(item, dict) else None
         type = resource.get("resourceType") if isinstance(resource, dict) else None

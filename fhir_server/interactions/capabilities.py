@@ -1,30 +1,92 @@
-"""capabilities: GET /metadata, made from capability_statement.json. R4 sections 3.1.0.10 and 5.2."""
+"""capabilities: GET /metadata, made from capability_statement.json. R4 sections 3.1.0.10, 2.21 and 4.8.22."""
 
 from __future__ import annotations
+
+from itertools import groupby
+from typing import Any
 
 from fhir_server.config import FHIR_VERSION, VERSION
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import Resource, encode
 
+MODES = ("full", "normative", "terminology")
+# The elements that R4 marks as trial use in its definition of CapabilityStatement; mode=normative leaves them out.
+_TRIAL_USE = {
+    "statement": frozenset({"useContext", "imports", "messaging", "document"}),
+    "rest": frozenset({"security"}),
+    "resource": frozenset(
+        {
+            "supportedProfile",
+            "versioning",
+            "readHistory",
+            "updateCreate",
+            "conditionalCreate",
+            "conditionalRead",
+            "conditionalUpdate",
+            "conditionalDelete",
+            "referencePolicy",
+            "searchInclude",
+            "searchRevInclude",
+        }
+    ),
+}
+
 
 async def capabilities(context: Context, request: FhirRequest) -> FhirResponse:
-    """The statement with this installation's own facts: where it is, its version, its time zone."""
+    """The statement with this installation's own facts. mode: full, normative or terminology."""
     mode = dict(request.query).get("mode", "full")
-    if mode not in ("full", "normative"):
-        raise FhirError(Kind.NOT_IMPLEMENTED, f"/metadata has the modes full and normative, not {mode[:32]!r}")
-    return FhirResponse(200, encode(statement(context)))
+    if mode not in MODES:
+        raise FhirError(Kind.VALUE, f"mode is one of {', '.join(MODES)}, not {mode[:32]!r}", ("mode",))
+    if mode == "terminology":
+        return FhirResponse(200, encode(terminology(context)))
+    told = statement(context)
+    return FhirResponse(200, encode(_normative(told) if mode == "normative" else told))
 
 
 def statement(context: Context) -> Resource:
+    """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
+    return {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
+
+
+def terminology(context: Context) -> Resource:
+    """The TerminologyCapabilities: the code systems that searches by :in, :below and :above know."""
     declared = context.capability.statement
+    systems = groupby(context.terminology.versions("CodeSystem"), key=lambda pair: pair[0])
+    return {
+        "resourceType": "TerminologyCapabilities",
+        "name": f"{declared['name']}Terminology",
+        "status": declared["status"],
+        "date": declared["date"],
+        "kind": "instance",
+        **_installation(context),
+        "codeSystem": [_system(url, [version for _, version in pairs if version]) for url, pairs in systems],
+        "codeSearch": "all",
+    }
+
+
+def _installation(context: Context) -> Resource:
     zone = context.settings.zone
     return {
-        **declared,
-        "fhirVersion": FHIR_VERSION,
         "software": {"name": "fhir-server-vn", "version": VERSION},
         "implementation": {
             "description": f"FHIR server for Vietnamese health records; dates without a time zone are read as {zone}",
             "url": context.base,
         },
     }
+
+
+def _system(url: str, versions: list[str]) -> Resource:
+    return {"uri": url, "version": [{"code": version} for version in versions]} if versions else {"uri": url}
+
+
+def _normative(told: Resource) -> Resource:
+    rest = [
+        _without("rest", {**one, "resource": [_without("resource", item) for item in one.get("resource", [])]})
+        for one in told.get("rest", [])
+    ]
+    return _without("statement", {**told, "rest": rest})
+
+
+def _without(level: str, value: Resource) -> dict[str, Any]:
+    return {name: item for name, item in value.items() if name not in _TRIAL_USE[level]}

@@ -24,7 +24,7 @@ def resource_of(request: FhirRequest) -> Resource:
     return value
 
 
-def answer(context: Context, request: FhirRequest, done: Done, type: str) -> FhirResponse:
+def answer(context: Context, request: FhirRequest, type: str, done: Done) -> FhirResponse:
     """200 or 201 with the version's headers, and the body that Prefer asks for (R4 section 3.1.0.1.8)."""
     stored = done.stored
     if stored is None:
@@ -33,10 +33,13 @@ def answer(context: Context, request: FhirRequest, done: Done, type: str) -> Fhi
     headers["Location"] = f"{context.base}/{type}/{stored.id}/_history/{stored.version}"
     status = 201 if done.created else 200
     wanted = prefer_return(request.headers, "representation")
-    if wanted == "minimal":
-        return FhirResponse(status, b"", headers)
+    body = stored.raw if wanted == "representation" else b""
     if wanted == "OperationOutcome":
         verb = "created" if done.created else "updated" if done.changed else "unchanged"
-        text = f"{type}/{stored.id} version {stored.version}: {verb}"
-        return FhirResponse(status, encode(outcome([Issue("information", "informational", text)])), headers)
-    return FhirResponse(status, stored.raw, headers)
+        body = told(f"{type}/{stored.id} version {stored.version}: {verb}")
+    return FhirResponse(status, body, headers, updated=stored.updated)
+
+
+def told(text: str) -> bytes:
+    """An OperationOutcome that says how it went."""
+    return encode(outcome([Issue("information", "informational", text)]))

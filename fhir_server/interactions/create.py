@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fhir_server.interactions.content import answer, resource_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.planning import writable_type
@@ -13,8 +15,7 @@ async def create(context: Context, request: FhirRequest) -> FhirResponse:
     """201 with the new resource; with If-None-Exist, 200 with the one that matched. An id in the body is ignored."""
     type = request.segments[0]
     writable_type(context, type, "create")
-    (done,) = await perform(context, [write_of(request, type)])
-    return answer(context, request, done, type)
+    return await perform(context, write_of(request, type), partial(answer, context, request, type))
 
 
 def write_of(request: FhirRequest, type: str) -> Write:

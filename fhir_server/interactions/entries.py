@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
@@ -11,8 +11,9 @@ from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import prefer_return
 from fhir_server.model.bundles import entry
+from fhir_server.model.dates import instant
 from fhir_server.model.outcomes import outcome
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
@@ -25,19 +26,22 @@ _HEADERS = {
 }
 
 
-def entries_of(bundle: Resource, base: str) -> tuple[list[FhirRequest], list[Issue]]:
-    """Every entry as a request, and every fault of their shape with its `Bundle.entry[i]` place."""
+def entries_of(bundle: Resource, base: str, asked: Mapping[str, str]) -> tuple[list[FhirRequest], list[Issue]]:
+    """Every entry as a request, and every fault of their shape with its `Bundle.entry[i]` place.
+
+    asked: the headers that the bundle came with; its Prefer counts for each entry.
+    """
     requests: list[FhirRequest] = []
     issues: list[Issue] = []
     for place, item in enumerate(bundle.get("entry") or []):
         try:
-            requests.append(entry_request(item, f"Bundle.entry[{place}]", base))
+            requests.append(entry_request(item, f"Bundle.entry[{place}]", base, asked))
         except FhirError as fault:
             issues += fault.all_issues()
     return requests, issues
 
 
-def entry_request(item: Any, place: str, base: str) -> FhirRequest:
+def entry_request(item: Any, place: str, base: str, asked_with: Mapping[str, str]) -> FhirRequest:
     """One entry as a request. Raises FhirError with the place of the first fault."""
     asked = item.get("request") if isinstance(item, dict) else None
     if not isinstance(asked, dict):
@@ -52,22 +56,26 @@ def entry_request(item: Any, place: str, base: str) -> FhirRequest:
         raise FhirError(Kind.REQUIRED, f"{method} needs a resource", (f"{place}.resource",))
     path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
     headers = {header: str(asked[name]) for name, header in _HEADERS.items() if name in asked}
+    if "prefer" in asked_with:
+        headers["prefer"] = asked_with["prefer"]
     segments = tuple(part for part in path.split("/") if part)
     return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
 
 
-def answered(response: FhirResponse, request: FhirRequest, prefer: dict[str, str]) -> bytes:
-    """The JSON of one response entry. Reads carry their resource; writes carry it when Prefer asks for it."""
+def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, str]) -> bytes:
+    """The JSON of one response entry. Reads carry their resource; writes carry it, or an outcome in its place, when
+    the Prefer among the headers asked with does."""
     told: Resource = {"status": status_line(response.status)}
     for name, header in (("location", "Location"), ("etag", "ETag")):
         if header in response.headers:
             told[name] = response.headers[header]
-    if "X-Last-Updated" in response.headers:
-        told["lastModified"] = response.headers["X-Last-Updated"]
+    if response.updated is not None:
+        told["lastModified"] = instant(response.updated)
     is_read = request.method in ("GET", "HEAD") or request.segments[-1:] == ("_search",)
-    wanted = prefer_return(prefer, "minimal")
-    raw = response.body if response.body and (is_read or wanted != "minimal") else b""
-    return entry(raw=raw, response=told)
+    wanted = "representation" if is_read else prefer_return(asked, "minimal")
+    if wanted == "OperationOutcome" and response.body:
+        told["outcome"] = decode(response.body)
+    return entry(raw=response.body if wanted == "representation" else b"", response=told)
 
 
 def refused(fault: FhirError) -> bytes:

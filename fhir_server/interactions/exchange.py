@@ -13,8 +13,11 @@ from fhir_server.store.contract import EVERYTHING, Store, View
 
 if TYPE_CHECKING:
     from fhir_server.definitions.load import Definitions
+    from fhir_server.interactions.deferral import Deferrals
     from fhir_server.interactions.narrowing import NarrowingRules
+    from fhir_server.interactions.once import Once
     from fhir_server.search.model import SearchModel
+    from fhir_server.terminology.load import Terminology
     from fhir_server.validation.validate import Validator
 
 Pairs = tuple[tuple[str, str], ...]
@@ -38,12 +41,16 @@ class FhirRequest:
 
 @dataclass(frozen=True, slots=True)
 class FhirResponse:
-    """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, `Last-Modified`, …)."""
+    """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, …).
+
+    updated: lastUpdated of the resource that was read or written, ms since the epoch.
+    """
 
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/fhir+json"
+    updated: int | None = None
 
 
 Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
@@ -54,7 +61,8 @@ class Context:
     """All that an interaction may use.
 
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
-    entries of a batch. base: the URL that clients reach the server by, without a trailing slash.
+    entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks, ""
+    when nobody is asked. once: set when the request must not be carried out twice.
     """
 
     settings: Settings
@@ -63,12 +71,16 @@ class Context:
     store: Store
     search: SearchModel
     validator: Validator
+    terminology: Terminology
     clock: Callable[[], int]
     new_id: Callable[[], str]
     rules: NarrowingRules
     dispatch: Dispatch
+    deferrals: Deferrals
     base: str
     view: View = EVERYTHING
+    caller: str = ""
+    once: Once | None = None
 
     def with_(self, **changes: Any) -> Context:
         return replace(self, **changes)

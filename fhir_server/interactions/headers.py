@@ -29,8 +29,15 @@ def if_match(headers: Mapping[str, str]) -> int | None:
 
 
 def is_create_only(headers: Mapping[str, str]) -> bool:
-    """True for `If-None-Match: *` on a write: it must not exist yet (RFC 9110 section 13.1.2)."""
-    return headers.get("if-none-match", "").strip() == "*"
+    """True for `If-None-Match: *` on a write: it must not exist yet (RFC 9110 section 13.1.2).
+
+    Raises FhirError INVALID for versions: R4 gives them no meaning on a write, and to pass over a precondition would
+    write what the caller did not want written.
+    """
+    text = headers.get("if-none-match", "").strip()
+    if text not in ("", "*"):
+        raise FhirError(Kind.INVALID, "If-None-Match on a write is *: it must not exist yet")
+    return text == "*"
 
 
 def is_unchanged(headers: Mapping[str, str], stored: Stored) -> bool:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-import re
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
+from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.planning import writable_type
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.dates import instant, range_of
+from fhir_server.search.page_links import PARAMETER, Page, seal, unseal
+from fhir_server.search.paging import Cursor
 from fhir_server.store.contract import HistoryQuery, Stored
 
-_CURSOR = re.compile(r"(\d{1,15})\.([A-Za-z]{1,64}/[A-Za-z0-9\-.]{1,64})\.(\d{1,9})")
+_PARAMETERS = ("_count", "_since", "_at", PARAMETER)
+_SECRET = "page-links"  # noqa: S105  # its name, not the secret
 
 
 async def history(context: Context, request: FhirRequest) -> FhirResponse:
@@ -20,23 +24,56 @@ async def history(context: Context, request: FhirRequest) -> FhirResponse:
     scope = [part for part in request.segments if part != "_history"]
     if scope:
         writable_type(context, scope[0], ("history-type", "history-instance")[len(scope) - 1])
-    query = _query(context, scope, dict(request.query))
-    total = await context.store.history_count(query, context.view)
-    if len(scope) == 2 and total == 0 and await context.store.read(scope[0], scope[1], context.view) is None:
+    page = await _asked_page(context, request)
+    query = _query(context, scope, page)
+    found = await context.store.history(replace(query, limit=query.limit + 1), context.view) if query.limit else []
+    versions, more = found[: query.limit], len(found) > query.limit
+    total = await _total(context, query, page, None if more else len(versions))
+    if len(scope) == 2 and not versions and await context.store.read(scope[0], scope[1], context.view) is None:
         raise FhirError(Kind.NOT_FOUND, f"{scope[0]}/{scope[1]} is not known here")
-    versions = await context.store.history(query, context.view) if query.limit else []
-    links = [("self", _link(context, request, {}))]
-    if query.limit and len(versions) == query.limit:
-        last = versions[-1]
-        cursor = f"{last.updated}.{last.type}/{last.id}.{last.version}"
-        links.append(("next", _link(context, request, {"_page": cursor})))
+    links = [("self", _link(context, request, request.query))]
+    if more:
+        links.append(("next", await _next(context, request, page, versions[-1], total)))
     body = bundle("history", [_entry(context, version) for version in versions], total=total, links=links)
     return FhirResponse(200, body)
 
 
-def _query(context: Context, scope: list[str], pairs: dict[str, str]) -> HistoryQuery:
+async def _asked_page(context: Context, request: FhirRequest) -> Page:
+    """The first page of the request's own query, or the one that a sealed link stands for."""
+    strict = prefer(request.headers).get("handling", context.settings.handling) == "strict"
+    for name, _ in request.query:
+        if strict and name not in _PARAMETERS:
+            raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"history knows no parameter {name[:64]!r}", (name,))
+    sealed = dict(request.query).get(PARAMETER)
+    if sealed is None:
+        return Page(request.segments, tuple(pair for pair in request.query if pair[0] in _PARAMETERS))
+    page = unseal(sealed, await context.store.secret(_SECRET))
+    if page.path != request.segments:
+        raise FhirError(Kind.VALUE, "this page link belongs to another path", (PARAMETER,))
+    return page
+
+
+async def _total(context: Context, query: HistoryQuery, page: Page, told: int | None) -> int | None:
+    """The number of versions on all pages, where it is cheap: of an instance, and where all are on one page."""
+    if page.total is not None or page.cursor is not None:
+        return page.total
+    if told is not None and query.limit:
+        return told
+    return await context.store.history_count(query, context.view) if query.id is not None or not query.limit else None
+
+
+async def _next(context: Context, request: FhirRequest, page: Page, last: Stored, total: int | None) -> str:
+    # Plain integers: the driver has its own for 64 bits, and a link is written without it.
+    cursor = Cursor((int(last.updated), f"{last.type}/{last.id}", int(last.version)), None)
+    sealed = seal(replace(page, cursor=cursor, total=total), await context.store.secret(_SECRET))
+    return _link(context, request, ((PARAMETER, sealed),))
+
+
+def _query(context: Context, scope: list[str], page: Page) -> HistoryQuery:
     type, id = (*scope, None, None)[:2]
+    pairs = dict(page.query)
     since, at = _moment(context, "_since", pairs), _moment(context, "_at", pairs)
+    updated, name, version = page.cursor.values if page.cursor else (0, "", 0)
     return HistoryQuery(
         type,
         id,
@@ -44,7 +81,7 @@ def _query(context: Context, scope: list[str], pairs: dict[str, str]) -> History
         at=at[0] if at else None,
         at_end=at[1] if at else None,
         limit=_limit(context, pairs.get("_count")),
-        before=_before(pairs.get("_page")),
+        before=(updated, name, version) if page.cursor else None,
     )
 
 
@@ -67,19 +104,9 @@ def _limit(context: Context, text: str | None) -> int:
     return min(int(text), context.settings.page_limit)
 
 
-def _before(text: str | None) -> tuple[int, str, int] | None:
-    if text is None:
-        return None
-    found = _CURSOR.fullmatch(text)
-    if found is None:
-        raise FhirError(Kind.VALUE, "this is no page link of this server", ("_page",))
-    return int(found[1]), found[2], int(found[3])
-
-
-def _link(context: Context, request: FhirRequest, changes: dict[str, str]) -> str:
-    pairs = {**dict(request.query), **changes}
+def _link(context: Context, request: FhirRequest, pairs: Pairs) -> str:
     path = "/".join((context.base, *request.segments))
-    return f"{path}?{urlencode(pairs)}" if pairs else path
+    return f"{path}?{urlencode(pairs, safe='/:,')}" if pairs else path
 
 
 def _entry(context: Context, version: Stored) -> bytes:

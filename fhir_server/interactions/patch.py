@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from functools import partial
 from typing import Any
 
 import jsonpatch
@@ -36,8 +37,7 @@ async def _patch(context: Context, request: FhirRequest, type: str, id: str | No
     change = change_of_body(context, request)
     criteria = request.query if id is None else None
     write = Write("PATCH", type, id=id, criteria=criteria, change=change, expected=if_match(request.headers))
-    (done,) = await perform(context, [write])
-    return answer(context, request, done, type)
+    return await perform(context, write, partial(answer, context, request, type))
 
 
 def change_of_body(context: Context, request: FhirRequest) -> Change:

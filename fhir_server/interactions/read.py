@@ -35,7 +35,7 @@ def _answer(context: Context, request: FhirRequest, stored: Stored | None, name:
         raise FhirError(Kind.DELETED, f"{name} was deleted", headers=headers)
     if is_unchanged(request.headers, stored):
         return FhirResponse(304, b"", headers)
-    return FhirResponse(200, _shaped(context, request, stored), headers)
+    return FhirResponse(200, _shaped(context, request, stored), headers, updated=stored.updated)
 
 
 def _shaped(context: Context, request: FhirRequest, stored: Stored) -> bytes:

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from fhir_server.errors import FhirError, Kind, refuse_faults
 from fhir_server.interactions.content import answer
+from fhir_server.interactions.delete import deleted
 from fhir_server.interactions.entries import answered, entries_of, placed
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
 from fhir_server.interactions.planning import writable_type
-from fhir_server.interactions.writing import Done, Write, perform_then
+from fhir_server.interactions.writing import Done, Write, perform_all
 from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource
@@ -22,7 +25,7 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 
 async def transaction(context: Context, request: FhirRequest, received: Resource) -> FhirResponse:
     """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
-    requests, issues = entries_of(received, context.base)
+    requests, issues = entries_of(received, context.base, request.headers)
     refuse_faults(issues)
     items = received.get("entry") or []
     writes: dict[int, Write] = {}
@@ -36,16 +39,15 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     ordered = sorted(writes, key=lambda place: _ORDER[writes[place].method])
     reads = [place for place in range(len(requests)) if place not in writes]
 
-    async def read_all(inside: Transaction) -> dict[int, FhirResponse]:
+    async def respond(inside: Transaction, done: Sequence[Done]) -> FhirResponse:
         within = context.with_(store=Inside(context.store, inside)) if reads else context
-        return {place: await _read(within, requests[place], place) for place in reads}
+        answers = {place: await _read(within, requests[place], place) for place in reads}
+        for place, outcome in zip(ordered, done, strict=True):
+            answers[place] = _written(context, request, writes[place], outcome)
+        told = [answered(answers[place], requests[place], request.headers) for place in range(len(requests))]
+        return FhirResponse(200, bundle("transaction-response", told))
 
-    done, answers = await perform_then(context, [writes[place] for place in ordered], read_all)
-    for place, outcome in zip(ordered, done, strict=True):
-        answers[place] = _written(context, request, writes[place], outcome)
-    prefer = dict(request.headers)
-    told = [answered(answers[place], requests[place], prefer) for place in range(len(requests))]
-    return FhirResponse(200, bundle("transaction-response", told))
+    return await perform_all(context, [writes[place] for place in ordered], respond)
 
 
 def _is_read(asked: FhirRequest) -> bool:
@@ -62,8 +64,8 @@ async def _read(context: Context, asked: FhirRequest, place: int) -> FhirRespons
 
 def _written(context: Context, request: FhirRequest, write: Write, done: Done) -> FhirResponse:
     if write.method == "DELETE":
-        return FhirResponse(204)
-    return answer(context, request, done, write.type)
+        return deleted(request, write.type, done)
+    return answer(context, request, write.type, done)
 
 
 _INTERACTIONS = {"POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from fhir_server.interactions.content import answer, resource_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
@@ -21,8 +23,7 @@ async def update(context: Context, request: FhirRequest) -> FhirResponse:
         expected=if_match(request.headers),
         create_only=is_create_only(request.headers),
     )
-    (done,) = await perform(context, [write])
-    return answer(context, request, done, type)
+    return await perform(context, write, partial(answer, context, request, type))
 
 
 async def conditional_update(context: Context, request: FhirRequest) -> FhirResponse:
@@ -32,5 +33,4 @@ async def conditional_update(context: Context, request: FhirRequest) -> FhirResp
     write = Write(
         "PUT", type, criteria=request.query, resource=resource_of(request), expected=if_match(request.headers)
     )
-    (done,) = await perform(context, [write])
-    return answer(context, request, done, type)
+    return await perform(context, write, partial(answer, context, request, type))

@@ -5,13 +5,13 @@ R4 section 3.1.0.11.2: conditions are resolved first, then links are rewritten, 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
 
 from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
-from fhir_server.interactions.exchange import Context, Pairs
+from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match
 from fhir_server.interactions.planning import check, draft, faults
@@ -20,8 +20,8 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
 
-T = TypeVar("T")
 Change = Callable[[Resource], Resource]
+TURN = 50  # resources of a bundle that are worked on before others have their turn: about 5 ms
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,11 +50,16 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a Write. stored: the version now current (None when a delete found nothing)."""
+    """What became of a Write. stored: the version now current (None when a delete found nothing). others: how many
+    more resources a conditional delete of several has removed."""
 
     stored: Stored | None
     created: bool = False
     changed: bool = False
+    others: int = 0
+
+
+Respond = Callable[[Transaction, Sequence[Done]], Awaitable[FhirResponse]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,32 +73,30 @@ class _Target:
     more: tuple[str, ...] = ()  # further ids of a conditional delete of several
 
 
-async def perform(context: Context, writes: Sequence[Write]) -> list[Done]:
-    """Commits every write or none. Raises FhirError; nothing is written then."""
-    done, _ = await perform_then(context, writes, _nothing)
-    return done
+async def perform(context: Context, write: Write, answer: Callable[[Done], FhirResponse]) -> FhirResponse:
+    """Commits one write and answers with what became of it. Raises FhirError; nothing is written then."""
+
+    async def respond(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
+        return answer(done[0])
+
+    return await perform_all(context, [write], respond)
 
 
-async def _nothing(transaction: Transaction) -> None:
-    return None
-
-
-async def perform_then(
-    context: Context, writes: Sequence[Write], then: Callable[[Transaction], Awaitable[T]]
-) -> tuple[list[Done], T]:
-    """As `perform`, and what `then` makes of the transaction after its writes; it may run more than once."""
-    _check_contents(context, writes)
+async def perform_all(context: Context, writes: Sequence[Write], respond: Respond) -> FhirResponse:
+    """Commits every write or none. `respond` makes the answer inside the transaction, after its writes, and may run
+    more than once. Raises FhirError; nothing is written then."""
+    await _check_contents(context, writes)
     fresh = [context.new_id() for _ in writes]
     if all(_is_settled(write) for write in writes):
         targets = [_Target(write, write.id or new) for write, new in zip(writes, fresh, strict=True)]
         _refuse_twins(targets)
         prepared = await _drafts(context, targets, {})
 
-        async def commit(transaction: Transaction) -> tuple[list[Done], T]:
-            return await _apply(context, transaction, targets, prepared), await then(transaction)
+        async def commit(transaction: Transaction) -> FhirResponse:
+            return await respond(transaction, await _apply(context, transaction, targets, prepared))
     else:
 
-        async def commit(transaction: Transaction) -> tuple[list[Done], T]:
+        async def commit(transaction: Transaction) -> FhirResponse:
             await _claim(context, transaction, writes)
             targets = [
                 await _identify(context, transaction, write, new) for write, new in zip(writes, fresh, strict=True)
@@ -102,9 +105,9 @@ async def perform_then(
             links = await _conditional_links(context, transaction, writes)
             targets = [await _patched(context, transaction, target) for target in targets]
             drafts = await _drafts(context, targets, links)
-            return await _apply(context, transaction, targets, drafts), await then(transaction)
+            return await respond(transaction, await _apply(context, transaction, targets, drafts))
 
-    return await context.store.transact(commit)
+    return await context.store.transact(context.once.guard(commit) if context.once else commit)
 
 
 def _is_settled(write: Write) -> bool:
@@ -114,13 +117,20 @@ def _is_settled(write: Write) -> bool:
     return write.resource is None or not any(conditional(text) for _, text in references(write.resource))
 
 
-def _check_contents(context: Context, writes: Sequence[Write]) -> None:
+async def _check_contents(context: Context, writes: Sequence[Write]) -> None:
     """Every fault of every resource at once. Raises FhirError."""
     issues: list[Issue] = []
-    for write in writes:
+    for number, write in enumerate(writes):
+        await _let_others_run(number)
         if write.resource is not None:
             issues += _faults(context, write, write.resource)
     refuse_faults(issues)
+
+
+async def _let_others_run(number: int) -> None:
+    """Between the parts of a large bundle, so that it does not hold up every other request of this process."""
+    if number % TURN == TURN - 1:
+        await asyncio.sleep(0)
 
 
 def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
@@ -252,6 +262,7 @@ async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str,
     change = by_table(table)
     drafts = {}
     for place, target in enumerate(targets):
+        await _let_others_run(place)
         resource = target.write.resource
         if resource is not None and target.found is None and target.id is not None:
             drafts[place] = await draft(context, rewrite(resource, change, names) if table else resource, target.id)
@@ -289,8 +300,8 @@ async def _apply(
         await refuse_orphans(context, transaction, ops)
     done = [Done(target.found) for target in targets]
     for place, written in zip(owners, await transaction.apply(ops), strict=True):
-        if done[place].stored is None:
-            done[place] = _done(written)
+        first = done[place]
+        done[place] = _done(written) if first.stored is None else replace(first, others=first.others + 1)
     return done
 
 

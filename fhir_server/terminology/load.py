@@ -92,6 +92,11 @@ class Terminology:
         """The canonical URLs of one type, sorted."""
         return sorted({entry.head.url for (kind, _), entry in self._entries.items() if kind == type})
 
+    def versions(self, type: str) -> list[tuple[str, str | None]]:
+        """The canonical URL of each definition of one type with its version, sorted; nothing is parsed for it."""
+        found = {(entry.head.url, entry.head.version) for (kind, _), entry in self._entries.items() if kind == type}
+        return sorted(found, key=lambda pair: (pair[0], pair[1] or ""))
+
     def knows(self, system: str, code: str) -> bool:
         """True for a code that a loaded code system lists."""
         found = self.code_system(system)

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
+from uuid import uuid4
 
 import httpx
 import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from fhir_server.app import build_app
 from fhir_server.config import Settings
+
+OF_REQUESTS = ("compartments", "claims", "answers", "deferrals")  # collections that requests fill beside resources
 
 
 class Client:
@@ -35,15 +41,32 @@ class Client:
         return made
 
 
-@pytest.fixture
-def app_settings(mongodb_uri: str, database_name: str) -> Settings:
-    return Settings(mongodb_uri=mongodb_uri, mongodb_database=database_name)
-
-
-@pytest.fixture
-async def client(app_settings: Settings) -> AsyncIterator[Client]:
-    app = build_app(app_settings)
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[Client]:
+    """An application of its own, for a test that needs other settings."""
+    app = build_app(settings)
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
             yield Client(http)
+
+
+@pytest.fixture(scope="session")
+async def shared(
+    mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]
+) -> AsyncIterator[tuple[Client, Database[dict[str, Any]]]]:
+    """One application for all tests, since most of a test's time would go into starting one, and its database."""
+    name = f"test_{uuid4().hex}"
+    async with serving(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as made:
+        yield made, mongodb[name]
+    mongodb.drop_database(name)
+
+
+@pytest.fixture
+def client(shared: tuple[Client, Database[dict[str, Any]]]) -> Client:
+    """The shared application over an empty store."""
+    made, database = shared
+    for name in database.list_collection_names():
+        if name[0].isupper() or name in OF_REQUESTS:
+            database[name].delete_many({})
+    return made

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.conftest import Client
+from fhir_server.config import Settings
+from tests.api.conftest import Client, serving
 from tests.builders import a_patient
 
 
@@ -69,11 +70,98 @@ async def test_history_of_an_unknown_id_is_404_and_of_a_bad_since_400(client: Cl
     assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, ["_since"])
 
 
+async def test_history_links_are_sealed_and_belong_to_their_path(client: Client) -> None:
+    for turn in range(3):
+        await client.send("PUT", "Patient/an", a_patient(f"An {turn}", id="an"))
+    bundle = (await client.get("Patient/an/_history?_count=2&_since=2020-01-01&unknown=x")).json()
+    (following,) = [link["url"] for link in bundle["link"] if link["relation"] == "next"]
+    assert "_since" not in following
+    page = (await client.get(following.removeprefix("http://test/fhir/"))).json()
+    assert ([entry["response"]["etag"] for entry in page["entry"]], page["total"]) == (['W/"1"'], 3)
+    sealed = following.partition("_page=")[2]
+    for wrong in (f"Patient/_history?_page={sealed}", "Patient/an/_history?_page=abc", "_history?_page=1.2.3"):
+        assert (await client.get(wrong)).status_code == 400
+
+
+async def test_history_of_a_type_and_of_all_holds_every_change_between_two_times(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    await client.send("PUT", "Patient/an", a_patient("B", id="an"))
+    await client.send("PUT", "Organization/o", {"resourceType": "Organization", "id": "o", "name": "Trạm y tế"})
+    of_type = (await client.get("Patient/_history")).json()
+    assert [entry["request"]["url"] for entry in of_type["entry"]] == ["Patient/an"] * 2
+    of_all = (await client.get("_history")).json()
+    assert (len(of_all["entry"]), of_all["total"]) == (3, 3)
+    second = of_type["entry"][0]["response"]["lastModified"]
+    since = (await client.get(f"_history?_since={second}")).json()
+    assert [entry["fullUrl"].split("/")[-1] for entry in since["entry"]] == ["o", "an"]
+    at = (await client.get(f"Patient/_history?_at={of_type['entry'][1]['response']['lastModified']}")).json()
+    assert [entry["response"]["etag"] for entry in at["entry"]] == ['W/"1"']
+
+
+async def test_history_under_strict_handling_refuses_what_it_does_not_know(client: Client) -> None:
+    answer = await client.get("_history?_sort=x", prefer="handling=strict")
+    assert (answer.status_code, answer.json()["issue"][0]["expression"]) == (400, ["_sort"])
+
+
+async def test_a_read_can_be_cut_by_summary_and_elements_and_is_marked(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an", active=True))
+    for path in ("Patient/an", "Patient/an/_history/1"):
+        cut = (await client.get(f"{path}?_elements=gender")).json()
+        assert (cut["gender"], "name" in cut, cut["meta"]["tag"][0]["code"]) == ("male", False, "SUBSETTED")
+        assert (await client.get(f"{path}?_summary=false")).json()["name"]
+        assert "gender" not in (await client.get(f"{path}?_summary=text")).json()
+        for wrong in ("_summary=some", "_summary=count"):
+            assert (await client.get(f"{path}?{wrong}")).status_code == 400
+
+
 async def test_metadata_tells_where_it_is_and_what_it_does(client: Client) -> None:
     told = (await client.get("metadata")).json()
     assert (told["resourceType"], told["fhirVersion"]) == ("CapabilityStatement", "4.0.1")
     assert told["implementation"]["url"] == "http://test/fhir"
     assert "+07:00" in told["implementation"]["description"]
+
+
+async def test_metadata_has_a_normative_mode_and_a_terminology_mode(client: Client) -> None:
+    full, normative = [(await client.get(f"metadata?mode={mode}")).json() for mode in ("full", "normative")]
+    assert "updateCreate" in full["rest"][0]["resource"][0]
+    assert "updateCreate" not in normative["rest"][0]["resource"][0]
+    assert normative["rest"][0]["resource"][0]["interaction"] == full["rest"][0]["resource"][0]["interaction"]
+    terminology = (await client.get("metadata?mode=terminology")).json()
+    assert (terminology["resourceType"], terminology["kind"]) == ("TerminologyCapabilities", "instance")
+    assert "http://hl7.org/fhir/administrative-gender" in {system["uri"] for system in terminology["codeSystem"]}
+    for body in (full, terminology):  # what the server says of itself is valid R4
+        assert (await client.send("POST", body["resourceType"], body)).status_code == 201
+    assert (await client.get("metadata?mode=x")).status_code == 400
+
+
+async def test_head_answers_wherever_get_does(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    for path in (
+        "Patient/an",
+        "Patient/an/_history/1",
+        "Patient/an/_history",
+        "Patient?_id=an",
+        "_history",
+        "metadata",
+    ):
+        got, head = await client.get(path), await client.send("HEAD", path)
+        assert (head.status_code, head.content) == (got.status_code, b"")
+        assert head.headers["content-type"] == got.headers["content-type"]
+
+
+async def test_a_web_page_of_a_named_origin_may_call_and_no_other(client: Client, settings: Settings) -> None:
+    origin = "https://so-suc-khoe.example"
+    ask = {"origin": origin, "access-control-request-method": "PUT", "access-control-request-headers": "if-match"}
+    closed = await client.send("GET", "metadata", origin=origin)
+    assert "access-control-allow-origin" not in closed.headers
+    async with serving(settings.model_copy(update={"cors_origins": f"{origin}, https://b.example"})) as opened:
+        allowed = await opened.http.options("/fhir/Patient/an", headers=ask)
+        assert (allowed.status_code, allowed.headers["access-control-allow-origin"]) == (200, origin)
+        assert "PUT" in allowed.headers["access-control-allow-methods"]
+        told = await opened.get("metadata", origin=origin)
+        assert "ETag" in told.headers["access-control-expose-headers"]
+        refused = await opened.http.options("/fhir/Patient/an", headers={**ask, "origin": "https://c.example"})
+        assert "access-control-allow-origin" not in refused.headers
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,12 @@ from __future__ import annotations
 
 import json
 
+from fhir_server.app import open_context
+from fhir_server.config import Settings
+from fhir_server.definitions.capabilities import Capability
+from fhir_server.interactions.exchange import FhirRequest
+from fhir_server.model.resources import encode
+from fhir_server.routes import respond
 from tests.api.conftest import Client
 from tests.builders import CCCD, a_condition, a_patient, with_cccd
 
@@ -142,6 +148,56 @@ async def test_delete_leaves_410_with_the_last_version_and_a_put_brings_it_back(
     assert (await client.send("DELETE", "Patient/never")).status_code == 204
     back = await client.send("PUT", "Patient/an", a_patient(id="an"))
     assert (back.status_code, back.headers["etag"]) == (201, 'W/"3"')
+
+
+async def test_delete_tells_what_it_did_when_it_is_asked_to(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    gone = await client.send("DELETE", "Patient/an", prefer="return=OperationOutcome")
+    assert (gone.status_code, gone.headers["etag"]) == (200, 'W/"2"')
+    assert gone.json()["issue"][0]["severity"] == "information"
+    nobody = await client.send("DELETE", "Patient?identifier=nobody", prefer="return=OperationOutcome")
+    assert (nobody.status_code, nobody.json()["resourceType"]) == (200, "OperationOutcome")
+
+
+async def test_delete_can_be_version_aware(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    assert (await client.send("DELETE", "Patient/an", if_match='W/"2"')).status_code == 412
+    assert (await client.send("DELETE", "Patient/an", if_match='W/"1"')).status_code == 204
+
+
+async def test_a_conditional_delete_takes_one_and_refuses_several(client: Client) -> None:
+    for _ in range(2):
+        await client.created(with_cccd("038085900041"))
+    await client.created(with_cccd("038085900042"))
+    assert (await client.send("DELETE", "Patient?identifier=038085900041")).status_code == 412
+    assert (await client.send("DELETE", "Patient?identifier=038085900042")).status_code == 204
+    assert (await client.send("DELETE", "Patient?identifier=038085900042")).status_code == 204
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 2
+
+
+async def test_a_conditional_delete_takes_several_where_the_statement_says_multiple(settings: Settings) -> None:
+    async with open_context(settings) as context:
+        statement = json.loads(encode(context.capability.statement))
+        for entry in statement["rest"][0]["resource"]:
+            entry["conditionalDelete"] = "multiple"
+        context = context.with_(capability=Capability(statement))
+        for number in range(3):
+            await respond(
+                context, FhirRequest("POST", ("Patient",), resource=with_cccd("038085900043", name=f"{number}"))
+            )
+        asked = FhirRequest(
+            "DELETE", ("Patient",), (("identifier", "038085900043"),), {"prefer": "return=OperationOutcome"}
+        )
+        assert "and 2 more deleted" in (await respond(context, asked)).body.decode()
+        left = await respond(context, FhirRequest("GET", ("Patient",), (("_summary", "count"),)))
+        assert json.loads(left.body)["total"] == 0
+
+
+async def test_if_none_match_on_a_write_takes_a_star_only(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    answer = await client.send("PUT", "Patient/an", a_patient("B", id="an"), if_none_match='W/"1"')
+    assert answer.status_code == 400
+    assert (await client.get("Patient/an")).headers["etag"] == 'W/"1"'
 
 
 async def test_json_patch_merge_patch_and_a_failed_test(client: Client) -> None:

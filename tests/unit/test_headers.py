@@ -25,7 +25,9 @@ def test_an_if_match_that_names_no_version_is_refused(text: str) -> None:
 
 def test_create_only_is_if_none_match_star() -> None:
     assert is_create_only({"if-none-match": "*"})
-    assert not is_create_only({"if-none-match": 'W/"1"'})
+    assert not is_create_only({})
+    with pytest.raises(FhirError, match="If-None-Match"):
+        is_create_only({"if-none-match": 'W/"1"'})
 
 
 def test_etags_go_before_dates_and_a_bad_date_is_ignored() -> None:

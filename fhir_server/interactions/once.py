@@ -1,0 +1,103 @@
+"""Idempotency-Key: a request that is sent again is carried out once, and answered as it was the first time.
+
+The header is that of the IETF draft httpapi-idempotency-key-header; R4 itself has no more than If-None-Exist (section
+3.1.0.8.1). The answer is kept in the transaction that writes, so there is no moment in which one is there without the
+other. What was refused has written nothing and kept no answer: sent again, it is tried again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import zlib
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+
+import msgspec
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.model.resources import encode
+from fhir_server.store.contract import Transaction
+
+HEADER = "idempotency-key"
+REPLAYED = "Idempotent-Replayed"
+_KEY = re.compile(r'"(?P<quoted>[\x21\x23-\x5b\x5d-\x7e]{1,255})"|(?P<bare>[\x21\x23-\x7e]{1,255})')
+_SAFE = ("GET", "HEAD", "OPTIONS")
+_Commit = Callable[[Transaction], Awaitable[FhirResponse]]
+
+
+@dataclass(frozen=True, slots=True)
+class Once:
+    """What a request may do once. key: of the caller and the header, or of a part. sent: hash of method, URL, body."""
+
+    key: str
+    sent: bytes
+
+    def part(self, name: str) -> Once:
+        """For one of the transactions that make up the request: an entry of a batch."""
+        return replace(self, key=f"{self.key}/{name}")
+
+    def guard(self, commit: _Commit) -> _Commit:
+        """`commit`, or the answer that it gave when it was committed before."""
+
+        async def guarded(transaction: Transaction) -> FhirResponse:
+            before = await transaction.answered(self.key)
+            if before is not None:
+                return self._replayed(before)
+            response = await commit(transaction)
+            await transaction.keep_answer(self.key, self._packed(response))
+            return response
+
+        return guarded
+
+    def _packed(self, response: FhirResponse) -> bytes:
+        return zlib.compress(_encode(_Kept(self.sent, response)), 1)
+
+    def _replayed(self, content: bytes) -> FhirResponse:
+        kept = _decoder.decode(zlib.decompress(content))
+        if kept.sent != self.sent:
+            raise _other_request()
+        return replace(kept.response, headers={**kept.response.headers, REPLAYED: "true"})
+
+
+@dataclass(frozen=True, slots=True)
+class _Kept:
+    sent: bytes
+    response: FhirResponse
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_decoder = msgspec.msgpack.Decoder(_Kept)
+
+
+async def with_key(context: Context, request: FhirRequest) -> Context:
+    """The context in which the request is carried out once, when it asks for that.
+
+    Raises FhirError UNPROCESSABLE when the key came with another method, URL or body within the last day.
+    """
+    text = request.headers.get(HEADER)
+    if text is None or request.method in _SAFE or request.segments[-1:] == ("_search",):
+        return context
+    key, sent = _key(context.caller, text), _hash_of(request)
+    if await context.store.agree(f"request/{key}", sent) != sent:
+        raise _other_request()
+    return context.with_(once=Once(f"once/{key}", sent))
+
+
+def _other_request() -> FhirError:
+    return FhirError(Kind.UNPROCESSABLE, "this Idempotency-Key came with another request; a new one needs a new key")
+
+
+def _key(caller: str, text: str) -> str:
+    """One hash of the caller and the key. The quotes of the draft may be left out."""
+    found = _KEY.fullmatch(text.strip())
+    if found is None:
+        raise FhirError(Kind.VALUE, "Idempotency-Key is 1 to 255 visible ASCII characters, best a UUID")
+    return hashlib.sha256(f"{caller}\n{found['quoted'] or found['bare']}".encode()).hexdigest()
+
+
+def _hash_of(request: FhirRequest) -> bytes:
+    body = encode(request.resource) if request.resource is not None else request.body
+    place = encode([request.method, request.segments, request.query])
+    return hashlib.sha256(place + hashlib.sha256(body).digest()).digest()
