@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 PINNED := pyproject.toml constraints.txt
 WHEELHOUSE ?= dist/wheelhouse
 ROUNDS ?= 20
+PEOPLE ?= 1000
+RESOURCES ?= 100000
 # Tests run in two processes: on two cores that is the fastest, and each process has a mongod of its own.
 JOBS ?= 2
 
@@ -29,6 +31,13 @@ lint: $(VENV)/.ready-to-test  ## ruff, mypy, import-linter
 format: $(VENV)/.ready-to-test  ## let ruff write the code as `make lint` wants it
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, validation, import of PEOPLE=1000, search among RESOURCES=100000
+	$(BIN)/python bench/extract.py
+	$(BIN)/python bench/validation.py
+	$(BIN)/python bench/importing.py $(PEOPLE)
+	$(BIN)/python -m bench.search load $(RESOURCES) --dir dist/bench
+	$(BIN)/python -m bench.search run --dir dist/bench
 
 soak: $(VENV)/.ready-to-test  ## kill the server in the middle of imports, ROUNDS=20 times
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_import.py --timeout 3600
