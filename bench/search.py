@@ -215,7 +215,8 @@ async def profiled(context: Context) -> AsyncIterator[Any]:
 
 async def run(folder: Path, repeat: int) -> None:
     print(
-        f"{'query':28} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>7} {'hits':>5} {'queries':>7} {'examined':>8} {'page 10':>8}"
+        f"{'query':28} {'p50 ms':>8} {'p99 ms':>8} {'cpu ms':>7} {'hits':>5} {'queries':>7} {'examined':>8} "
+        f"{'page 10':>8}"
     )
     async with open_context(settings_of(folder)) as context, profiled(context) as database:
         for name, query in QUERIES.items():
