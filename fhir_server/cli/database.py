@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from typing import TYPE_CHECKING
 
-from fhir_server.app import open_context
 from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.settings import without_secrets
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError
-from fhir_server.interactions.exchange import Context
 from fhir_server.store.contract import StartError
 from fhir_server.store.embedded import Embedded, running_uri
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.exchange import Context
 
 
 @contextmanager
@@ -40,6 +42,8 @@ def database(settings: Settings, share: bool = False) -> Iterator[Settings]:
 @asynccontextmanager
 async def context(settings: Settings) -> AsyncIterator[Context]:
     """A context for the work of a command. Raises CannotRun when the database refuses or goes away."""
+    from fhir_server.app import open_context  # a second of imports, which `serve` does while mongod starts
+
     try:
         async with open_context(settings) as opened:
             yield opened

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.cli.progress import progress
-from fhir_server.cli.records import import_all
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError
-from fhir_server.records.sample import write_sample
 
 SHIPPED_PEOPLE = 1000
 SHIPPED_SEED = 1
@@ -21,6 +19,8 @@ _MARK = "sample-is-loading"
 
 def write(people: int, seed: int, out: Path) -> None:
     """Writes the records of a commune to the folder `out` and says what it holds. Raises CannotRun."""
+    from fhir_server.records.sample import write_sample
+
     started = time.monotonic()
     try:
         with progress("Writing records", "people") as report:
@@ -51,6 +51,9 @@ def sample_is_wanted(settings: Settings) -> bool:
 
 def load_sample(settings: Settings, say: Callable[[str], None]) -> None:
     """Makes the shipped sample and imports it; what is there already stays as it is. Raises CannotRun."""
+    from fhir_server.cli.records import import_all
+    from fhir_server.records.sample import write_sample
+
     started = time.monotonic()
     folder = settings.data_dir / "sample"
     with progress("Making sample records", "people") as report:

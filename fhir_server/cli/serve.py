@@ -15,19 +15,20 @@ import time
 from collections.abc import Iterator
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
+from importlib import import_module
 from types import FrameType
 
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
 
-from fhir_server.app import BASE_PATH, build_app
 from fhir_server.cli.database import database
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.cli.logs import configure_logs
 from fhir_server.cli.sample import load_sample, sample_is_wanted
 from fhir_server.cli.settings import pass_on, unknown_variables, without_secrets
 from fhir_server.config import VERSION, Settings
+from fhir_server.http.protocol import BoundedProtocol
 from fhir_server.store.contract import StartError
 from fhir_server.store.mongo import open_store
 
@@ -58,6 +59,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     with _stopped_by_signals(), contextlib.closing(listen(settings)) as listener:
         address = address_of(settings.host, listener)
         wanted = sample_is_wanted(settings) if sample is None else sample
+        threading.Thread(target=import_module, args=["fhir_server.app"]).start()  # while mongod starts
         with database(settings) as running:
             asyncio.run(_try_store(running))
             _say(f"MongoDB: {_described(settings)} ({time.monotonic() - started:.1f} s)")
@@ -130,7 +132,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         factory=True,
         workers=settings.workers,
         loop="uvloop",
-        http="httptools",
+        http=BoundedProtocol,
         ws="none",
         lifespan="on",
         log_config=None,
@@ -155,6 +157,8 @@ def worker() -> object:
     if settings.workers > 1:
         configure_logs(settings.log_level)
         _end_with_the_parent()
+    from fhir_server.app import build_app
+
     return build_app(settings)
 
 
@@ -187,6 +191,8 @@ def _announce_when_ready(address: str, started: float) -> None:
     def announce() -> None:
         while not _answers(address):
             time.sleep(0.05)
+        from fhir_server.app import BASE_PATH
+
         base = f"{address}{BASE_PATH}"
         lines = [f"FHIR R4 server {VERSION} is ready at {base} ({time.monotonic() - started:.1f} s). Try:"]
         lines += [f"  {base}/{path}\n      {meaning}" for path, meaning in TRY]
