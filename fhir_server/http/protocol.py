@@ -1,0 +1,101 @@
+"""HTTP/1.1 as uvicorn reads it, with bounds on the head of a request and refusals in FHIR's form."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import chain
+from typing import Any
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from fhir_server.errors import Issue
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import encode
+
+HEAD_LIMIT = 128 * 1024  # bytes of request line and headers; the query alone may take half
+HEAD_SECONDS = 20.0  # in which they must be there, from the first byte or the opening of the connection on
+
+_TOO_LARGE = f"the head of the request is larger than {HEAD_LIMIT // 1024} KiB"
+_PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
+_CODES = {400: "structure", 408: "timeout", 431: "too-long"}
+
+
+class _Refused(Exception):
+    """The request has been answered already."""
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection. uvicorn itself waits for ever for a head that never ends, and takes one of any size."""
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self._head = 0  # bytes of a head that is not complete
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
+        super().connection_made(transport)
+        self._start_timer()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._stop_timer()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        self._head += len(data)
+        super().data_received(data)
+        if self._head > HEAD_LIMIT:
+            self._refuse(431, _TOO_LARGE)
+        elif self._head:
+            self._start_timer()
+
+    def on_headers_complete(self) -> None:
+        if self._head > HEAD_LIMIT and len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_LIMIT:
+            self._refuse(431, _TOO_LARGE)
+            raise _Refused  # which ends the parser
+        self._head_is_over()
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_is_over()
+        super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        self._head_is_over()
+        super().on_message_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        """uvicorn's answer to what its parser refuses."""
+        self._refuse(400, "this is not HTTP/1.1 as this server reads it")
+
+    def _head_is_over(self) -> None:
+        self._head = 0
+        self._stop_timer()
+
+    def _start_timer(self) -> None:
+        if self._timer is None:
+            self._timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+
+    def _stop_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _too_slow(self) -> None:
+        self._timer = None
+        if self._head:
+            self._refuse(408, f"the head of the request did not arrive within {HEAD_SECONDS:g} seconds")
+        else:
+            self.transport.close()
+
+    def _refuse(self, status: int, text: str) -> None:
+        """Answers and closes: what follows on this connection cannot be told apart any more."""
+        self._head_is_over()
+        if self.transport.is_closing():
+            return
+        body = encode(outcome([Issue("error", _CODES[status], text)]))
+        head = (
+            f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/fhir+json; charset=utf-8\r\n"
+            f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
+        )
+        self.transport.write(head.encode() + body)
+        self.transport.close()
