@@ -11,6 +11,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.includes import Inclusions
 from fhir_server.interactions.joins import Finder
+from fhir_server.interactions.planning import writable_type
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
@@ -69,6 +70,7 @@ def _scope(context: Context, segments: tuple[str, ...]) -> _Scope:
     if not path:
         return _Scope(path, parameters.types)
     if len(path) == 1:
+        writable_type(context, path[0], "search-type")
         return _Scope(path, path)
     code, id, type = path
     members = parameters.compartment(code)

@@ -53,7 +53,18 @@ class SearchModel:
 
     def declared(self) -> dict[tuple[str, str], str]:
         """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`."""
-        return {name: hash for type in self.parameters.types for name, hash in self._extractor.declared(type).items()}
+        return {
+            (type, code): hash
+            for type in self.parameters.types
+            for (_, code), hash in self._extractor.declared(type).items()
+            if code.partition("[")[0] in self._kept(type)
+        }
+
+    def _kept(self, type: str) -> set[str]:
+        """The declared parameters of a type, and those at whose home their values are written."""
+        codes = self.parameters.of(type).keys()
+        homes = {home.code.partition("[")[0] for code in codes for home in self._extractor.homes(type, code)}
+        return homes | codes
 
     def index(self, resource: Resource, registry: Registry) -> Indexed:
         """What a resource is found and sorted by, what it contains included. Raises UnknownSystems."""
