@@ -5,19 +5,19 @@ from __future__ import annotations
 import gzip
 import re
 import uuid
-import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
 import structlog
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from fhir_server.definitions.xml_format import XmlFormat
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.binary import as_resource, content, sends_content, wants_content
+from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
@@ -34,10 +34,6 @@ _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}")
 _OWN = ("_format", "_pretty")  # what the edge itself answers to
 
 
-class Disconnected(Exception):
-    """The client went away before its request was whole; nothing was begun."""
-
-
 class FhirEndpoint:
     """An ASGI application for everything at and below base_path (`/fhir`)."""
 
@@ -45,15 +41,21 @@ class FhirEndpoint:
         self._base_path = base_path
         self._context_of = context_of
         self._xml: XmlFormat | None = None
+        self._bodies: Bodies | None = None
 
     def _xml_of(self, context: Context) -> XmlFormat:
         if self._xml is None:
             self._xml = XmlFormat(context.definitions)
         return self._xml
 
+    def _bodies_of(self, context: Context) -> Bodies:
+        if self._bodies is None:
+            self._bodies = Bodies(context.settings.body_limit_mb << 20, context.settings.body_seconds)
+        return self._bodies
+
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        headers = _headers(scope["headers"])
         request_id = _request_id(headers)
         try:
             response = await self._answer(scope, receive, headers)
@@ -83,16 +85,25 @@ class FhirEndpoint:
                 request = FhirRequest(scope["method"], segments, (), headers)
                 return content(await respond(context, request))
             media_type = wanted(accept, controls.get("_format"))
-            request = await self._request(context, scope, receive, headers, pairs)
-            response = await respond(context, request)
+            response = await self._responded(context, scope, receive, headers, pairs)
         except FhirError as fault:
             response = refusal(fault)
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
 
-    async def _request(
+    async def _responded(
         self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs
+    ) -> FhirResponse:
+        if "content-length" not in headers and "transfer-encoding" not in headers:
+            return await respond(context, self._request(context, scope, headers, pairs, b""))
+        bodies = self._bodies_of(context)
+        with bodies.held() as account:
+            body = await bodies.read(receive, headers, account)
+            async with bodies.turn(body):
+                return await respond(context, self._request(context, scope, headers, pairs, body))
+
+    def _request(
+        self, context: Context, scope: Scope, headers: dict[str, str], pairs: Pairs, body: bytes
     ) -> FhirRequest:
-        body = await _body(receive, headers, context.settings.body_limit_mb * 1024 * 1024)
         segments = _segments(scope, self._base_path)
         query = tuple(pair for pair in pairs if pair[0] not in _OWN)
         request = FhirRequest(scope["method"], segments, query, headers, body)
@@ -109,6 +120,15 @@ class FhirEndpoint:
             body = self._xml_of(context).to_xml(decode(response.body), is_pretty)
             return replace(response, body=body, media_type=XML)
         return replace(response, body=pretty(response.body)) if is_pretty else response
+
+
+def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
+    """Names are in lower case already; what is sent several times is one list (RFC 9110 section 5.3)."""
+    headers: dict[str, str] = {}
+    for raw_name, raw_value in sent:
+        name, value = raw_name.decode("latin-1"), raw_value.decode("latin-1")
+        headers[name] = f"{headers[name]}, {value}" if name in headers else value
+    return headers
 
 
 def _request_id(headers: dict[str, str]) -> str:
@@ -138,48 +158,6 @@ def _pairs(scope: Scope) -> tuple[tuple[str, str], ...]:
         text = f"the query is longer than {QUERY_LIMIT} characters; use POST _search"
         raise FhirError(Kind.URI_TOO_LONG, text)
     return query_pairs(raw.decode("latin-1")) if raw else ()
-
-
-async def _body(receive: Receive, headers: dict[str, str], limit: int) -> bytes:
-    """The whole body, unpacked when it came gzipped. Raises TOO_LONG as soon as it passes the limit."""
-    if int(headers.get("content-length") or 0) > limit:
-        raise _too_long(limit)
-    unpack = _unpacker(headers.get("content-encoding", ""))
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message: Message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Disconnected
-        part = unpack(message.get("body", b""), limit - size + 1)
-        size += len(part)
-        if size > limit:
-            raise _too_long(limit)
-        parts.append(part)
-        if not message.get("more_body"):
-            return b"".join(parts)
-
-
-def _too_long(limit: int) -> FhirError:
-    return FhirError(Kind.TOO_LONG, f"the body is larger than {limit // (1024 * 1024)} MiB")
-
-
-def _unpacker(encoding: str) -> Callable[[bytes, int], bytes]:
-    """Takes a part of the body and the most bytes it may become."""
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return lambda part, most: part
-    if name not in ("gzip", "x-gzip"):
-        raise FhirError(Kind.MEDIA_TYPE, f"Content-Encoding {encoding[:32]!r} is not known; gzip is")
-    stream = zlib.decompressobj(wbits=31)
-
-    def unpack(part: bytes, most: int) -> bytes:
-        try:
-            return stream.decompress(part, most)
-        except zlib.error:
-            raise FhirError(Kind.STRUCTURE, "the body is not valid gzip") from None
-
-    return unpack
 
 
 def _packed(response: FhirResponse, headers: dict[str, str]) -> FhirResponse:

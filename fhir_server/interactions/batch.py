@@ -6,7 +6,7 @@ import asyncio
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.content import resource_of
-from fhir_server.interactions.entries import answered, check_size, entry_request, placed, refused
+from fhir_server.interactions.entries import answered, entry_request, placed, refused, with_entries
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.transaction import transaction
 from fhir_server.model.bundles import bundle
@@ -23,10 +23,10 @@ async def batch_or_transaction(context: Context, request: FhirRequest) -> FhirRe
     if kind not in ("batch", "transaction"):
         text = "Bundle.type must be batch or transaction here; other bundles are stored by POST to /Bundle"
         raise FhirError(Kind.INVALID, text, ("Bundle.type",))
-    check_size(context, received)
+    received = with_entries(context, received)
     if kind == "transaction":
         return await transaction(context, request, received)
-    return await batch(context, request, received["entry"] if isinstance(received.get("entry"), list) else [])
+    return await batch(context, request, received["entry"])
 
 
 async def batch(context: Context, request: FhirRequest, items: list[object]) -> FhirResponse:

@@ -6,8 +6,9 @@ from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import prefer_return, version_headers
 from fhir_server.interactions.writing import Done
+from fhir_server.model.json_body import decode_body
 from fhir_server.model.outcomes import outcome
-from fhir_server.model.resources import Resource, decode, encode
+from fhir_server.model.resources import Resource, encode
 
 
 def resource_of(request: FhirRequest) -> Resource:
@@ -16,7 +17,7 @@ def resource_of(request: FhirRequest) -> Resource:
         return request.resource
     if not request.body.strip():
         raise FhirError(Kind.REQUIRED, "the request has no body; a resource is needed")
-    value = decode(request.body)
+    value = decode_body(request.body)
     if not isinstance(value, dict):
         raise FhirError(Kind.STRUCTURE, "the body must be a JSON object with a resourceType")
     if not isinstance(value.get("resourceType"), str):

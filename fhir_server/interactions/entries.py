@@ -33,7 +33,7 @@ def entries_of(bundle: Resource, base: str, asked: Mapping[str, str]) -> tuple[l
     """
     requests: list[FhirRequest] = []
     issues: list[Issue] = []
-    for place, item in enumerate(bundle.get("entry") or []):
+    for place, item in enumerate(bundle["entry"]):
         try:
             requests.append(entry_request(item, f"Bundle.entry[{place}]", base, asked))
         except FhirError as fault:
@@ -52,14 +52,25 @@ def entry_request(item: Any, place: str, base: str, asked_with: Mapping[str, str
     if not isinstance(url, str) or not url:
         raise FhirError(Kind.REQUIRED, "request.url is missing", (f"{place}.request.url",))
     resource = item.get("resource")
+    if resource is not None and not (isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)):
+        raise FhirError(Kind.STRUCTURE, "a resource is an object with a resourceType", (f"{place}.resource",))
     if method in ("POST", "PUT", "PATCH") and not url.partition("?")[0].endswith("_search") and resource is None:
         raise FhirError(Kind.REQUIRED, f"{method} needs a resource", (f"{place}.resource",))
+    _refuse_other_than_texts(item, asked, place)
     path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
-    headers = {header: str(asked[name]) for name, header in _HEADERS.items() if name in asked}
+    headers = {header: asked[name] for name, header in _HEADERS.items() if name in asked}
     if "prefer" in asked_with:
         headers["prefer"] = asked_with["prefer"]
     segments = tuple(part for part in path.split("/") if part)
     return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
+
+
+def _refuse_other_than_texts(item: Resource, asked: Resource, place: str) -> None:
+    texts = {f"{place}.fullUrl": item.get("fullUrl")}
+    texts |= {f"{place}.request.{name}": asked.get(name) for name in _HEADERS}
+    for where, value in texts.items():
+        if value is not None and not isinstance(value, str):
+            raise FhirError(Kind.STRUCTURE, "this is written as a JSON string", (where,))
 
 
 def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, str]) -> bytes:
@@ -104,9 +115,18 @@ def placed(issues: Iterable[Issue], place: str, type: str | None = None) -> list
     return [replace(issue, expression=tuple(map(at, issue.expression)) or (place,)) for issue in issues]
 
 
-def check_size(context: Context, bundle: Resource) -> None:
-    """Refuses a bundle over the limit before anything is done, naming the limit."""
-    count = len(bundle.get("entry") or [])
-    if count > context.settings.bundle_limit:
+def with_entries(context: Context, bundle: Resource) -> Resource:
+    """The bundle with a list of entries, be it empty. Refuses one over the limit before anything is done."""
+    entries = bundle.get("entry", [])
+    if not isinstance(entries, list):
+        raise FhirError(Kind.STRUCTURE, "entry is a JSON array", ("Bundle.entry",))
+    if (count := len(entries)) > context.settings.bundle_limit:
         text = f"the bundle has {count} entries; the limit is {context.settings.bundle_limit}"
         raise FhirError(Kind.TOO_COSTLY, text, ("Bundle.entry",))
+    return {**bundle, "entry": entries}
+
+
+def outline(bundle: Resource) -> Resource:
+    """The bundle without the resources of its entries, which are checked each on its own."""
+    entries = [{name: value for name, value in item.items() if name != "resource"} for item in bundle["entry"]]
+    return {name: value for name, value in ({**bundle, "entry": entries}).items() if name != "entry" or entries}

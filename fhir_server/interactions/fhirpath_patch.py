@@ -11,7 +11,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.simple_fhirpath import Impossible, Steps, steps
 from fhir_server.interactions.writing import Change
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, copy_of
 
 OPERATION_LIMIT = 1000
 _TYPES = ("add", "insert", "delete", "replace", "move")
@@ -53,7 +53,7 @@ class FhirpathPatch:
         operations = [_operation(row, f"{at}.parameter[{place}]") for place, row in enumerate(rows)]
 
         def apply(resource: Resource) -> Resource:
-            changed: Resource = _copy(resource)
+            changed: Resource = copy_of(resource)
             for where, kind, parts in operations:
                 try:
                     self._apply(changed, kind, parts)
@@ -201,7 +201,7 @@ def _content(sent: dict[str, Any]) -> Any:
     """The value of a part: its value[x], or an anonymous element made of its parts."""
     for key, value in sent.items():
         if key.startswith("value"):
-            return _copy(value)
+            return copy_of(value)
     made: dict[str, Any] = {}
     for part in sent.get("part") or []:
         name = str(part.get("name"))
@@ -241,12 +241,6 @@ def _drop_empty(value: Any) -> bool:
     elif isinstance(value, list):
         value[:] = [item for item in value if not (isinstance(item, dict | list) and _drop_empty(item))]
     return not value
-
-
-def _copy(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _copy(item) for key, item in value.items()}
-    return [_copy(item) for item in value] if isinstance(value, list) else value
 
 
 def _literal(value: Any) -> str:

@@ -17,8 +17,11 @@ from fhir_server.interactions.fhirpath_patch import FhirpathPatch
 from fhir_server.interactions.headers import if_match
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.writing import Change, Write, perform
-from fhir_server.model.resources import Resource, decode
+from fhir_server.model.json_body import decode_body
+from fhir_server.model.resources import Resource, copy_of, encode
+from fhir_server.store.contract import LARGEST_RESOURCE_BYTES
 
+_FAULTS = (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError)
 OPERATION_LIMIT = 1000  # operations of one patch: far above use, low enough to bound the time
 
 
@@ -45,7 +48,7 @@ def change_of_body(context: Context, request: FhirRequest) -> Change:
     patch, under every content type (fhirpy sends a partial resource as plain JSON)."""
     value: Any = request.resource
     if value is None:
-        value = decode(request.body) if request.body.strip() else None
+        value = decode_body(request.body) if request.body.strip() else None
     if isinstance(value, list):
         return json_patch(value)
     if not isinstance(value, dict):
@@ -72,23 +75,48 @@ def json_patch(operations: list[Any]) -> Change:
     """RFC 6902. Raises FhirError for a malformed patch; the change raises UNPROCESSABLE when it cannot be applied."""
     if len(operations) > OPERATION_LIMIT:
         raise FhirError(Kind.TOO_COSTLY, f"a patch holds at most {OPERATION_LIMIT} operations")
-    try:
-        made = jsonpatch.JsonPatch(operations)
-    except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, AttributeError) as fault:
-        raise FhirError(Kind.INVALID, f"this is no JSON Patch: {fault}") from None
+    steps = [_step(place, operation) for place, operation in enumerate(operations)]
 
     def change(resource: Resource) -> Resource:
-        try:
-            patched = made.apply(resource)
-        except jsonpatch.JsonPatchTestFailed as fault:
-            raise FhirError(Kind.UNPROCESSABLE, f"a test of the patch failed: {fault}") from None
-        except (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError, KeyError) as fault:
-            raise FhirError(Kind.UNPROCESSABLE, f"the patch cannot be applied: {fault}") from None
+        patched: Any = copy_of(resource)
+        copied = 0
+        for place, step in enumerate(steps):
+            try:
+                copied += _size_copied(operations[place], patched)
+                patched = step.apply(patched, in_place=True)
+            except jsonpatch.JsonPatchTestFailed as fault:
+                raise _impossible(place, f"a test of the patch failed: {_shown(fault)}") from None
+            except (*_FAULTS, KeyError, RecursionError) as fault:
+                raise _impossible(place, f"the patch cannot be applied: {_shown(fault)}") from None
+            if copied > LARGEST_RESOURCE_BYTES:
+                raise _impossible(place, "the patch copies more than a resource can hold")
         if not isinstance(patched, dict):
             raise FhirError(Kind.UNPROCESSABLE, "the patch leaves no resource")
         return patched
 
     return change
+
+
+def _step(place: int, operation: Any) -> jsonpatch.JsonPatch:
+    try:
+        return jsonpatch.JsonPatch([operation])
+    except (*_FAULTS, AttributeError) as fault:
+        raise FhirError(Kind.INVALID, f"this is no JSON Patch: {_shown(fault)}", (f"[{place}]",)) from None
+
+
+def _size_copied(operation: Resource, target: Any) -> int:
+    """Bytes of what a copy makes twice; a few dozen of them could otherwise fill the memory by doubling."""
+    if operation["op"] != "copy":
+        return 0
+    return len(encode(jsonpointer.resolve_pointer(target, operation["from"])))
+
+
+def _impossible(place: int, text: str) -> FhirError:
+    return FhirError(Kind.UNPROCESSABLE, text, (f"[{place}]",))
+
+
+def _shown(fault: BaseException) -> str:
+    return str(fault)[:200]
 
 
 def merge_patch(partial: Resource) -> Change:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from fhir_server.errors import FhirError, Kind, refuse_faults
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.content import answer
 from fhir_server.interactions.delete import deleted
-from fhir_server.interactions.entries import answered, entries_of, placed
+from fhir_server.interactions.entries import answered, entries_of, outline, placed
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
-from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.planning import faults, writable_type
 from fhir_server.interactions.writing import Done, Write, perform_all
 from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
@@ -26,8 +26,10 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 async def transaction(context: Context, request: FhirRequest, received: Resource) -> FhirResponse:
     """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
     requests, issues = entries_of(received, context.base, request.headers)
+    if all(isinstance(item, dict) for item in received["entry"]):
+        issues += _further(faults(context, outline(received), "Bundle"), issues)
     refuse_faults(issues)
-    items = received.get("entry") or []
+    items = received["entry"]
     writes: dict[int, Write] = {}
     for place, asked in enumerate(requests):
         if not _is_read(asked):
@@ -48,6 +50,14 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
         return FhirResponse(200, bundle("transaction-response", told))
 
     return await perform_all(context, [writes[place] for place in ordered], respond)
+
+
+def _further(found: Sequence[Issue], told: Sequence[Issue]) -> list[Issue]:
+    """The faults of a bundle's outline that are not told of its entries already: a rule comes after what broke it."""
+    places = {place for issue in told for place in issue.expression}
+    return [
+        issue for issue in found if places.isdisjoint(issue.expression) and not (told and issue.code == "invariant")
+    ]
 
 
 def _is_read(asked: FhirRequest) -> bool:

@@ -7,10 +7,16 @@ from collections.abc import Iterable
 from fhir_server.errors import Issue
 from fhir_server.model.resources import Resource
 
+MOST_TOLD = 500  # issues of one outcome: nobody reads more, and a hostile body must not grow on its way back
+
 
 def outcome(issues: Iterable[Issue]) -> Resource:
     """An OperationOutcome of one entry an issue; the Vietnamese text, where there is one, is in details.text."""
-    return {"resourceType": "OperationOutcome", "issue": [_entry(issue) for issue in issues]}
+    told = list(issues)
+    if len(told) > MOST_TOLD:
+        more = Issue("information", "informational", f"{len(told) - MOST_TOLD} more issues are not told")
+        told = [*told[:MOST_TOLD], more]
+    return {"resourceType": "OperationOutcome", "issue": [_entry(issue) for issue in told]}
 
 
 def _entry(issue: Issue) -> Resource:

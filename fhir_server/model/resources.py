@@ -70,10 +70,21 @@ def pretty(body: bytes) -> bytes:
 
 def _describe(body: bytes, fault: Exception) -> str:
     try:
+        body.decode()
         orjson.loads(body)
+    except UnicodeDecodeError as same:
+        line, column = body.count(b"\n", 0, same.start) + 1, same.start - body.rfind(b"\n", 0, same.start)
+        return f"it is not UTF-8 at line {line}, column {column}"
     except orjson.JSONDecodeError as same:
         return f"{same.msg} at line {same.lineno}, column {same.colno}"
     return str(fault) or type(fault).__name__
+
+
+def copy_of(value: Any) -> Any:
+    """The same, with objects and arrays of its own."""
+    if isinstance(value, dict):
+        return {key: copy_of(item) for key, item in value.items()}
+    return [copy_of(item) for item in value] if isinstance(value, list) else value
 
 
 META_OF_SERVER = ("versionId", "lastUpdated")

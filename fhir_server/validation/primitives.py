@@ -28,7 +28,9 @@ _DAY = (
 _TIME = r"(?:[01][0-9]|2[0-3]):[0-5][0-9]:(?:[0-5][0-9]|60)(?:\.[0-9]+)?"
 _ZONE = r"(?:Z|[+-](?:(?:0[0-9]|1[0-3]):[0-5][0-9]|14:00))"
 _BASE64 = r"[0-9A-Za-z+/][ \t\r\n]*"
-_NOT_BLANK = r"[ \t\r\n]*[^ \t\r\n][\s\S]*"
+# Below 32 R4 allows tab, line feed and carriage return alone.
+_NOT_BLANK = r"[ \t\r\n]*[^\x00- ][^\x00-\x08\x0b\x0c\x0e-\x1f]*"
+_NO_SPACE = r"[^\x00- ]+"
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def _is_base64(text: str) -> bool:
     return packed != b""
 
 
-_URI = Primitive("string", r"[^ \t\r\n\f\v]+", example="http://example.org/path")
+_URI = Primitive("string", _NO_SPACE, example="http://example.org/path")
 
 PRIMITIVES: Mapping[str, Primitive] = {
     "boolean": Primitive("boolean", example="true"),
@@ -79,7 +81,7 @@ PRIMITIVES: Mapping[str, Primitive] = {
     "string": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),
     "markdown": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),
     "xhtml": Primitive("string", example='<div xmlns="http://www.w3.org/1999/xhtml">text</div>'),
-    "code": Primitive("string", r"[^ \t\r\n\f\v]+(?:[ \t\r\n\f\v][^ \t\r\n\f\v]+)*", _LONGEST_STRING, example="final"),
+    "code": Primitive("string", rf"{_NO_SPACE}(?:[ \t\r\n]{_NO_SPACE})*", _LONGEST_STRING, example="final"),
     "id": Primitive("string", r"[A-Za-z0-9\-.]{1,64}", example="A to Z, a to z, 0 to 9, - and ., 1 to 64 of them"),
     "uri": _URI,
     "url": _URI,

@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import httpx
 import pytest
+from fastapi import FastAPI
 from pymongo import MongoClient
 from pymongo.database import Database
 
@@ -21,8 +22,9 @@ OF_REQUESTS = ("compartments", "claims", "answers", "deferrals")  # collections 
 class Client:
     """A FHIR client of few words: paths below the base, JSON in and out."""
 
-    def __init__(self, http: httpx.AsyncClient) -> None:
+    def __init__(self, http: httpx.AsyncClient, app: FastAPI) -> None:
         self.http = http
+        self.app = app
 
     async def send(self, method: str, path: str, body: Any = None, **headers: str) -> httpx.Response:
         named = {name.replace("_", "-"): value for name, value in headers.items()}
@@ -48,7 +50,7 @@ async def serving(settings: Settings) -> AsyncIterator[Client]:
     async with app.router.lifespan_context(app):
         transport = httpx.ASGITransport(app)
         async with httpx.AsyncClient(transport=transport, base_url="http://test") as http:
-            yield Client(http)
+            yield Client(http, app)
 
 
 @pytest.fixture(scope="session")
