@@ -75,7 +75,7 @@ def _default(field: FieldInfo) -> object:
 
 
 def _text(value: object) -> str:
-    if value is None:
+    if value is None or value == "":
         return "unset"
     if isinstance(value, bool):
         return "yes" if value else "no"
