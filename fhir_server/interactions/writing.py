@@ -15,8 +15,8 @@ from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match
 from fhir_server.interactions.planning import check, draft, faults
-from fhir_server.model.references import by_table, conditional, literal, references, rewrite
 from fhir_server.model.json_body import refuse_deep
+from fhir_server.model.references import by_table, conditional, literal, references, rewrite
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
@@ -252,10 +252,10 @@ async def _patched(context: Context, transaction: Transaction, target: _Target) 
     changed = write.change(decode(current.raw))
     if changed.get("id") != target.id or changed.get("resourceType") != write.type:
         raise FhirError(Kind.UNPROCESSABLE, "a patch must not change the id or the type", write.at())
+    refuse_deep(changed)
     check(context, changed, write.type, write.place or None)
     return replace(target, write=replace(write, resource=changed, change=None, expected=current.version))
 
-    refuse_deep(changed)
 
 async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str, str]) -> dict[int, Draft]:
     """The drafts by place in `targets`, links rewritten to the identities that were settled."""

@@ -50,6 +50,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "known_system": lambda store: store.known_system("urn:unknown"),
     "ensure_letters": lambda store: store.ensure_letters({("Organization", "name"): "x"}),
     "switch_letters": lambda store: store.switch_letters(),
+    "types": lambda store: store.types(),
     "secret": lambda store: store.secret("new"),
     "keep": lambda store: store.keep(b"content"),
     "kept": lambda store: store.kept("hash"),
