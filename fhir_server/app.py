@@ -25,7 +25,9 @@ from fhir_server.http.records import records
 from fhir_server.interactions.deferral import Deferrals
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
+from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
+from fhir_server.operations.reindex import following
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
@@ -48,7 +50,8 @@ def build_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_context(settings) as context:
             held.append(context)
-            yield
+            async with following(context, new_id()):
+                yield
             held.clear()
 
     app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
@@ -110,8 +113,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     store = await open_store(uri, settings)
     deferrals = Deferrals(owner=new_id())
     try:
-        await store.ensure_letters(search.declared())
-        yield Context(
+        context = Context(
             settings=settings,
             definitions=definitions,
             capability=capability,
@@ -126,6 +128,8 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             deferrals=deferrals,
             base=base,
         )
+        await adopt(context)
+        yield context
     finally:
         await deferrals.close()
         await store.close()

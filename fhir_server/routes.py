@@ -23,6 +23,7 @@ from fhir_server.interactions.read import read, vread
 from fhir_server.interactions.search import search
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.model.references import is_id
+from fhir_server.operations.reindex import reindex_operation
 
 Methods = Mapping[str, Dispatch]
 
@@ -45,6 +46,7 @@ ROUTES = (
     Route((), _get(search, POST=batch_or_transaction)),
     Route(("metadata",), _get(capabilities)),
     Route(("_search",), {"POST": search}),
+    Route(("$reindex",), _get(reindex_operation, POST=reindex_operation)),
     Route(("_history",), _get(history)),
     Route((PATH, "id"), _get(deferred_answer, DELETE=cancel_deferred)),
     Route(("Type",), _TYPE),

@@ -51,7 +51,7 @@ class Reach:
 AT_ONCE = Reach(1_000, 500)
 AT_MOST = Reach(20_000, 50_000)
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
-FEW_CANDIDATES = 300  # ways to walk are compared up to this many candidates
+FEW_CANDIDATES = 100  # ways to walk are compared up to this many candidates
 _FIRST_BATCH = 60
 _LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
 

@@ -49,6 +49,7 @@ async def index(context: Context, resource: Resource) -> Indexed:
 async def draft(context: Context, resource: Resource, id: str) -> Draft:
     """The draft of a resource that has been checked. The resource's own id, if any, is replaced."""
     placed = resource if resource.get("id") == id else {**resource, "id": id}
+    context.search.refuse_unfit(placed)
     indexed = await index(context, placed)
     patients = [key[1:] for key in indexed.keys if key.startswith("@") and ":" not in key]
     return Draft(placed["resourceType"], id, placed, indexed, context.rules.narrow(placed, id, patients))

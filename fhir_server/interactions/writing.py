@@ -14,6 +14,7 @@ from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match
+from fhir_server.interactions.parameters import after_writing
 from fhir_server.interactions.planning import check, draft, faults
 from fhir_server.model.json_body import refuse_deep
 from fhir_server.model.references import by_table, conditional, literal, references, rewrite
@@ -108,7 +109,9 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
             drafts = await _drafts(context, targets, links)
             return await respond(transaction, await _apply(context, transaction, targets, drafts))
 
-    return await context.store.transact(context.once.guard(commit) if context.once else commit)
+    response = await context.store.transact(context.once.guard(commit) if context.once else commit)
+    await after_writing(context, {write.type for write in writes})
+    return response
 
 
 def _is_settled(write: Write) -> bool:

@@ -1,25 +1,46 @@
-"""Writes the search keys of stored resources anew after definitions have changed; neither version nor time changes."""
+"""Writes the search keys of stored resources anew after definitions have changed; neither version nor time changes.
+
+`fhir-server migrate` does it while nothing is served, `following` in the background of a server, and `$reindex` tells
+how far it is. Until it ends, a search by a parameter that is being indexed is refused instead of answered wrongly.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
-from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.exchange import Context
+import structlog
+
+from fhir_server.errors import FhirError, Issue, Kind
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.parameters import adopt
 from fhir_server.interactions.planning import draft
-from fhir_server.model.resources import decode
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import decode, encode
 from fhir_server.store.contract import EVERYTHING, Put, Stored, Transaction
 
 BATCH = 50
+# A process learns of changed parameters within LOOK_SECONDS and writes their keys from then on. What the slowest one
+# wrote before is covered, because nobody begins to re-index sooner than this.
+LOOK_SECONDS = 2.0
+PATIENCE_SECONDS = 3 * LOOK_SECONDS
+LEASE_SECONDS = 60.0
+
+log = structlog.get_logger("fhir_server.reindex")
+Progress = Callable[[int, int | None], None]
 
 
-async def reindex(context: Context, on_progress: Callable[[int, int | None], None]) -> int:
-    """Rewrites every resource of each type whose definitions have new letters, then makes those the letters.
+async def reindex(context: Context, on_progress: Progress) -> int:
+    """Rewrites every resource of each type whose parameters have new letters, then makes those the letters.
 
     Cut off and run again it passes over what is done. Gives how many resources were looked at.
     """
-    types = sorted({type for type, _ in context.store.registry.pending})
+    wanted = dict(context.store.registry.pending)
+    types = sorted({type for type, _ in wanted})
     total = sum([await context.store.count(type, {}, EVERYTHING) for type in types])
     done = 0
     for type in types:
@@ -28,13 +49,19 @@ async def reindex(context: Context, on_progress: Callable[[int, int | None], Non
             batch.append(found)
             if len(batch) == BATCH:
                 done += await _rewrite(context, batch)
+                await context.store.note_reindexed(done, total)
                 on_progress(done, total)
                 batch = []
         done += await _rewrite(context, batch)
-    if types:
-        await context.store.switch_letters()
+    await _end(context, wanted, done)
     on_progress(done, total)
     return done
+
+
+async def _end(context: Context, wanted: Mapping[tuple[str, str], str], done: int) -> None:
+    if wanted:
+        await context.store.note_reindexed(done, done)
+        await context.store.switch_letters(wanted)
 
 
 async def _rewrite(context: Context, batch: list[Stored]) -> int:
@@ -60,3 +87,67 @@ async def _rewrite_one(context: Context, put: Put) -> None:
 
 async def _apply(puts: list[Put], transaction: Transaction) -> None:
     await transaction.apply(puts)
+
+
+# --- in the background of a server -----------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def following(context: Context, owner: str) -> AsyncIterator[None]:
+    """While it is open this process learns of changed parameters, and of all processes one re-indexes. owner: the name
+    of this process among all."""
+    task = asyncio.create_task(_follow(context, owner))
+    try:
+        yield
+    finally:
+        while not task.done():  # the driver may take a cancellation for its own
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
+
+
+async def _follow(context: Context, owner: str) -> None:
+    while True:
+        try:
+            if await context.store.refresh_registry():
+                await adopt(context)
+            if context.store.registry.pending and await context.store.lead_reindex(owner, LEASE_SECONDS):
+                await asyncio.sleep(PATIENCE_SECONDS)
+                await _while_leading(context, owner, reindex(context, lambda done, total: None))
+        except FhirError as fault:  # the database is away: the next look finds it again
+            log.warning("re-indexing waits", diagnostics=fault.diagnostics)
+        except Exception as fault:  # nobody awaits this task: what is not logged here is lost
+            log.error("re-indexing failed and will begin again", exc_info=fault)
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _while_leading(context: Context, owner: str, work: Coroutine[Any, Any, int]) -> None:
+    """Does the work and keeps the lease meanwhile."""
+    task = asyncio.create_task(work)
+    try:
+        while True:
+            done, _ = await asyncio.wait([task], timeout=LEASE_SECONDS / 3)
+            if done:
+                await task
+                return
+            if not await context.store.lead_reindex(owner, LEASE_SECONDS):
+                return
+    finally:
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def reindex_operation(context: Context, request: FhirRequest) -> FhirResponse:
+    """`$reindex`: GET tells how far a re-index is; POST makes this process look for one to do at once."""
+    if request.method == "POST" and await context.store.refresh_registry():
+        await adopt(context)
+    waiting = sorted({f"{type}.{code}" for type, code in context.store.registry.pending})
+    if not waiting:
+        return _told(200, "every search parameter is indexed")
+    progress = await context.store.reindexed()
+    counted = f", {progress[0]} of {progress[1]} resources done" if progress else ""
+    return _told(202, f"being indexed: {', '.join(waiting[:50])}{counted}")
+
+
+def _told(status: int, text: str) -> FhirResponse:
+    return FhirResponse(status, encode(outcome([Issue("information", "informational", text)])))

@@ -65,6 +65,12 @@ class Extractor:
         # Plans and numbers are those of one registry.
         self._registry: Registry | None = None
 
+    def over(self, parameters: ParametersOf) -> Extractor:
+        """One for other parameters, otherwise the same."""
+        return Extractor(
+            self._definitions, self.setting.zone, self.setting.canonical_system, self.setting.base, parameters
+        )
+
     def params(self, type: str) -> Mapping[str, SearchParameter]:
         """The parameters of a type that have keys."""
         return {

@@ -16,6 +16,7 @@ from fhir_server.search.canonical import canonical_text
 from fhir_server.search.compartments import membership
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
 from fhir_server.search.contained import keys_within
+from fhir_server.search.custom import CustomParameters, parameter_of, refuse_unfit, takes_effect
 from fhir_server.search.evaluate import satisfies
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lineage import Lineage, alone, widened
@@ -43,13 +44,29 @@ class SearchModel:
         expand: Expand = no_codes,
         lineage: Lineage = alone,
     ) -> None:
-        self.parameters = Parameters(definitions, capability)
+        self._custom = CustomParameters(definitions)
+        self.parameters = Parameters(definitions, capability, self._custom)
         self.subsets = Subsets(definitions)
         self._definitions = definitions
         self._extractor = extractor
         self._zone = settings.zone
         self._expand = expand
         self._lineage = lineage
+
+    def adopt(self, resources: Iterable[Resource]) -> None:
+        """Takes these SearchParameter resources in place of all that were adopted before."""
+        self._custom.adopt(resources)
+        self._extractor = self._extractor.over(self._custom.of)
+        self.parameters.forget()
+
+    def refuse_unfit(self, resource: Resource) -> None:
+        """Raises FhirError UNPROCESSABLE for a SearchParameter that would take effect and cannot be searched by."""
+        if resource["resourceType"] != "SearchParameter" or not takes_effect(self._definitions, resource):
+            return
+        param = parameter_of(resource)
+        refuse_unfit(self._definitions, param)
+        for type in self._custom.types_of(param):
+            self._extractor.over(lambda _: {param.code: param}).declared(type)
 
     def declared(self) -> dict[tuple[str, str], str]:
         """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`."""
@@ -138,7 +155,7 @@ class SearchModel:
         homes = self._extractor.homes(type, code)
         found = registry.letters.get((type, homes[0].code if len(homes) == 1 else code))
         if found is None:
-            raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))
+            raise _not_ready(type, code, registry)
         return found
 
     def pointers(self, type: str, code: str, keys: Iterable[str], registry: Registry) -> Iterator[tuple[str, str]]:
@@ -165,3 +182,11 @@ class SearchModel:
     def canonical_text(self, node: Node) -> str:
         """One text for every spelling of the same search."""
         return canonical_text(node, self._extractor.setting.canonical_system)
+
+
+def _not_ready(type: str, code: str, registry: Registry) -> FhirError:
+    """The answer in place of a page that would lack what has not been indexed yet."""
+    if (type, code) in registry.pending:
+        text = f"{type}.{code} is being indexed and cannot be searched by yet; GET $reindex tells how far it is"
+        return FhirError(Kind.UNAVAILABLE, text, (code,), headers={"Retry-After": "30"})
+    return FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Any
 
 from fhir_server.store.contract import Filter, KeySpan, Stored
@@ -104,7 +105,7 @@ def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Curs
         return before
     last = values_of(order, told[-1])
     ids = list(before.ids or ()) if before is not None and before.values == last else []
-    ids += [stored.id for stored in told if values_of(order, stored) == last]
+    ids += reversed([stored.id for stored in takewhile(lambda one: values_of(order, one) == last, reversed(told))])
     return Cursor(last, tuple(ids), (order.span.low, order.span.high) if order.span else None)
 
 

@@ -7,13 +7,17 @@ from collections.abc import Mapping
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.search_params import SearchParameter
+from fhir_server.search.custom import CustomParameters
 
 
 class Parameters:
     """The vocabulary of queries. Tables are made when first asked for; one object serves all requests."""
 
-    def __init__(self, definitions: Definitions, capability: Capability) -> None:
+    def __init__(
+        self, definitions: Definitions, capability: Capability, custom: CustomParameters | None = None
+    ) -> None:
         self._definitions = definitions
+        self._custom = custom or CustomParameters(definitions)
         self._capability = capability
         self._of: dict[str, Mapping[str, SearchParameter]] = {}
         self.types: tuple[str, ...] = tuple(sorted(capability.types))
@@ -31,7 +35,12 @@ class Parameters:
         if declared is None:
             return {}
         of_every_type = [code for code, param in defined.items() if not param.expression]  # `_list`, `_text`, …
-        return {code: defined[code] for code in (*declared.search_params, *of_every_type) if code in defined}
+        found = {code: defined[code] for code in (*declared.search_params, *of_every_type) if code in defined}
+        return {**self._custom.added(type), **found}
+
+    def forget(self) -> None:
+        """Collects the tables anew, after other custom parameters have been adopted."""
+        self._of = {}
 
     def targets(self, param: SearchParameter) -> tuple[str, ...]:
         """The served types that a reference parameter may point at; all of them where R4 names none."""

@@ -278,8 +278,34 @@ class Store(Protocol):
 
     async def history_count(self, query: HistoryQuery, view: View) -> int: ...
 
-    async def switch_letters(self) -> None:
-        """Ends a re-index: every stored resource has its pending keys, and they become the ones that are searched."""
+    async def ensure_letters(self, definitions: Mapping[tuple[str, str], str]) -> None:
+        """Gives letters to search parameters, pending ones where a type has resources that lack the keys.
+        definitions: {(resource type, code): hash of the definition}."""
+        ...
+
+    async def switch_letters(self, done: Mapping[tuple[str, str], str]) -> None:
+        """Ends a re-index: every stored resource has keys with these pending letters, and they become the ones that
+        are searched. done: {(resource type, code): letters}."""
+        ...
+
+    async def announce_parameters(self) -> None:
+        """Makes `refresh_registry` true once in every process."""
+        ...
+
+    async def refresh_registry(self) -> bool:
+        """Loads the registry again if another process has changed the search parameters; true when that was so."""
+        ...
+
+    async def lead_reindex(self, owner: str, seconds: float) -> bool:
+        """True for the one process that re-indexes: until the time is over, or as long as it asks again before."""
+        ...
+
+    async def note_reindexed(self, done: int, total: int) -> None:
+        """How far a re-index is, for every process to tell."""
+        ...
+
+    async def reindexed(self) -> tuple[int, int] | None:
+        """(done, total) of the last re-index, None when there was none."""
         ...
 
     async def intern(self, uris: Sequence[str]) -> None:

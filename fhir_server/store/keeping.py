@@ -35,6 +35,7 @@ class Keeping:
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._database = database
         self._secrets = database["secrets"].with_options(write_concern=MAJORITY)
+        self._known: dict[str, bytes] = {}  # a secret never changes
         self._kept = database["kept"].with_options(write_concern=MAJORITY)
 
     async def open(self) -> None:
@@ -47,13 +48,16 @@ class Keeping:
 
     async def secret(self, name: str) -> bytes:
         """The same 32 random bytes for all who ask, whoever asked first."""
+        if name in self._known:
+            return self._known[name]
         found = await self._secrets.find_one_and_update(
             {"_id": name},
             {"$setOnInsert": {"value": secrets.token_bytes(32)}},
             upsert=True,
             return_document=ReturnDocument.AFTER,
         )
-        return bytes(found["value"]) if found else b""
+        self._known[name] = bytes(found["value"]) if found else b""
+        return self._known[name]
 
     async def keep(self, content: bytes) -> str:
         """The hash under which the content is found; its time begins anew."""

@@ -143,9 +143,29 @@ class MongoStore:
         with wrapped("reading the registry"):
             await self._durable.ensure_letters(definitions, await self._collections.types())
 
-    async def switch_letters(self) -> None:
+    async def switch_letters(self, done: Mapping[tuple[str, str], str]) -> None:
         with wrapped("ending a re-index"):
-            await self._durable.switch()
+            await self._durable.switch(done)
+
+    async def announce_parameters(self) -> None:
+        with wrapped("announcing changed search parameters"):
+            await self._durable.announce()
+
+    async def refresh_registry(self) -> bool:
+        with wrapped("reading the registry"):
+            return await self._durable.refresh()
+
+    async def lead_reindex(self, owner: str, seconds: float) -> bool:
+        with wrapped("leasing a re-index"):
+            return await self._durable.lead(owner, seconds)
+
+    async def note_reindexed(self, done: int, total: int) -> None:
+        with wrapped("noting the progress of a re-index"):
+            await self._durable.note_progress(done, total)
+
+    async def reindexed(self) -> tuple[int, int] | None:
+        with wrapped("reading the progress of a re-index"):
+            return await self._durable.progress()
 
     async def intern(self, uris: Sequence[str]) -> None:
         with wrapped("giving numbers to code systems"):

@@ -2,7 +2,9 @@
 
     registry: {_id: "schema", version}
               {_id: "counters", systems: 12, types: {Patient: 31, …}}
-              {_id: "letters Patient name", type, code, letters, definition, pending?: {letters, definition}}
+              {_id: "generation", number: grows when parameters change}
+              {_id: "letters Patient name", type, code, letters?, definition?, pending?: {letters, definition}}
+              {_id: "reindex", done, total: resources of the re-index under way, owner, until: end of its lease}
     systems:  {_id: URI, n: number}
 
 A number or a pair of letters is taken from a counter before it is written down, so what a crash or a race leaves
@@ -64,28 +66,54 @@ class DurableRegistry:
 
     async def load(self) -> None:
         """Fills the snapshot with what the database holds."""
-        async for row in self._registry.find({"letters": {"$exists": True}}):
+        letters: dict[tuple[str, str], str] = {}
+        pending: dict[tuple[str, str], str] = {}
+        async for row in self._registry.find({"type": {"$exists": True}}):
             name = (row["type"], row["code"])
-            self.snapshot.letters[name] = row["letters"]
+            if "letters" in row:
+                letters[name] = row["letters"]
             if "pending" in row:
-                self.snapshot.pending[name] = row["pending"]["letters"]
-        generation = await self._registry.find_one({"_id": "generation"})
-        self.snapshot.generation = generation["number"] if generation else 1
+                pending[name] = row["pending"]["letters"]
+        generation = await self._generation()
+        self.snapshot.letters.update(letters)
+        self.snapshot.pending.clear()
+        self.snapshot.pending.update(pending)
+        self.snapshot.generation = generation
         async for row in self._systems.find():
             self.snapshot.systems[row["_id"]] = row["n"]
 
-    async def ensure_letters(self, definitions: Definitions, in_use: Iterable[str]) -> None:
-        """Gives letters to each (type, code), and new, pending ones to those whose definition has changed.
+    async def _generation(self) -> int:
+        found = await self._registry.find_one({"_id": "generation"})
+        return found["number"] if found else 1
 
-        in_use: the types that have stored resources; in the others a changed definition takes its new letters at once.
+    async def refresh(self) -> bool:
+        """Loads again when another process has changed the parameters; true when that was so."""
+        if await self._generation() == self.snapshot.generation:
+            return False
+        await self.load()
+        return True
+
+    async def announce(self) -> None:
+        """Tells every process that the parameters have changed."""
+        next_number = {"$add": [{"$ifNull": ["$number", 1]}, 1]}
+        await self._registry.update_one({"_id": "generation"}, [{"$set": {"number": next_number}}], upsert=True)
+
+    async def ensure_letters(self, definitions: Definitions, in_use: Iterable[str]) -> None:
+        """Gives letters to each (type, code), and new ones to those whose definition has changed.
+
+        in_use: the types that have stored resources: what is new there is pending until they have been re-indexed.
         """
-        known = {(row["type"], row["code"]): row async for row in self._registry.find({"letters": {"$exists": True}})}
+        known = {(row["type"], row["code"]): row async for row in self._registry.find({"type": {"$exists": True}})}
         changed = [name for name, row in known.items() if name in definitions and _is_news(row, definitions[name])]
         absent = [name for name in definitions if name not in known]
+        stored = frozenset(in_use)
         if absent or changed:
             given = await self._take_letters([*absent, *changed])
-            await self._insert([_letters_row(name, given[name], definitions[name]) for name in absent])
-            await self._update(changed, given, definitions, frozenset(in_use))
+            rows = [_letters_row(name, given[name], definitions[name], name[0] in stored) for name in absent]
+            await self._insert(rows)
+            await self._update(changed, given, definitions, stored)
+            if any(name[0] in stored for name in (*absent, *changed)):
+                await self.announce()
         await self.load()
 
     async def _take_letters(self, names: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
@@ -151,28 +179,53 @@ class DurableRegistry:
             async for row in self._systems.find({"_id": {"$in": list(uris)}}):
                 self.snapshot.systems[row["_id"]] = row["n"]
 
-    async def switch(self) -> None:
-        """Ends a re-index: the pending letters become the letters, and the generation grows."""
-        await self._registry.update_many(
-            {"pending": {"$exists": True}},
-            [{"$replaceWith": {"$mergeObjects": ["$$ROOT", "$pending"]}}, {"$unset": "pending"}],
-        )
-        next_number = {"$add": [{"$ifNull": ["$number", 1]}, 1]}
-        await self._registry.update_one({"_id": "generation"}, [{"$set": {"number": next_number}}], upsert=True)
-        self.snapshot.pending.clear()
+    async def switch(self, done: Definitions) -> None:
+        """Ends a re-index: the pending letters that all stored resources have keys with become the letters.
+
+        done: {(type, code): the pending letters}. What has become pending since then stays so.
+        """
+        promote: list[Mapping[str, Any]] = [
+            {"$replaceWith": {"$mergeObjects": ["$$ROOT", "$pending"]}},
+            {"$unset": "pending"},
+        ]
+        updates = [
+            UpdateOne({"_id": _row_id(name), "pending.letters": letters}, promote) for name, letters in done.items()
+        ]
+        if updates:
+            await self._registry.bulk_write(updates, ordered=False)
+        await self.announce()
         await self.load()
+
+    async def lead(self, owner: str, seconds: float) -> bool:
+        """The times are the database's own."""
+        until = {"$add": ["$$NOW", int(seconds * 1000)]}
+        free = {"$expr": {"$or": [{"$eq": ["$owner", {"$literal": owner}]}, {"$lte": ["$until", "$$NOW"]}]}}
+        await _insert_new(self._registry, [{"_id": "reindex", "owner": "", "done": 0, "total": 0}])
+        taken = await self._registry.update_one(
+            {"_id": "reindex", **free}, [{"$set": {"owner": {"$literal": owner}, "until": until}}]
+        )
+        return bool(taken.matched_count)
+
+    async def note_progress(self, done: int, total: int) -> None:
+        await self._registry.update_one({"_id": "reindex"}, {"$set": {"done": done, "total": total}}, upsert=True)
+
+    async def progress(self) -> tuple[int, int] | None:
+        found = await self._registry.find_one({"_id": "reindex"})
+        return (found["done"], found["total"]) if found else None
 
 
 def _row_id(name: tuple[str, str]) -> str:
     return f"letters {name[0]} {name[1]}"
 
 
-def _letters_row(name: tuple[str, str], letters: str, definition: str) -> Document:
-    return {"_id": _row_id(name), "type": name[0], "code": name[1], "letters": letters, "definition": definition}
+def _letters_row(name: tuple[str, str], letters: str, definition: str, is_pending: bool) -> Document:
+    row = {"_id": _row_id(name), "type": name[0], "code": name[1]}
+    own = {"letters": letters, "definition": definition}
+    return {**row, "pending": own} if is_pending else {**row, **own}
 
 
 def _is_news(row: Document, definition: str) -> bool:
-    return definition not in (row["definition"], row.get("pending", {}).get("definition"))
+    return definition not in (row.get("definition"), row.get("pending", {}).get("definition"))
 
 
 async def _insert_new(collection: AsyncCollection[Document], rows: list[Document]) -> None:

@@ -70,6 +70,67 @@ async def test_a_changed_definition_of_a_type_in_use_waits_for_a_re_index(store:
     assert store.registry.pending["Organization", "name"] == pending
 
 
+async def test_a_new_parameter_of_a_type_in_use_waits_for_a_re_index(store: MongoStore) -> None:
+    await put(store, a_draft())
+    await store.ensure_letters({("Organization", "name"): "new", ("Slot", "start"): "new"})
+    assert ("Organization", "name") not in store.registry.letters
+    assert ("Organization", "name") in store.registry.pending
+    assert ("Slot", "start") in store.registry.letters
+
+
+async def test_only_what_was_re_indexed_is_switched(store: MongoStore) -> None:
+    await put(store, a_draft())
+    await store.ensure_letters({("Organization", "name"): "x"})
+    done = dict(store.registry.pending)
+    await store.ensure_letters({("Organization", "name"): "x", ("Organization", "alias"): "y"})
+    await store.switch_letters(done)
+    assert store.registry.letters["Organization", "name"] == done["Organization", "name"]
+    assert store.registry.pending.keys() == {("Organization", "alias")}
+
+
+async def test_a_definition_that_changed_again_during_a_re_index_stays_pending(store: MongoStore) -> None:
+    await put(store, a_draft())
+    await store.ensure_letters({("Organization", "name"): "x"})
+    done = dict(store.registry.pending)
+    await store.ensure_letters({("Organization", "name"): "y"})
+    await store.switch_letters(done)
+    assert ("Organization", "name") not in store.registry.letters
+    assert store.registry.pending["Organization", "name"] != done["Organization", "name"]
+
+
+async def test_every_process_learns_once_of_changed_parameters(settings: Settings) -> None:
+    one, other = await opened(settings, 2)
+    try:
+        await put(one, a_draft())
+        await one.ensure_letters({("Organization", "name"): "x"})
+        assert await other.refresh_registry()
+        assert other.registry.pending == one.registry.pending
+        assert not await other.refresh_registry()
+        await one.switch_letters(dict(one.registry.pending))
+        assert await other.refresh_registry()
+        assert (other.registry.pending, other.registry.letters) == ({}, one.registry.letters)
+        await one.announce_parameters()
+        assert await other.refresh_registry()
+    finally:
+        await one.close()
+        await other.close()
+
+
+async def test_one_process_re_indexes_until_it_stops_to_ask(settings: Settings) -> None:
+    one, other = await opened(settings, 2)
+    try:
+        assert await one.lead_reindex("one", 30)
+        assert await one.lead_reindex("one", 30)
+        assert not await other.lead_reindex("other", 30)
+        await one.note_reindexed(5, 9)
+        assert await other.reindexed() == (5, 9)
+        assert await one.lead_reindex("one", 0)
+        assert await other.lead_reindex("other", 30)
+    finally:
+        await one.close()
+        await other.close()
+
+
 async def test_workers_that_see_a_change_together_agree_on_the_pending_letters(settings: Settings) -> None:
     workers = await opened(settings, 3)
     try:
