@@ -17,7 +17,6 @@ AT_ONCE = 4  # of the largest body allowed, all together that this process holds
 LARGE = 4 << 20  # bytes of a body of which only LARGE_AT_ONCE are worked on at a time
 LARGE_AT_ONCE = 2
 MOST_MEMBERS = 1000  # of one gzip body; programs that pack block by block write one for each 64 KiB
-_CLOSE = {"Connection": "close"}
 
 
 class Disconnected(Exception):
@@ -76,10 +75,10 @@ class Bodies:
         self._held += size
         if self._held > AT_ONCE * self._limit:
             text = "this process holds as many large requests as it can; send it again"
-            raise FhirError(Kind.UNAVAILABLE, text, headers={"Retry-After": "2", **_CLOSE})
+            raise FhirError(Kind.UNAVAILABLE, text, headers={"Retry-After": "2"})
 
     def _too_long(self) -> FhirError:
-        return FhirError(Kind.TOO_LONG, f"the body is larger than {self._limit >> 20} MiB", headers=_CLOSE)
+        return FhirError(Kind.TOO_LONG, f"the body is larger than {self._limit >> 20} MiB")
 
 
 async def _part(receive: Receive, deadline: float) -> Message:
@@ -88,7 +87,7 @@ async def _part(receive: Receive, deadline: float) -> Message:
             message = await receive()
     except TimeoutError:
         text = "the body did not arrive in time; nothing was written"
-        raise FhirError(Kind.TIMEOUT, text, headers=_CLOSE) from None
+        raise FhirError(Kind.TIMEOUT, text, headers={"Connection": "close"}) from None
     if message["type"] == "http.disconnect":
         raise Disconnected
     return message
@@ -128,7 +127,7 @@ class _Gzip:
         self._stream = zlib.decompressobj(wbits=31)
         self._members += 1
         if self._members > MOST_MEMBERS:
-            raise FhirError(Kind.TOO_LONG, f"the gzip body has more than {MOST_MEMBERS} members", headers=_CLOSE)
+            raise FhirError(Kind.TOO_LONG, f"the gzip body has more than {MOST_MEMBERS} members")
 
     def end(self) -> None:
         if not self._stream.eof:

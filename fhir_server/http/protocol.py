@@ -14,6 +14,8 @@ from fhir_server.model.resources import encode
 
 HEAD_LIMIT = 128 * 1024  # bytes of request line and headers; the query alone may take half
 HEAD_SECONDS = 20.0  # in which they must be there, from the first byte or the opening of the connection on
+PATIENCE_SECONDS = 30.0  # in which the rest of a body may come that was answered before it was whole
+REFUSED_SECONDS = 2.0  # in which a client may go on with what was refused
 
 _TOO_LARGE = f"the head of the request is larger than {HEAD_LIMIT // 1024} KiB"
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
@@ -25,12 +27,17 @@ class _Refused(Exception):
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. uvicorn itself waits for ever for a head that never ends, and takes one of any size."""
+    """One connection. uvicorn itself waits for ever for a head that never ends, and takes one of any size.
+
+    A client that is refused while it still sends is read on for a while, so that it meets the answer and not a reset.
+    """
 
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self._head = 0  # bytes of a head that is not complete
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None  # for the head
+        self._patience: asyncio.TimerHandle | None = None  # for what comes after the answer
+        self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(transport)
@@ -38,9 +45,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_timer()
+        self._stop_patience()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         self._head += len(data)
         super().data_received(data)
         if self._head > HEAD_LIMIT:
@@ -57,10 +67,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         self._head_is_over()
+        if self.cycle.response_complete and self._patience is None:
+            self._patience = self.loop.call_later(PATIENCE_SECONDS, self.transport.close)
         super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._head_is_over()
+        self._stop_patience()
         super().on_message_complete()
 
     def send_400_response(self, msg: str) -> None:
@@ -80,6 +93,11 @@ class BoundedProtocol(HttpToolsProtocol):
             self._timer.cancel()
             self._timer = None
 
+    def _stop_patience(self) -> None:
+        if self._patience is not None:
+            self._patience.cancel()
+            self._patience = None
+
     def _too_slow(self) -> None:
         self._timer = None
         if self._head:
@@ -90,12 +108,15 @@ class BoundedProtocol(HttpToolsProtocol):
     def _refuse(self, status: int, text: str) -> None:
         """Answers and closes: what follows on this connection cannot be told apart any more."""
         self._head_is_over()
-        if self.transport.is_closing():
+        if self._refused or self.transport.is_closing():
             return
+        self._refused = True
         body = encode(outcome([Issue("error", _CODES[status], text)]))
         head = (
             f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/fhir+json; charset=utf-8\r\n"
             f"content-length: {len(body)}\r\nconnection: close\r\n\r\n"
         )
         self.transport.write(head.encode() + body)
-        self.transport.close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self._patience = self.loop.call_later(REFUSED_SECONDS, self.transport.close)
