@@ -46,7 +46,18 @@ async def capabilities(context: Context, request: FhirRequest) -> FhirResponse:
 
 def statement(context: Context) -> Resource:
     """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
-    return {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
+    told = {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
+    return {**told, "rest": [_with_custom(context, rest) for rest in told.get("rest", ())]}
+
+
+def _with_custom(context: Context, rest: Resource) -> Resource:
+    """The declared search parameters, and those that stored SearchParameter resources have added."""
+    resources = []
+    for entry in rest.get("resource", ()):
+        added = context.search.parameters.added(entry["type"]).values()
+        more = [{"name": param.code, "definition": param.url, "type": param.type} for param in added]
+        resources.append({**entry, "searchParam": [*entry.get("searchParam", ()), *more]} if more else entry)
+    return {**rest, "resource": resources}
 
 
 def terminology(context: Context) -> Resource:

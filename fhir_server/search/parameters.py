@@ -38,6 +38,10 @@ class Parameters:
         found = {code: defined[code] for code in (*declared.search_params, *of_every_type) if code in defined}
         return {**self._custom.added(type), **found}
 
+    def added(self, type: str) -> Mapping[str, SearchParameter]:
+        """Those that stored SearchParameter resources have added."""
+        return self._custom.added(type)
+
     def forget(self) -> None:
         """Collects the tables anew, after other custom parameters have been adopted."""
         self._of = {}

@@ -68,6 +68,9 @@ async def test_a_parameter_of_a_type_without_resources_is_ready_at_once_and_goes
     await empty.put(a_parameter())
     await empty.put(married("one", "M"))
     assert await empty.ids("Patient?marital=M") == ["Patient/one"]
+    declared = (await empty.answer("metadata")).json()["rest"][0]["resource"]
+    patient_type = next(entry for entry in declared if entry["type"] == "Patient")
+    assert {"name": "marital", "definition": a_parameter()["url"], "type": "token"} in patient_type["searchParam"]
     assert (await empty.http.delete("/fhir/SearchParameter/marital")).status_code == 204
     assert "marital" in await empty.refusal("Patient?marital=M", prefer="handling=strict")
 
