@@ -23,6 +23,7 @@ from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, aft
 from fhir_server.search.plan import Part, Plan, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import (
+    ALL,
     And,
     Chain,
     Contains,
@@ -124,7 +125,7 @@ class Finder:
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
-        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None)
+        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None, node)
 
     async def _compile(self, node: Node) -> Filter:
         return await self._model.filter(node, self._store, self._base, self._now)
@@ -198,13 +199,30 @@ class Finder:
         sort = () if span else order.paths
         keys = keys or span is not None
         find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
-        parts = shorter(query) if order.is_of_index else [query]
+        if order.by_value and cursor is None:
+            await self._refuse_large_sort(plan)
+        try:
+            return await self._ask(find, order)
+        except FhirError as fault:
+            if fault.kind is not Kind.TOO_COSTLY:
+                raise
+            raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
+
+    async def _ask(self, find: Find, order: Order) -> list[Stored]:
+        parts = shorter(find.filter) if order.is_of_index else [find.filter]
         if len(parts) == 1:
             return await self._reader.find(find, self._view)
         found: dict[str, Stored] = {}
         for part in parts:
             found |= {stored.id: stored for stored in await self._reader.find(replace(find, filter=part), self._view)}
-        return sorted(found.values(), key=lambda stored: key_of(order, stored))[:limit]
+        return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
+
+    async def _refuse_large_sort(self, plan: Plan) -> None:
+        """A sort that no index gives looks at all matches: not at more than the work limit."""
+        most = self.work.most
+        if await self._store.count(plan.type, plan.filter, self._view, most + 1) > most:
+            text = f"_sort would look at more than {most} resources of {plan.type}; give a parameter that finds fewer"
+            raise FhirError(Kind.TOO_COSTLY, text, ("_sort",))
 
     async def count(self, plan: Plan, cap: int | None = None) -> int:
         """The number of matches, or `cap` when there are at least that many."""
@@ -355,6 +373,12 @@ class Finder:
                 break
             cursor = advance(BY_DATE, found, cursor)
         return {id for id in ids if id not in left}
+
+
+def costly(plan: Plan, order: Order) -> str:
+    """The parts of a search that no exact key answers, as a client would name them."""
+    named = [describe(plan.node)] if plan.node is not None and plan.node != ALL else []
+    return " and ".join([*named, *(["_sort"] if order.by_value else [])]) or f"all of {plan.type}"
 
 
 def chunks(ids: Iterable[str], size: int) -> Iterable[list[str]]:

@@ -23,7 +23,7 @@ class Plan:
     """What the resources of one type must satisfy.
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
-    batch of candidates after that. node: the tree all this was made of.
+    batch of candidates after that. node: the tree all this was made of, to name what is costly.
     """
 
     type: str

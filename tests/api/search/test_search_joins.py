@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.errors import OperationFailure
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
@@ -170,3 +172,29 @@ async def test_all_spellings_of_a_condition_have_one_text(context: Context) -> N
     cccd = ["http://fhir.hl7.org.vn/core/sid/cccd", "urn:vn-basic:sid:cccd"]
     one, other = (text(f"identifier={uri}|001085000001") for uri in cccd)
     assert one == other
+
+
+async def test_a_sort_of_more_than_the_work_limit_is_refused(context: Context) -> None:
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 3}))
+    assert len(names(await ask(weak, "Patient?gender=male&_sort=family"))) == 2
+    with pytest.raises(FhirError, match="_sort would look at more than 3") as fault:
+        await ask(weak, "Patient?_sort=family")
+    assert fault.value.kind is Kind.TOO_COSTLY
+
+
+@pytest.fixture
+def out_of_time(mongodb: MongoClient[dict[str, Any]]) -> Iterator[None]:
+    """A database that finds every query too long."""
+    try:
+        mongodb.admin.command("configureFailPoint", "maxTimeAlwaysTimeOut", mode="alwaysOn")
+    except OperationFailure as answer:
+        pytest.skip(f"this MongoDB has no test commands: {answer}")
+    yield
+    mongodb.admin.command("configureFailPoint", "maxTimeAlwaysTimeOut", mode="off")
+
+
+@pytest.mark.usefixtures("out_of_time")
+async def test_a_query_that_the_database_gives_up_names_its_costly_part(context: Context) -> None:
+    with pytest.raises(FhirError, match="costly: name:contains") as fault:
+        await ask(context, "Patient?name:contains=guye")
+    assert fault.value.kind is Kind.TOO_COSTLY
