@@ -23,21 +23,30 @@ from fhir_server.interactions.read import read, vread
 from fhir_server.interactions.search import search
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.model.references import is_id
-from fhir_server.operations.reindex import reindex_operation
+from fhir_server.operations.table import OPERATIONS, Operation
 
 Methods = Mapping[str, Dispatch]
 
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One shape of path and what each method does there. Words: Type, id, version, Other, or the literal segment."""
+    """One shape of path and what each method does there. Words: Type, id, version, Other, or the literal segment.
+
+    operation: the name of the operation at this path, which is there only where the capability statement declares it.
+    """
 
     shape: tuple[str, ...]
     methods: Methods
+    operation: str | None = None
 
 
 def _get(interaction: Dispatch, **more: Dispatch) -> Methods:
     return {"GET": interaction, "HEAD": interaction, **more}
+
+
+def _called(operation: Operation) -> Methods:
+    posted = {"POST": operation.interaction}
+    return _get(operation.interaction, **posted) if operation.by_get else posted
 
 
 _TYPE = _get(search, POST=create, PUT=conditional_update, PATCH=conditional_patch, DELETE=conditional_delete)
@@ -46,7 +55,6 @@ ROUTES = (
     Route((), _get(search, POST=batch_or_transaction)),
     Route(("metadata",), _get(capabilities)),
     Route(("_search",), {"POST": search}),
-    Route(("$reindex",), _get(reindex_operation, POST=reindex_operation)),
     Route(("_history",), _get(history)),
     Route((PATH, "id"), _get(deferred_answer, DELETE=cancel_deferred)),
     Route(("Type",), _TYPE),
@@ -57,6 +65,7 @@ ROUTES = (
     Route(("Type", "id", "_history", "version"), _get(vread)),
     Route(("Type", "id", "Other"), _get(search)),
     Route(("Type", "id", "Other", "_search"), {"POST": search}),
+    *(Route(shape, _called(operation), operation.name) for operation in OPERATIONS for shape in operation.shapes()),
 )
 
 
@@ -89,14 +98,19 @@ def _interaction(context: Context, request: FhirRequest) -> Dispatch:
 
 
 def _find(context: Context, segments: tuple[str, ...]) -> Route:
-    for route in ROUTES:
-        if len(route.shape) == len(segments) and all(map(_fits, route.shape, segments)):
-            if route.shape[:1] == ("Type",) and segments[0] not in context.capability.types:
-                raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
-            return route
     if segments[:1] and _fits("Type", segments[0]) and segments[0] not in context.capability.types:
         raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
+    for route in ROUTES:
+        fits = len(route.shape) == len(segments) and all(map(_fits, route.shape, segments))
+        if fits and (route.operation is None or _is_declared(context, route.operation, segments)):
+            return route
     raise FhirError(Kind.NOT_FOUND, "there is nothing at this path; GET metadata tells what is")
+
+
+def _is_declared(context: Context, operation: str, segments: tuple[str, ...]) -> bool:
+    if len(segments) == 1:
+        return operation in context.capability.system_operations
+    return operation in context.capability.types[segments[0]].operations
 
 
 def _fits(word: str, segment: str) -> bool:

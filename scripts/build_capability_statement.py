@@ -8,10 +8,12 @@ usage: python scripts/build_capability_statement.py
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
+from fhir_server.operations.table import ANY_TYPE, OPERATIONS, Operation
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -50,7 +52,13 @@ def resource(definitions: Definitions, type: str) -> dict[str, Any]:
         "searchParam": [
             {"name": code, "definition": param.url, "type": param.type} for code, param in sorted(params.items())
         ],
+        **operations(one for one in OPERATIONS if one.types == ANY_TYPE or type in one.types),
     }
+
+
+def operations(of: Iterable[Operation]) -> dict[str, Any]:
+    declared = [{"name": one.name, "definition": one.definition} for one in sorted(of, key=lambda one: one.name)]
+    return {"operation": declared} if declared else {}
 
 
 def rev_includes(definitions: Definitions, target: str) -> list[str]:
@@ -82,6 +90,7 @@ def statement(definitions: Definitions) -> dict[str, Any]:
                 "compartment": [
                     COMPARTMENT + code[0].lower() + code[1:] for code in sorted(definitions.compartment_codes)
                 ],
+                **operations(one for one in OPERATIONS if one.system),
             }
         ],
     }

@@ -1,0 +1,44 @@
+"""The table of operations: which `$name` is answered at which level, and by what. R4 section 3.2."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from fhir_server.interactions.exchange import Dispatch
+from fhir_server.operations.reindex import reindex_operation
+
+ANY_TYPE = ("Type",)  # the word of the route table for every resource type
+OF_R4 = "http://hl7.org/fhir/OperationDefinition/"
+OWN = "urn:vn-basic:OperationDefinition:"
+
+
+@dataclass(frozen=True, slots=True)
+class Operation:
+    """One `$name`, without the `$`.
+
+    definition: its canonical URL. types: those it is defined on, ANY_TYPE for all of them. system, type, instance: the
+    levels it is asked at. by_get: GET is allowed beside POST, which R4 does for what changes nothing.
+    """
+
+    name: str
+    interaction: Dispatch
+    definition: str
+    types: tuple[str, ...] = ()
+    system: bool = False
+    type: bool = False
+    instance: bool = False
+    by_get: bool = True
+
+    def shapes(self) -> Iterator[tuple[str, ...]]:
+        """The paths below the base, in the words of the route table."""
+        if self.system:
+            yield (f"${self.name}",)
+        for type in self.types:
+            if self.type:
+                yield (type, f"${self.name}")
+            if self.instance:
+                yield (type, "id", f"${self.name}")
+
+
+OPERATIONS = (Operation("reindex", reindex_operation, OWN + "reindex", system=True),)
