@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fhir_server.errors import Issue
-from fhir_server.interactions.joins import Finder, chunks
+from fhir_server.interactions.finder import Finder
+from fhir_server.interactions.joins import chunks
 from fhir_server.search.compile import one_of
 from fhir_server.search.paging import BY_DATE, Cursor, advance
 from fhir_server.search.parameters import Parameters

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 
 from fhir_server.errors import Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.joins import Finder
+from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
 from fhir_server.store.contract import EVERYTHING, Draft, Find, Op, Put, Remove, Transaction

@@ -1,4 +1,4 @@
-"""Finds what a search tree means: one database query where it can be, further ones for chains and _has.
+"""Joins: what a search asks of other resources, by chains, _has and hierarchies, or of a resource's own content.
 
 A join (R4 sections 3.1.1.4.17 and .18) whose other side is short is resolved first and becomes a list of references or
 ids in the query. When the other side is long the candidates are walked in their order, a batch at a time, and each
@@ -7,37 +7,22 @@ batch is asked whether the join holds: the page is exact however many resources 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
-from time import monotonic
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.exchange import Context
-from fhir_server.model.resources import Resource
-from fhir_server.search.compile import conjunction, flat, one_of
-from fhir_server.search.contained import containers
+from fhir_server.search.compile import one_of
 from fhir_server.search.content import contains
-from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
-from fhir_server.search.plan import Part, Plan, cheaply, shorter
-from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import (
-    ALL,
-    And,
-    Chain,
-    Contains,
-    Content,
-    Has,
-    InHierarchy,
-    Leaf,
-    Node,
-    Not,
-    Or,
-    has_joins,
-    is_read,
-)
-from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
+from fhir_server.search.describe import describe
+from fhir_server.search.model import SearchModel
+from fhir_server.search.paging import BY_DATE, advance
+from fhir_server.search.plan import Plan
+from fhir_server.search.tree import And, Chain, Contains, Content, Has, InHierarchy, Leaf, Node, Not, Or
+from fhir_server.store.contract import Stored
+
+if TYPE_CHECKING:
+    from fhir_server.interactions.finder import Finder
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,199 +36,23 @@ class Reach:
 
 AT_ONCE = Reach(1_000, 500)
 AT_MOST = Reach(20_000, 50_000)
-PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
-FEW_CANDIDATES = 100  # ways to walk are compared up to this many candidates
-_FIRST_BATCH = 60
-_LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
+LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
 
 
-class Reader(Protocol):
-    """Both the store and the inside of a transaction."""
+class Joins:
+    """The joins of one search; `finder` asks the queries that they need."""
 
-    async def find(self, query: Find, view: View) -> list[Stored]: ...
+    def __init__(self, finder: Finder, model: SearchModel) -> None:
+        self._finder = finder
+        self._model = model
 
-
-@dataclass(slots=True)
-class Work:
-    """How much one search may do: documents that further queries return, and seconds."""
-
-    most: int
-    seconds: float
-    done: int = 0
-    started: float = field(default_factory=monotonic)
-
-    def spend(self, documents: int, part: str) -> None:
-        """Raises FhirError TOO_COSTLY, naming the part of the search that was being answered."""
-        self.done += documents
-        if self.done > self.most:
-            text = f"the search examined {self.most} resources for {part}; make another parameter more selective"
-            raise FhirError(Kind.TOO_COSTLY, text, (part,))
-        if monotonic() - self.started > self.seconds:
-            text = f"the search took over {self.seconds:g} s, last for {part}; make another parameter more selective"
-            raise FhirError(Kind.TOO_COSTLY, text, (part,))
-
-
-class Finder:
-    """All queries of one request, with its View and its bound of work."""
-
-    def __init__(self, context: Context, reader: Reader | None = None, view: View | None = None) -> None:
-        self._model = context.search
-        self._registry = context.store.registry
-        self._store = context.store
-        self._base = context.base
-        self._now = context.clock()
-        self._reader: Reader = reader or context.store
-        self._view = context.view if view is None else view
-        self._plans: dict[tuple[str, Node], Plan] = {}
-        self._is_hopeless = False
-        self._present: set[str] | None = None
-        self.work = Work(context.settings.search_work, context.settings.search_seconds)
-
-    async def present(self) -> set[str]:
-        """The types that have resources at all."""
-        if self._present is None:
-            self._present = await self._store.types()
-        return self._present
-
-    async def plan(self, type: str, node: Node) -> Plan:
-        """Compiles a tree, asking first what the short joins lead to."""
-        found = self._plans.get((type, node))
-        if found is None:
-            found = self._plans[type, node] = await self._plan(type, rewrite(node))
-        return found
-
-    async def _plan(self, type: str, node: Node) -> Plan:
-        resolved = rewrite(await self._resolve(node)) if has_joins(node) else node
-        parts = resolved.children if isinstance(resolved, And) else (resolved,)
-        leaves: list[Filter] = []
-        for part in parts:
-            if isinstance(part, Leaf):
-                leaves.extend(flat(await self._compile(part)))
-        others = tuple(part for part in parts if not isinstance(part, Leaf))
-        joins = tuple(part for part in others if has_joins(part))
-        rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
-        for join in joins:
-            if isinstance(join, Contains):
-                rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
-        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None, node)
-
-    async def _compile(self, node: Node) -> Filter:
-        return await self._model.filter(node, self._store, self._base, self._now)
-
-    async def order_of(self, part: Part, cursor: Cursor | None) -> Order:
-        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates.
-
-        Of equal ones the last: given names stand last, and they tell people apart best.
-        """
-        if cursor is not None and cursor.span is not None:
-            return along(Span(*cursor.span))
-        if len(part.orders) == 1:
-            return part.orders[0]
-        found = [len(await self._find(Plan(part.plan.type), FEW_CANDIDATES, order, None)) for order in part.orders]
-        return part.orders[len(found) - 1 - found[::-1].index(min(found))]
-
-    async def page(
-        self,
-        plan: Plan,
-        limit: int,
-        order: Order = BY_DATE,
-        cursor: Cursor | None = None,
-        *,
-        raw: bool = True,
-        keys: bool = False,
-    ) -> list[Stored]:
-        """The first `limit` matches behind the cursor, in order."""
-        if plan.joins is None:
-            return await self._find(plan, limit, order, cursor, raw=raw, keys=keys)
-        told: list[Stored] = []
-        batch, walked = _FIRST_BATCH, 0
-        while True:
-            read = raw or is_read(plan.joins)
-            candidates = await self._find(plan, batch, order, cursor, raw=read, keys=True)
-            self.work.spend(len(candidates), describe(plan.joins))
-            fitting = await self._satisfying(plan.joins, candidates)
-            told += [stored for stored in candidates if stored.id in fitting]
-            if len(candidates) < batch or len(told) >= limit:
-                return told[:limit]
-            cursor = advance(order, candidates, cursor)
-            walked += len(candidates)
-            batch = min(batch * 2, _LARGEST_BATCH)
-            if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
-                return told + await self._find(whole, limit - len(told), order, cursor, raw=raw, keys=keys)
-
-    async def _resolved(self, plan: Plan) -> Plan | None:
-        """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
-        if self._is_hopeless or plan.joins is None:
-            return None
-        node = rewrite(await self._resolve(plan.joins, AT_MOST))
-        self._is_hopeless = has_joins(node)
-        return None if self._is_hopeless else replace(plan, joins=None).also(await self._compile(node))
-
-    async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
-        """Up to `limit` matches in whatever order costs least, without their content."""
-        found: list[Stored] = []
-        for part in cheaply(plan):
-            order = await self.order_of(part, None)
-            found += await self.page(part.plan, limit - len(found), order, raw=False, keys=keys)
-            if len(found) >= limit:
-                break
-        return found
-
-    async def _find(
-        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
-    ) -> list[Stored]:
-        query = conjunction((plan.filter, after(order, cursor)))
-        if query == NOTHING:
-            return []
-        span = key_span(order, cursor)
-        sort = () if span else order.paths
-        keys = keys or span is not None
-        find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
-        if order.by_value and cursor is None:
-            await self._refuse_large_sort(plan)
-        try:
-            return await self._ask(find, order)
-        except FhirError as fault:
-            if fault.kind is not Kind.TOO_COSTLY:
-                raise
-            raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
-
-    async def _ask(self, find: Find, order: Order) -> list[Stored]:
-        parts = shorter(find.filter) if order.is_of_index else [find.filter]
-        if len(parts) == 1:
-            return await self._reader.find(find, self._view)
-        found: dict[str, Stored] = {}
-        for part in parts:
-            found |= {stored.id: stored for stored in await self._reader.find(replace(find, filter=part), self._view)}
-        return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
-
-    async def _refuse_large_sort(self, plan: Plan) -> None:
-        """A sort that no index gives looks at all matches: not at more than the work limit."""
-        most = self.work.most
-        if await self._store.count(plan.type, plan.filter, self._view, most + 1) > most:
-            text = f"_sort would look at more than {most} resources of {plan.type}; give a parameter that finds fewer"
-            raise FhirError(Kind.TOO_COSTLY, text, ("_sort",))
-
-    async def count(self, plan: Plan, cap: int | None = None) -> int:
-        """The number of matches, or `cap` when there are at least that many."""
-        if plan.joins is None:
-            return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
-        number, cursor = 0, None
-        while cap is None or number < cap:
-            told = await self.page(plan, 1000, BY_DATE, cursor, raw=False)
-            number += len(told)
-            if len(told) < 1000:
-                return number
-            cursor = advance(BY_DATE, told, cursor)
-        return cap
-
-    async def _resolve(self, node: Node, reach: Reach = AT_ONCE) -> Node:
+    async def resolve(self, node: Node, reach: Reach) -> Node:
         """The same tree with each join whose other side is short made a leaf."""
         match node:
             case And(nodes) | Or(nodes):
-                return type(node)(tuple([await self._resolve(child, reach) for child in nodes]))
+                return type(node)(tuple([await self.resolve(child, reach) for child in nodes]))
             case Not(child):
-                return Not(await self._resolve(child, reach))
+                return Not(await self.resolve(child, reach))
             case Chain():
                 return await self._resolve_chain(node, reach.targets)
             case Has():
@@ -255,16 +64,16 @@ class Finder:
     async def _resolve_chain(self, chain: Chain, most: int) -> Node:
         values: list[str] = []
         for target in chain.targets:
-            found = await self.some(await self.plan(target, chain.child), most + 1)
-            self.work.spend(len(found), describe(chain))
+            found = await self._finder.some(await self._finder.plan(target, chain.child), most + 1)
+            self._finder.work.spend(len(found), describe(chain))
             values += [f"{target}/{stored.id}" for stored in found]
             if len(values) > most:
                 return chain
         return Leaf(chain.type, chain.param, None, tuple(values)) if values else Or(())
 
     async def _resolve_has(self, has: Has, most: int) -> Node:
-        found = await self.some(await self.plan(has.source, has.child), most + 1, keys=True)
-        self.work.spend(len(found), describe(has))
+        found = await self._finder.some(await self._finder.plan(has.source, has.child), most + 1, keys=True)
+        self._finder.work.spend(len(found), describe(has))
         if len(found) > most:
             return has
         ids = dict.fromkeys(id for stored in found for id in self._ids(stored, has.param.code, has.type))
@@ -278,35 +87,24 @@ class Finder:
             step = self._above if node.above else self._below
             level = [id for id in await step(node, level) if id not in found]
             found.update(dict.fromkeys(level))
-            self.work.spend(len(level), describe(node))
+            self._finder.work.spend(len(level), describe(node))
             if len(found) > AT_MOST.targets:
                 text = f"{describe(node)} reaches more than {AT_MOST.targets} resources; ask for a smaller part"
                 raise FhirError(Kind.TOO_COSTLY, text, (describe(node),))
         return Leaf(node.type, node.param, None, tuple(f"{node.target}/{id}" for id in found)) if found else Or(())
 
     async def _above(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
-        plan = await self.plan(node.target, self._model.ids(node.target, ids))
-        found = await self.page(plan, len(ids), raw=False, keys=True)
+        plan = await self._finder.plan(node.target, self._model.ids(node.target, ids))
+        found = await self._finder.page(plan, len(ids), raw=False, keys=True)
         return list(dict.fromkeys(id for stored in found for id in self._ids(stored, node.parent.code, node.target)))
 
     async def _below(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
         names = [f"{node.target}/{id}" for id in ids]
-        plan = Plan(node.target, rest=await self.pointing_at(node.target, (node.parent,), names))
-        found = await self.page(plan, AT_MOST.targets + 1, raw=False)
+        plan = Plan(node.target, rest=await self._finder.pointing_at(node.target, (node.parent,), names))
+        found = await self._finder.page(plan, AT_MOST.targets + 1, raw=False)
         return [stored.id for stored in found]
 
-    def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
-        """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
-        return self._model.pointers(stored.type, code, stored.keys or (), self._registry)
-
-    def _ids(self, stored: Stored, code: str, target: str) -> list[str]:
-        return [id for type, id in self.pointers(stored, code) if type == target]
-
-    async def pointing_at(self, source: str, params: Iterable[SearchParameter], names: Sequence[str]) -> Filter:
-        """The resources of a type of which any of the reference parameters points at one of the `Type/id` named."""
-        return await self._compile(Or(tuple(Leaf(source, param, None, tuple(names)) for param in params)))
-
-    async def _satisfying(self, node: Node, candidates: Sequence[Stored]) -> set[str]:
+    async def satisfying(self, node: Node, candidates: Sequence[Stored]) -> set[str]:
         """The ids of the candidates for which the node holds. The candidates carry their keys and are of one type."""
         if not candidates:
             return set()
@@ -314,17 +112,17 @@ class Finder:
             case And(nodes):
                 left = list(candidates)
                 for child in nodes:
-                    fitting = await self._satisfying(child, left)
+                    fitting = await self.satisfying(child, left)
                     left = [stored for stored in left if stored.id in fitting]
                 return {stored.id for stored in left}
             case Or(nodes):
                 fitting = set()
                 for child in nodes:
                     rest = [stored for stored in candidates if stored.id not in fitting]
-                    fitting |= await self._satisfying(child, rest)
+                    fitting |= await self.satisfying(child, rest)
                 return fitting
             case Not(child):
-                return {stored.id for stored in candidates} - await self._satisfying(child, candidates)
+                return {stored.id for stored in candidates} - await self.satisfying(child, candidates)
             case Chain():
                 return await self._satisfying_chain(node, candidates)
             case Has():
@@ -332,12 +130,8 @@ class Finder:
             case Content():
                 return {stored.id for stored in candidates if contains(node, stored.raw)}
             case Contains():
-                return {stored.id for stored in candidates if await self.contained(node, stored)}
+                return {stored.id for stored in candidates if await self._finder.contained(node, stored)}
         return await self._which(candidates[0].type, node, [stored.id for stored in candidates])
-
-    async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
-        """The resources within a candidate that satisfy what is asked of them."""
-        return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
 
     async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
         fitting: set[str] = set()
@@ -350,22 +144,22 @@ class Finder:
 
     async def _which(self, type: str, node: Node, ids: Sequence[str]) -> set[str]:
         """Those of the ids whose resource satisfies the node."""
-        plan = await self.plan(type, node)
+        plan = await self._finder.plan(type, node)
         fitting: set[str] = set()
-        for some in chunks(ids, _LARGEST_BATCH):
+        for some in chunks(ids, LARGEST_BATCH):
             part = plan.also(one_of("_id", some))
-            fitting.update(stored.id for stored in await self.page(part, len(some), raw=False))
+            fitting.update(stored.id for stored in await self._finder.page(part, len(some), raw=False))
         return fitting
 
     async def _satisfying_has(self, has: Has, ids: Sequence[str]) -> set[str]:
         """Those of the ids at which some source points. Ids that are found fall out, so each query asks for less."""
-        plan = await self.plan(has.source, has.child)
+        plan = await self._finder.plan(has.source, has.child)
         left, cursor = dict.fromkeys(ids), None
         while left:
             names = [f"{has.type}/{id}" for id in left]
-            part = plan.also(await self.pointing_at(has.source, (has.param,), names))
-            found = await self.page(part, AT_ONCE.sources, BY_DATE, cursor, raw=False, keys=True)
-            self.work.spend(len(found), describe(has))
+            part = plan.also(await self._finder.pointing_at(has.source, (has.param,), names))
+            found = await self._finder.page(part, AT_ONCE.sources, BY_DATE, cursor, raw=False, keys=True)
+            self._finder.work.spend(len(found), describe(has))
             for stored in found:
                 for id in self._ids(stored, has.param.code, has.type):
                     left.pop(id, None)
@@ -374,35 +168,10 @@ class Finder:
             cursor = advance(BY_DATE, found, cursor)
         return {id for id in ids if id not in left}
 
-
-def costly(plan: Plan, order: Order) -> str:
-    """The parts of a search that no exact key answers, as a client would name them."""
-    named = [describe(plan.node)] if plan.node is not None and plan.node != ALL else []
-    return " and ".join([*named, *(["_sort"] if order.by_value else [])]) or f"all of {plan.type}"
+    def _ids(self, stored: Stored, code: str, target: str) -> list[str]:
+        return [id for type, id in self._finder.pointers(stored, code) if type == target]
 
 
 def chunks(ids: Iterable[str], size: int) -> Iterable[list[str]]:
     every = list(ids)
     return (every[start : start + size] for start in range(0, len(every), size))
-
-
-def describe(node: Node) -> str:
-    """The parameter that made a part of the tree, as a client would name it."""
-    match node:
-        case Leaf(_, param, modifier, _):
-            return f"{param.code}:{modifier}" if modifier else param.code
-        case Chain(_, param, targets, child):
-            return f"{param.code}:{targets[0]}.{describe(child)}"
-        case Has(_, source, param, child):
-            return f"_has:{source}:{param.code}:{describe(child)}"
-        case And(nodes) | Or(nodes) if nodes:
-            return " and ".join(dict.fromkeys(describe(child) for child in nodes))
-        case Not(child):
-            return describe(child)
-        case InHierarchy(_, param, _, _, _, above):
-            return f"{param.code}:{'above' if above else 'below'}"
-        case Contains(_, contained, child):
-            return f"contained {contained} with {describe(child)}"
-        case Content(_, narrative, _):
-            return "_text" if narrative else "_content"
-    return "the whole search"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, Pairs
-from fhir_server.interactions.joins import Finder, Reader
+from fhir_server.interactions.finder import Finder, Reader
 from fhir_server.search.parse import parse
 from fhir_server.search.result_parameters import NAMES
 from fhir_server.search.rewrite import rewrite

@@ -8,9 +8,9 @@ from urllib.parse import urlencode
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
+from fhir_server.interactions.finder import Finder
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.includes import Inclusions
-from fhir_server.interactions.joins import Finder
 from fhir_server.interactions.planning import writable_type
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
@@ -141,6 +141,7 @@ class _Answer:
     finder: Finder
     plans: tuple[Plan, ...]
     parts: tuple[Part, ...]
+    start: bytes  # of every entry
 
     @classmethod
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
@@ -150,7 +151,8 @@ class _Answer:
         plans = tuple([await finder.plan(type, tree) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
         parts = [part for plan in plans for part in context.search.parts(plan, sort, registry, merged)]
-        return cls(context, parsed, page, finder, plans, tuple(parts))
+        start = b'{"fullUrl":' + encode(context.base)[:-1]
+        return cls(context, parsed, page, finder, plans, tuple(parts), start)
 
     @property
     def results(self) -> Results:
@@ -285,11 +287,7 @@ class _Answer:
     def _entry(self, stored: Stored, mode: str) -> bytes:
         # An id needs no escapes in JSON (R4 section 2.24.0.1), so the entry is joined as it stands.
         name = f"/{stored.type}/{stored.id}".encode()
-        return b"".join((self._start, name, b'","resource":', self._cut(stored.raw), _MODES[mode]))
-
-    @property
-    def _start(self) -> bytes:
-        return b'{"fullUrl":' + encode(self.context.base)[:-1]
+        return b"".join((self.start, name, b'","resource":', self._cut(stored.raw), _MODES[mode]))
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
         """One entry for all that was left out, or none. R4 section 3.1.1.3.1."""

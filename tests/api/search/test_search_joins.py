@@ -12,7 +12,7 @@ from pymongo.errors import OperationFailure
 from fhir_server.app import open_context
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions import joins
+from fhir_server.interactions import finder, joins
 from fhir_server.interactions.exchange import Context, FhirRequest
 from fhir_server.interactions.joins import Reach
 from fhir_server.interactions.matching import criterion, match
@@ -39,11 +39,12 @@ def long_lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         "resolved after a while": (0, joins.AT_MOST),
         "too long to resolve": (0, Reach(0, 0)),
     }[request.param]
-    monkeypatch.setattr(joins, "AT_ONCE", Reach(0, 1))
-    monkeypatch.setattr(joins, "AT_MOST", at_most)
-    monkeypatch.setattr(joins, "PATIENCE", patience)
-    monkeypatch.setattr(joins, "_FIRST_BATCH", 1)
-    monkeypatch.setattr(joins, "_LARGEST_BATCH", 2)
+    for module in (finder, joins):
+        monkeypatch.setattr(module, "AT_ONCE", Reach(0, 1))
+        monkeypatch.setattr(module, "AT_MOST", at_most)
+        monkeypatch.setattr(module, "LARGEST_BATCH", 2)
+    monkeypatch.setattr(finder, "PATIENCE", patience)
+    monkeypatch.setattr(finder, "_FIRST_BATCH", 1)
 
 
 @pytest.mark.usefixtures("long_lists")

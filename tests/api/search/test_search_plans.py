@@ -13,7 +13,7 @@ from fhir_server.config import Settings
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.joins import Finder
+from fhir_server.interactions.finder import Finder
 from fhir_server.search.parse import parse
 from fhir_server.search.types.table import TYPES
 from tests.api.search.conftest import Searcher

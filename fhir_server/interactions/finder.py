@@ -1,0 +1,220 @@
+"""The queries of one search: a tree becomes a plan, a plan pages, within the caller's View and the bounds of work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import Protocol
+
+from fhir_server.definitions.search_params import SearchParameter
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, Joins
+from fhir_server.model.resources import Resource
+from fhir_server.search.compile import conjunction, flat
+from fhir_server.search.contained import containers
+from fhir_server.search.describe import costly, describe
+from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
+from fhir_server.search.plan import Part, Plan, cheaply, shorter
+from fhir_server.search.rewrite import rewrite
+from fhir_server.search.tree import And, Contains, Leaf, Node, Or, has_joins, is_read
+from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
+
+PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
+FEW_CANDIDATES = 100  # ways to walk are compared up to this many candidates
+_FIRST_BATCH = 60
+
+
+class Reader(Protocol):
+    """Both the store and the inside of a transaction."""
+
+    async def find(self, query: Find, view: View) -> list[Stored]: ...
+
+
+@dataclass(slots=True)
+class Work:
+    """How much one search may do: documents that further queries return, and seconds."""
+
+    most: int
+    seconds: float
+    done: int = 0
+    started: float = field(default_factory=monotonic)
+
+    def spend(self, documents: int, part: str) -> None:
+        """Raises FhirError TOO_COSTLY, naming the part of the search that was being answered."""
+        self.done += documents
+        if self.done > self.most:
+            text = f"the search examined {self.most} resources for {part}; make another parameter more selective"
+            raise FhirError(Kind.TOO_COSTLY, text, (part,))
+        if monotonic() - self.started > self.seconds:
+            text = f"the search took over {self.seconds:g} s, last for {part}; make another parameter more selective"
+            raise FhirError(Kind.TOO_COSTLY, text, (part,))
+
+
+class Finder:
+    """All queries of one request, with its View and its bound of work."""
+
+    def __init__(self, context: Context, reader: Reader | None = None, view: View | None = None) -> None:
+        self._model = context.search
+        self._registry = context.store.registry
+        self._store = context.store
+        self._base = context.base
+        self._now = context.clock()
+        self._reader: Reader = reader or context.store
+        self._view = context.view if view is None else view
+        self._plans: dict[tuple[str, Node], Plan] = {}
+        self._joins = Joins(self, context.search)
+        self._is_hopeless = False
+        self._present: set[str] | None = None
+        self.work = Work(context.settings.search_work, context.settings.search_seconds)
+
+    async def present(self) -> set[str]:
+        """The types that have resources at all."""
+        if self._present is None:
+            self._present = await self._store.types()
+        return self._present
+
+    async def plan(self, type: str, node: Node) -> Plan:
+        """Compiles a tree, asking first what the short joins lead to."""
+        found = self._plans.get((type, node))
+        if found is None:
+            found = self._plans[type, node] = await self._plan(type, rewrite(node))
+        return found
+
+    async def _plan(self, type: str, node: Node) -> Plan:
+        resolved = rewrite(await self._joins.resolve(node, AT_ONCE)) if has_joins(node) else node
+        parts = resolved.children if isinstance(resolved, And) else (resolved,)
+        leaves: list[Filter] = []
+        for part in parts:
+            if isinstance(part, Leaf):
+                leaves.extend(flat(await self._compile(part)))
+        others = tuple(part for part in parts if not isinstance(part, Leaf))
+        joins = tuple(part for part in others if has_joins(part))
+        rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
+        for join in joins:
+            if isinstance(join, Contains):
+                rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
+        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None, node)
+
+    async def _compile(self, node: Node) -> Filter:
+        return await self._model.filter(node, self._store, self._base, self._now)
+
+    async def order_of(self, part: Part, cursor: Cursor | None) -> Order:
+        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates.
+
+        Of equal ones the last: given names stand last, and they tell people apart best.
+        """
+        if cursor is not None and cursor.span is not None:
+            return along(Span(*cursor.span))
+        if len(part.orders) == 1:
+            return part.orders[0]
+        found = [len(await self._find(Plan(part.plan.type), FEW_CANDIDATES, order, None)) for order in part.orders]
+        return part.orders[len(found) - 1 - found[::-1].index(min(found))]
+
+    async def page(
+        self,
+        plan: Plan,
+        limit: int,
+        order: Order = BY_DATE,
+        cursor: Cursor | None = None,
+        *,
+        raw: bool = True,
+        keys: bool = False,
+    ) -> list[Stored]:
+        """The first `limit` matches behind the cursor, in order."""
+        if plan.joins is None:
+            return await self._find(plan, limit, order, cursor, raw=raw, keys=keys)
+        told: list[Stored] = []
+        batch, walked = _FIRST_BATCH, 0
+        while True:
+            read = raw or is_read(plan.joins)
+            candidates = await self._find(plan, batch, order, cursor, raw=read, keys=True)
+            self.work.spend(len(candidates), describe(plan.joins))
+            fitting = await self._joins.satisfying(plan.joins, candidates)
+            told += [stored for stored in candidates if stored.id in fitting]
+            if len(candidates) < batch or len(told) >= limit:
+                return told[:limit]
+            cursor = advance(order, candidates, cursor)
+            walked += len(candidates)
+            batch = min(batch * 2, LARGEST_BATCH)
+            if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
+                return told + await self._find(whole, limit - len(told), order, cursor, raw=raw, keys=keys)
+
+    async def _resolved(self, plan: Plan) -> Plan | None:
+        """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
+        if self._is_hopeless or plan.joins is None:
+            return None
+        node = rewrite(await self._joins.resolve(plan.joins, AT_MOST))
+        self._is_hopeless = has_joins(node)
+        return None if self._is_hopeless else replace(plan, joins=None).also(await self._compile(node))
+
+    async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
+        """Up to `limit` matches in whatever order costs least, without their content."""
+        found: list[Stored] = []
+        for part in cheaply(plan):
+            order = await self.order_of(part, None)
+            found += await self.page(part.plan, limit - len(found), order, raw=False, keys=keys)
+            if len(found) >= limit:
+                break
+        return found
+
+    async def _find(
+        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
+    ) -> list[Stored]:
+        query = conjunction((plan.filter, after(order, cursor)))
+        if query == NOTHING:
+            return []
+        span = key_span(order, cursor)
+        sort = () if span else order.paths
+        keys = keys or span is not None
+        find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
+        if order.by_value and cursor is None:
+            await self._refuse_large_sort(plan)
+        try:
+            return await self._ask(find, order)
+        except FhirError as fault:
+            if fault.kind is not Kind.TOO_COSTLY:
+                raise
+            raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
+
+    async def _ask(self, find: Find, order: Order) -> list[Stored]:
+        parts = shorter(find.filter) if order.is_of_index else [find.filter]
+        if len(parts) == 1:
+            return await self._reader.find(find, self._view)
+        found: dict[str, Stored] = {}
+        for part in parts:
+            found |= {stored.id: stored for stored in await self._reader.find(replace(find, filter=part), self._view)}
+        return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
+
+    async def _refuse_large_sort(self, plan: Plan) -> None:
+        """A sort that no index gives looks at all matches: not at more than the work limit."""
+        most = self.work.most
+        if await self._store.count(plan.type, plan.filter, self._view, most + 1) > most:
+            text = f"_sort would look at more than {most} resources of {plan.type}; give a parameter that finds fewer"
+            raise FhirError(Kind.TOO_COSTLY, text, ("_sort",))
+
+    async def count(self, plan: Plan, cap: int | None = None) -> int:
+        """The number of matches, or `cap` when there are at least that many."""
+        if plan.joins is None:
+            return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
+        number, cursor = 0, None
+        while cap is None or number < cap:
+            told = await self.page(plan, 1000, BY_DATE, cursor, raw=False)
+            number += len(told)
+            if len(told) < 1000:
+                return number
+            cursor = advance(BY_DATE, told, cursor)
+        return cap
+
+    def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
+        """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
+        return self._model.pointers(stored.type, code, stored.keys or (), self._registry)
+
+    async def pointing_at(self, source: str, params: Iterable[SearchParameter], names: Sequence[str]) -> Filter:
+        """The resources of a type of which any of the reference parameters points at one of the `Type/id` named."""
+        return await self._compile(Or(tuple(Leaf(source, param, None, tuple(names)) for param in params)))
+
+    async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
+        """The resources within a candidate that satisfy what is asked of them."""
+        return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
