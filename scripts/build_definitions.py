@@ -227,6 +227,39 @@ def all_codes(concepts: Iterable[Json]) -> Iterable[str]:
         yield from all_codes(concept.get("concept", ()))
 
 
+# --- operations ------------------------------------------------------------------------------------------------------
+
+
+def operations(definitions: Iterable[Json]) -> Json:
+    """Canonical URL -> {name, types, levels, parameters}; a parameter is [in or out, name, cardinality, type, parts].
+
+    R4 section 3.2 (Operations); affectsState is told only where it is true.
+    """
+    return {one["url"]: trimmed_operation(one) for one in sorted(definitions, key=lambda one: str(one["url"]))}
+
+
+def is_of_r4(one: Json) -> bool:
+    """False for the example of the package."""
+    return str(one["url"]).startswith("http://hl7.org/fhir/OperationDefinition/") and not is_example(one["id"])
+
+
+def trimmed_operation(one: Json) -> Json:
+    kept: Json = {"name": one["code"], "types": one.get("resource", [])}
+    kept["levels"] = [level for level in ("system", "type", "instance") if one[level]]
+    if one.get("affectsState"):
+        kept["affectsState"] = True
+    kept["parameters"] = [trimmed_operation_parameter(row) for row in one.get("parameter", ())]
+    return kept
+
+
+def trimmed_operation_parameter(row: Json) -> list[Any]:
+    """A parameter of parts has no type."""
+    kept = [row["use"], row["name"], f"{row['min']}..{row['max']}"]
+    if "part" in row:
+        return [*kept, None, [trimmed_operation_parameter(part) for part in row["part"]]]
+    return [*kept, row.get("type")]
+
+
 # --- the folder ------------------------------------------------------------------------------------------------------
 
 
@@ -240,6 +273,7 @@ def build(tgz: bytes) -> dict[str, bytes]:
         "search_parameters.json": one_a_line(search_parameters(package["SearchParameter"])),
         "compartments.json": one_a_line(compartments(package["CompartmentDefinition"])),
         "types.json": one_a_line(type_names(package["StructureDefinition"])),
+        "operations.json": one_a_line(operations(one for one in package["OperationDefinition"] if is_of_r4(one))),
     }
     return {**files, "ORIGIN.json": origin(tgz, files)}
 

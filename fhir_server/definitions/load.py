@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from fhir_server.definitions.operations import Parameter, in_parameters
 from fhir_server.definitions.search_params import Component, SearchParameter
 from fhir_server.definitions.structures import Element, Structure, structure
 
@@ -27,6 +28,7 @@ class Definitions:
         self._folder = folder
         self._params_of: dict[str, Mapping[str, SearchParameter]] = {}
         self._structures: dict[str, Structure] = {}
+        self._operation_parameters: dict[str, tuple[Parameter, ...]] = {}
 
     @classmethod
     def load(cls, root: Path) -> Definitions:
@@ -176,6 +178,18 @@ class Definitions:
     def compartment_codes(self) -> frozenset[str]:
         """Patient, Encounter, RelatedPerson, Practitioner, Device."""
         return frozenset(self._compartments)
+
+    @cached_property
+    def _operations(self) -> Mapping[str, Any]:
+        rows: Mapping[str, Any] = self.read("operations.json")
+        return rows
+
+    def operation_parameters(self, definition: str) -> tuple[Parameter, ...]:
+        """The in parameters of an operation by its canonical URL. Raises KeyError for one that R4 does not define."""
+        found = self._operation_parameters.get(definition)
+        if found is None:
+            found = self._operation_parameters[definition] = in_parameters(self._operations[definition])
+        return found
 
 
 def _parameter(row: Mapping[str, Any]) -> SearchParameter:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fhir_server.interactions.exchange import Dispatch
+from fhir_server.operations.lookup import lookup_operation
 from fhir_server.operations.reindex import reindex_operation
 
 ANY_TYPE = ("Type",)  # the word of the route table for every resource type
@@ -41,4 +42,7 @@ class Operation:
                 yield (type, "id", f"${self.name}")
 
 
-OPERATIONS = (Operation("reindex", reindex_operation, OWN + "reindex", system=True),)
+OPERATIONS = (
+    Operation("reindex", reindex_operation, OWN + "reindex", system=True),
+    Operation("lookup", lookup_operation, OF_R4 + "CodeSystem-lookup", types=("CodeSystem",), type=True),
+)
