@@ -11,7 +11,7 @@ RESOURCES ?= 100000
 # Tests run in two processes, each with a mongod of its own; on one MongoDB they would see each other's faults.
 JOBS ?= $(if $(FHIR_MONGODB_URI),1,2)
 
-.PHONY: help serve test lint format bench soak wheel wheelhouse offline-test docs constraints clean
+.PHONY: help serve test coverage lint format bench soak wheel wheelhouse offline-test docs constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -20,6 +20,9 @@ serve: $(VENV)/.ready-to-serve  ## install what is missing, start, load the samp
 	@exec $(BIN)/fhir-server serve $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/.ready-to-test lint  ## the whole suite on a real MongoDB
+	$(BIN)/pytest -n $(JOBS) --dist loadfile
+
+coverage: $(VENV)/.ready-to-test  ## the whole suite again, and which lines it never ran; takes twice as long
 	$(BIN)/pytest -n $(JOBS) --dist loadfile --cov
 
 lint: $(VENV)/.ready-to-test  ## ruff, mypy, import-linter
