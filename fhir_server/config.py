@@ -78,3 +78,8 @@ class Settings(BaseSettings):
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",
     )
+    record_checks: Literal["warn", "refuse", "off"] = Field(
+        "warn",
+        description="what the receivers' checks of a record (required fields, lengths, order of dates) do: warn, "
+        "refuse the record, or nothing",
+    )

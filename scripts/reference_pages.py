@@ -16,6 +16,7 @@ from typer.core import TyperArgument, TyperCommand, TyperGroup, TyperOption
 from fhir_server.cli.commands import app
 from fhir_server.cli.settings import rows
 from fhir_server.config import Settings
+from fhir_server.records.advice import rules
 
 FOLDER = Path(__file__).resolve().parent.parent / "docs" / "reference"
 
@@ -40,8 +41,49 @@ COMMANDS = """# Commands
 """
 
 
+REPORT = """# The report of an import
+
+For each record that has something to tell: its place, the field, what was found (personal numbers masked), the rule,
+and what to do. `fhir-server records import --report FILE` writes it by the suffix of the file; `POST /records` answers
+with it by `Accept`.
+
+| form | command | HTTP |
+|---|---|---|
+| JSON, with counts and a sum by rule | `--report report.json` | `application/json` (without a wish) |
+| CSV for a spreadsheet, one line a problem | `--report report.csv` | `text/csv` |
+| a page to read and print | `--report report.html` | `text/html` |
+| one JSON object a record, while it runs | `--report report.ndjson` | |
+| an OperationOutcome, one issue a problem | | `application/fhir+json` |
+
+The counts: `read`, of which `stored` (something changed in the store), `unchanged` (everything was there), `refused`
+(nothing of it was stored); `with_warnings` are among the first two. An error refuses its record; a warning does not.
+
+Columns of the CSV: `file`, `record` (number in the file), `line`, `key` (the sender's own), `format`, `status`,
+`severity`, `rule`, `part` (table), `field`, `value`, and in both languages `message`, `allowed` and `do`.
+
+The checks of the receivers (`mappings/<format>/checks.json`: required fields, lengths, forms, order of dates, sums,
+tables that must agree) are warnings unless `FHIR_RECORD_CHECKS` says `refuse` or `off`.
+
+## Rules
+
+| rule | nghĩa là | cần làm | means | what to do |
+|---|---|---|---|---|
+"""
+
+
 def pages() -> dict[Path, str]:
-    return {FOLDER / "settings.md": settings_page(), FOLDER / "commands.md": commands_page()}
+    return {
+        FOLDER / "settings.md": settings_page(),
+        FOLDER / "commands.md": commands_page(),
+        FOLDER / "import-report.md": report_page(),
+    }
+
+
+def report_page() -> str:
+    return REPORT + "".join(
+        f"| `{name}` | {told.meaning[1]} | {told.do[1]} | {told.meaning[0]} | {told.do[0]} |\n"
+        for name, told in rules().items()
+    )
 
 
 def settings_page() -> str:

@@ -62,7 +62,10 @@ def serve(
 @records.command("import")
 def import_(
     paths: Paths,
-    report: Annotated[Path | None, typer.Option(help="write a line of JSON for each record to this file")] = None,
+    report: Annotated[
+        Path | None,
+        typer.Option(help="write the report to this file: .csv, .html, .json, or .ndjson (a line a record)"),
+    ] = None,
 ) -> None:
     """Store the records of files, each whole or not at all. Sending them again changes nothing."""
     from fhir_server.cli.records import import_files

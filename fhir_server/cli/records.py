@@ -6,41 +6,59 @@ import asyncio
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import IO
 
 import uvloop
 
 from fhir_server.cli.database import context, database
-from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, CannotRun
+from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.model.resources import encode
+from fhir_server.records.formats import Formats
 from fhir_server.records.importing import OnRecord, formats_for, import_records, map_records
 from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
+from fhir_server.records.report_files import ReportFile, report_file
 
 
-def import_files(settings: Settings, paths: list[Path], report_file: Path | None) -> int:
-    """Imports, tells refused records on stderr and the sum on stdout. Gives the exit code; raises CannotRun."""
+def import_files(settings: Settings, paths: list[Path], report_to: Path | None) -> int:
+    """Imports, tells refused records on stderr and the sum on stdout. Gives the exit code; raises CannotRun.
+
+    report_to: a file for the report, by its suffix JSON, NDJSON, CSV or HTML.
+    """
     started = time.monotonic()
+    formats = formats_for(settings.guide, settings.zone)
     with ExitStack() as stack:
-        told = stack.enter_context(report_file.open("wb")) if report_file else None
+        told = stack.enter_context(_opened(report_to, formats)) if report_to else None
         running = stack.enter_context(database(settings, share=True))
 
         def tell(outcome: RecordOutcome) -> None:
             for line in refusal(outcome):
                 print(line, file=sys.stderr)
             if told is not None:
-                told.write(encode(outcome.as_json()) + b"\n")
+                told.add(outcome)
 
         try:
             report = import_all(running, paths, "Importing", tell)
         except KeyboardInterrupt:
             raise CannotRun("interrupted; importing again completes what is missing", INTERRUPTED) from None
+        if told is not None:
+            told.end(report)
     for line in summary(report, settings, time.monotonic() - started):
         print(line)
     return INCOMPLETE if report.refused else DONE
+
+
+@contextmanager
+def _opened(path: Path, formats: Formats) -> Iterator[ReportFile]:
+    """Raises CannotRun when the report cannot be written there."""
+    try:
+        with report_file(path, formats) as made:
+            yield made
+    except OSError as fault:
+        raise CannotRun(f"The report cannot be written: {path}: {fault.strerror}.", WRONG_USE) from None
 
 
 def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord) -> ImportReport:
@@ -58,7 +76,7 @@ def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord
 def map_files(settings: Settings, paths: list[Path], form: str) -> int:
     """Writes resources (`ndjson`) or the transaction of each record (`bundle`) to stdout. Gives the exit code."""
     refused = 0
-    for outcome, bundle in map_records(paths, formats_for(settings.guide, settings.zone)):
+    for outcome, bundle in map_records(paths, formats_for(settings.guide, settings.zone), settings.record_checks):
         for line in refusal(outcome):
             print(line, file=sys.stderr)
         if bundle is None:

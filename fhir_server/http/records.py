@@ -15,7 +15,11 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.http.errors import refusal
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import encode
+from fhir_server.records.formats import Formats
 from fhir_server.records.importing import formats_for, import_records
+from fhir_server.records.report import ImportReport
+from fhir_server.records.report_files import as_csv
+from fhir_server.records.report_page import page
 
 # Content types and the file suffix that tells the reader what a body is.
 SUFFIXES = {
@@ -36,7 +40,8 @@ def records(context_of: Callable[[], Context]) -> APIRouter:
     async def post_records(request: Request, name: str = "records") -> Response:
         """The body is the file: HSSK-831 or insurance XML, or the basic group as JSON, NDJSON or CSV, told by its
         Content-Type. Each record is stored whole or refused by itself; the answer is 200 with the report, 422 when
-        every record was refused. `name` is what the report calls the file."""
+        every record was refused. `name` is what the report calls the file. Accept chooses the report: JSON, CSV, a
+        page (text/html) or an OperationOutcome (application/fhir+json)."""
         try:
             return await _import(context_of(), request, name)
         except FhirError as fault:
@@ -64,11 +69,28 @@ async def _import(context: Context, request: Request, name: str) -> Response:
         path = Path(folder) / f"{Path(name).stem}{SUFFIXES[kind]}"
         await _save(request, path, context.settings.body_limit_mb)
         report = await import_records(context, [path])
-    told = report.as_json(formats_for(context.settings.guide, context.settings.zone))
-    for record in told["records"]:
-        record["file"] = Path(record["file"]).name
+    report.name_files()
     status = 422 if report.read and report.refused == report.read else 200
-    return Response(encode(told), status, media_type="application/json")
+    media_type, body = _told(report, request, formats_for(context.settings.guide, context.settings.zone))
+    return Response(body, status, media_type=media_type)
+
+
+def _told(report: ImportReport, request: Request, formats: Formats) -> tuple[str, bytes]:
+    """(media type, bytes) of the report in the form that Accept names first, JSON otherwise."""
+    for part in request.headers.get("accept", "").split(","):
+        kind = part.partition(";")[0].strip().lower()
+        if kind in ("application/fhir+json", "text/csv", "text/html"):
+            return kind, told_as(report, kind, formats)
+        if kind == "application/json":
+            break
+    return "application/json", encode(report.as_json(formats))
+
+
+def told_as(report: ImportReport, kind: str, formats: Formats) -> bytes:
+    """The report as an OperationOutcome, CSV or a page."""
+    if kind == "text/csv":
+        return as_csv(report)
+    return page(report, formats) if kind == "text/html" else encode(report.as_outcome())
 
 
 async def _save(request: Request, path: Path, limit_mb: int) -> None:

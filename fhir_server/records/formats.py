@@ -13,6 +13,7 @@ import jsonschema_rs
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.model.resources import decode
+from fhir_server.records.checks import Checks
 from fhir_server.records.codes import Codes
 from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
@@ -73,6 +74,12 @@ class Format:
         """The JSON Schema of the format, where it has one."""
         file = self.folder / "schema.json"
         return jsonschema_rs.validator_for(decode(file.read_bytes())) if file.exists() else None
+
+    @cached_property
+    def checks(self) -> Checks | None:
+        """What the receiver checks in a record of the format, where that is written down."""
+        file = self.folder / "checks.json"
+        return Checks(decode(file.read_bytes())) if file.exists() else None
 
     @cached_property
     def known(self) -> frozenset[tuple[str, ...]]:

@@ -38,10 +38,15 @@ def formats_for(guide: str, zone: str) -> Formats:
     return Formats.load(DATA_ROOT, guide, zone)
 
 
-def map_records(paths: Iterable[Path], formats: Formats) -> Iterator[tuple[RecordOutcome, Resource | None]]:
-    """Each record with its transaction Bundle, None for a refused one. Needs no server; knows no stored person."""
+def map_records(
+    paths: Iterable[Path], formats: Formats, checks: str = "warn"
+) -> Iterator[tuple[RecordOutcome, Resource | None]]:
+    """Each record with its transaction Bundle, None for a refused one. Needs no server; knows no stored person.
+
+    checks: what a breach of the format's checks does, as the setting `record_checks`.
+    """
     for source in read_files(paths, formats):
-        record = _map(source, formats)
+        record = _map(source, formats, checks)
         if record is None or record.refused:
             yield _outcome(source, record, "refused"), None
             continue
@@ -49,12 +54,26 @@ def map_records(paths: Iterable[Path], formats: Formats) -> Iterator[tuple[Recor
         yield _outcome(source, record, "stored", written=len(bundle["entry"])), bundle
 
 
-def _map(source: SourceRecord, formats: Formats) -> Record | None:
+def _map(source: SourceRecord, formats: Formats, checks: str) -> Record | None:
     if source.content is None or source.format not in formats.by_name:
         return None
     record = map_record(formats.by_name[source.format], source)
     prepare(record, formats.tools.naming)
+    if checks != "off":
+        _check(record, "error" if checks == "refuse" else "warning")
     return record
+
+
+def _check(record: Record, severity: str) -> None:
+    """Tells what the format's checks find, except of values about which the mapping has said the same."""
+    checks = record.format.checks
+    if checks is None or record.source.content is None:
+        return
+    problems = record.mapped.problems
+    told = {(one.field.rpartition("/")[2], one.found) for one in problems if one.found}
+    for found in checks.run(record.source.content, record.moment, severity):
+        if not found.found or (found.field.rpartition("/")[2], found.found) not in told:
+            problems.append(found)
 
 
 def _outcome(source: SourceRecord, record: Record | None, status: Status, written: int = 0) -> RecordOutcome:
@@ -135,7 +154,7 @@ class _Run:
         group: list[Record] = []
         size = 0
         for source in sources:
-            record = _map(source, self.formats)
+            record = _map(source, self.formats, self.context.settings.record_checks)
             if record is not None:
                 self._count_left_out(record)
             if record is None or record.refused:

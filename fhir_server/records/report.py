@@ -5,26 +5,34 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from fhir_server.errors import Issue
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource
+from fhir_server.records.advice import advice
 from fhir_server.records.formats import Formats
 from fhir_server.records.source import Place, Problem
 
 Status = Literal["stored", "unchanged", "refused"]
 
-# Problems kept word for word; more are counted only.
+# Problems of refused records kept word for word, and as many of the others; more are counted only.
 PROBLEMS_LIMIT = 10_000
 _NUMBER = re.compile(r"[A-Z]{0,2}\d{6,}", re.ASCII)
+# A day or minute is no personal number: these begin with a province code below 100, or have another length.
+_DATE = re.compile(r"(?:19|20)\d\d(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?", re.ASCII)
 _R4_CODES = {"required": "required", "value": "value", "schema": "structure", "too-large": "too-long"}
 
 
 def mask(text: str) -> str:
     """`038085000123` as `038*******23`: enough for the sender to find it, not enough for anybody else."""
-    return _NUMBER.sub(lambda found: found[0][:3] + "*" * (len(found[0]) - 5) + found[0][-2:], text[:200])
+    return _NUMBER.sub(_masked, text[:200])
+
+
+def _masked(found: re.Match[str]) -> str:
+    number = found[0]
+    return number if _DATE.fullmatch(number) else number[:3] + "*" * (len(number) - 5) + number[-2:]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +71,10 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
         "found": mask(problem.found),
         "en": mask(problem.text[0]),
         "vi": mask(problem.text[1]),
-        "allowed_en": problem.allowed[0],
-        "allowed_vi": problem.allowed[1],
+        "allowed_en": mask(problem.allowed[0]),
+        "allowed_vi": mask(problem.allowed[1]),
+        "do_en": advice(problem.rule).do[0],
+        "do_vi": advice(problem.rule).do[1],
     }
     if problem.place is not None:
         whole |= {"part": problem.place.part, "line": problem.place.line}
@@ -92,7 +102,7 @@ class ImportReport:
     unknown: Counter[tuple[str, str]] = field(default_factory=Counter)
     rules: Counter[tuple[str, str]] = field(default_factory=Counter)  # (severity, rule) -> how often
     records: list[RecordOutcome] = field(default_factory=list)
-    _held: int = 0
+    _held: Counter[bool] = field(default_factory=Counter)  # of refused records or not -> problems in `records`
 
     def add(self, one: RecordOutcome) -> None:
         """Counts one outcome. What speaks of a file and not of a record (record 0) is no record."""
@@ -106,11 +116,16 @@ class ImportReport:
             self.with_warnings += 1
         for problem in one.problems:
             self.rules[(problem.severity, problem.rule)] += 1
-        if one.problems and self._held < PROBLEMS_LIMIT:
+        refused = one.status == "refused"
+        if one.problems and self._held[refused] < PROBLEMS_LIMIT:
             self.records.append(one)
-            self._held += len(one.problems)
+            self._held[refused] += len(one.problems)
         else:
             self.more_problems += len(one.problems)
+
+    def name_files(self) -> None:
+        """Calls files by their names alone: of a file that was sent, the folder it lay in meanwhile tells nothing."""
+        self.records = [replace(one, place=replace(one.place, file=_name(one.place.file))) for one in self.records]
 
     def as_json(self, formats: Formats) -> dict[str, Any]:
         """The whole report."""
@@ -122,10 +137,7 @@ class ImportReport:
             "with_warnings": self.with_warnings,
             "resources": self.resources,
             "resources_written": self.written,
-            "rules": [
-                {"severity": severity, "rule": rule, "count": count}
-                for (severity, rule), count in self.rules.most_common()
-            ],
+            "rules": [_rule_as_json(*named, count) for named, count in self.rules.most_common()],
             "kept_out": list(_kept_out(self.kept_out, formats)),
             "unknown_fields": [
                 {"format": format, "field": path, "count": count}
@@ -146,6 +158,16 @@ class ImportReport:
         text = f"{self.stored} stored, {self.unchanged} unchanged, {self.refused} refused of {self.read} records"
         vi = f"{self.read} hồ sơ: lưu {self.stored}, không đổi {self.unchanged}, từ chối {self.refused}"
         return outcome([Issue("information", "informational", text, vi=vi), *issues])
+
+
+def _name(file: str) -> str:
+    return file.rpartition("/")[2]
+
+
+def _rule_as_json(severity: str, rule: str, count: int) -> dict[str, Any]:
+    (en, vi), (do_en, do_vi) = advice(rule).meaning, advice(rule).do
+    told = {"severity": severity, "rule": rule, "count": count}
+    return told | {"en": en, "vi": vi, "do_en": do_en, "do_vi": do_vi}
 
 
 def _kept_out(counts: Mapping[tuple[str, str], int], formats: Formats) -> Iterator[dict[str, Any]]:
@@ -170,8 +192,10 @@ def _issue(one: RecordOutcome, problem: Problem) -> Issue:
     allowed = f"; allowed: {problem.allowed[0]}" if problem.allowed[0] else ""
     allowed_vi = f"; cho phép: {problem.allowed[1]}" if problem.allowed[1] else ""
     code = _R4_CODES.get(problem.rule, "invalid" if problem.severity == "error" else "processing")
-    english = at + field + mask(problem.text[0]) + found + allowed
-    return Issue(problem.severity, code, english, vi=at + field + mask(problem.text[1]) + found_vi + allowed_vi)
+    do = advice(problem.rule).do
+    english = at + field + mask(problem.text[0]) + found + mask(allowed)
+    vi = at + field + mask(problem.text[1]) + found_vi + mask(allowed_vi)
+    return Issue(problem.severity, code, f"{english}. {do[0]}", vi=f"{vi}. {do[1]}")
 
 
 _WORDS = (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from fhir_server.model.resources import encode
 from tests.api.conftest import Client
 
@@ -42,3 +44,22 @@ async def test_what_holds_no_usable_record_is_422_and_an_unknown_type_415(client
     assert (await send(client, b"<a/>", "application/xml")).status_code == 422
     assert (await send(client, b"x", "text/plain")).status_code == 415
     assert (await send(client, encode(AN), name="../x")).status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("accept", "start"),
+    [
+        ("application/fhir+json", '{"resourceType":"OperationOutcome"'),
+        ("text/csv", "\N{ZERO WIDTH NO-BREAK SPACE}file,record,"),
+        ("text/html,application/xhtml+xml", "<!doctype html>"),
+        ("*/*", '{"read":1,'),
+    ],
+)
+async def test_the_report_comes_in_the_form_that_accept_names(client: Client, accept: str, start: str) -> None:
+    broken = {**AN, "hanh_chinh": {**AN["hanh_chinh"], "ngay_sinh": "1985-02-30"}}
+    sent = {"content-type": "application/json", "accept": accept}
+    answer = await client.http.post("/records", content=encode(broken), headers=sent)
+    assert answer.text.startswith(start)
+    assert answer.headers["content-type"].startswith(accept.partition(",")[0].replace("*/*", "application/json"))
+    assert "ngay_sinh" in answer.text
+    assert "/tmp" not in answer.text

@@ -1,0 +1,345 @@
+"""The receiver's own checks of a dossier, as data: required fields, forms, lengths, order of dates, sums, sameness.
+
+`mappings/<format>/checks.json` lists the tables of a record with their fields in order, and rules between fields. What
+they find is told; whether it refuses the record is a setting.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal, InvalidOperation
+from typing import Any
+
+from fhir_server.records.scopes import split_path, walk, walk_all
+from fhir_server.records.source import Place, Problem, Tree
+
+Row = Mapping[str, Any]
+Finding = tuple[str, str, str, tuple[str, str], tuple[str, str]]  # rule, field, found, text, allowed
+Rule = Callable[[Row, Tree], Iterable[Finding]]
+
+_NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,10})?", re.ASCII)
+_YMD = re.compile(r"\d{4}(?:\d\d){0,2}", re.ASCII)
+_DMY = re.compile(r"(?:(?:(\d\d?)/)?(\d\d?)/)?(\d{4})(?: (\d\d?):(\d\d)(?::\d\d)?)?", re.ASCII)
+_ISO = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:[T ]\d\d:\d\d.*)?)?)?", re.ASCII)
+
+_WRONG_FORM = ("the value has not the form asked for", "giá trị sai định dạng")
+# Form of a field -> (what it must look like, how to say so). "text" may be anything.
+FORMS: Mapping[str, tuple[re.Pattern[str], tuple[str, str]]] = {
+    "number": (_NUMBER, ("a number, decimals after a dot", "một số, phần thập phân sau dấu chấm")),
+    "day": (re.compile(r"\d{8}", re.ASCII), ("yyyymmdd", "yyyymmdd")),
+    "moment": (re.compile(r"\d{12}", re.ASCII), ("yyyymmddHHMM", "yyyymmddHHMM")),
+    "birth": (
+        re.compile(r"\d{8}(?:\d{4})?", re.ASCII),
+        ("yyyymmddHHMM, 0 where unknown", "yyyymmddHHMM, không rõ ghi 0"),
+    ),
+    "dmy": (_DMY, ("dd/MM/yyyy", "dd/MM/yyyy")),
+    "iso": (_ISO, ("yyyy-MM-dd", "yyyy-MM-dd")),
+    "flag": (re.compile(r"[01]"), ("0 or 1", "0 hoặc 1")),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    pattern: re.Pattern[str] | None
+    allowed: tuple[str, str]
+    length: int  # 0: any
+
+
+@dataclass(frozen=True, slots=True)
+class _Table:
+    keys: tuple[str, ...]
+    fields: Mapping[str, _Field]
+    required: tuple[tuple[str, str], ...]  # (field, last day on which it is required or "")
+    rules: tuple[Rule, ...]
+
+
+class Checks:
+    """The checks of one format, compiled once."""
+
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        """Raises KeyError for a form or rule that does not exist."""
+        until: Mapping[str, str] = data.get("required_until", {})
+        self._tables = [_table(one, until) for one in data["tables"]]
+        self.order: Mapping[tuple[str, ...], tuple[str, ...]] = {
+            split_path(one["at"]): tuple(one["fields"]) for one in data["tables"]
+        }
+
+    def run(self, content: Tree, on: str, severity: str) -> Iterator[Problem]:
+        """Every breach in a record. on: the record's day as YYYY-MM-DD…, "" unknown. severity: what a breach is."""
+        for table in self._tables:
+            rows = list(_rows(walk_all(content, table.keys)))
+            for number, row in enumerate(rows, 1):
+                at = f"{table.keys[-1]}[{number}]/" if len(rows) > 1 else ""
+                place = Place("", part=table.keys[-1] if table.keys else "")
+                for rule, field, found, text, allowed in _breaches(table, row, content, on):
+                    names = ", ".join(f"{at}{name}" for name in field.split(", "))
+                    yield Problem(severity, rule, text, names, found, allowed, place)
+
+
+def _rows(items: Iterable[Any]) -> Iterator[Row]:
+    """The rows of a table however many lists its document wraps around them: what holds values is a row."""
+    for item in items:
+        if isinstance(item, list):
+            yield from _rows(item)
+        elif isinstance(item, dict):
+            if any(isinstance(value, str) for value in item.values()):
+                yield item
+            else:
+                yield from _rows(item.values())
+
+
+def _breaches(table: _Table, row: Row, content: Tree, on: str) -> Iterator[Finding]:
+    missing = [name for name, until in table.required if name not in row and not (until and on >= until)]
+    if missing:
+        text = ("required fields are empty", "thiếu trường bắt buộc")
+        yield "field-required", ", ".join(missing), "", text, ("", "")
+    fields = table.fields
+    for name, value in row.items():
+        field = fields.get(name)
+        if field is None or not isinstance(value, str):
+            continue
+        if field.length and len(value) > field.length:
+            allowed = (f"at most {field.length} characters", f"nhiều nhất {field.length} ký tự")
+            yield "field-length", name, value, ("the value is too long", "giá trị quá dài"), allowed
+        elif field.pattern is not None and not field.pattern.fullmatch(value):
+            yield "field-form", name, value, _WRONG_FORM, field.allowed
+    for rule in table.rules:
+        yield from rule(row, content)
+
+
+def _table(data: Mapping[str, Any], until: Mapping[str, str]) -> _Table:
+    fields = {}
+    required = []
+    for name, spec in data["fields"].items():
+        form, length = spec[0], spec[1] if len(spec) > 1 else 0
+        pattern, allowed = FORMS[form] if form != "text" else (None, ("", ""))
+        fields[name] = _Field(pattern, allowed, length)
+        if "required" in spec:
+            required.append((name, until.get(name, "")))
+    rules = tuple(_when(one.get("when"), RULES[one["rule"]](one)) for one in data.get("rules", ()))
+    return _Table(split_path(data["at"]), fields, tuple(required), rules)
+
+
+# --- rules between fields --------------------------------------------------------------------------------------------
+
+
+def _when(conditions: Mapping[str, Any] | None, rule: Rule) -> Rule:
+    """The rule, for rows that meet all conditions: path -> list of texts | "present" | "absent" | {"not": […]} (and
+    present)."""
+    if not conditions:
+        return rule
+    tests = list(conditions.items())
+
+    def run(row: Row, content: Tree) -> Iterable[Finding]:
+        return rule(row, content) if all(_holds(_read(path, row, content), what) for path, what in tests) else ()
+
+    return run
+
+
+def _read(path: str, row: Row, content: Tree) -> Any:
+    return walk(content, split_path(path)) if path.startswith("/") else row.get(path)
+
+
+def _holds(value: Any, what: Any) -> bool:
+    if what in ("present", "absent"):
+        return bool((value is not None) == (what == "present"))
+    if value is None:
+        return False
+    return bool(value not in what["not"] if isinstance(what, Mapping) else value in what)
+
+
+def _required(data: Mapping[str, Any]) -> Rule:
+    name = data["field"]
+    text = ("required here and empty", "bắt buộc trong trường hợp này nhưng đang trống")
+    found = [("field-required", name, "", text, ("", ""))]
+    return lambda row, content: () if name in row else found
+
+
+def _pattern(data: Mapping[str, Any]) -> Rule:
+    name, pattern, allowed = data["field"], re.compile(data["pattern"], re.ASCII), (data["en"], data["vi"])
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        value = row.get(name)
+        if isinstance(value, str) and not pattern.fullmatch(value):
+            yield "field-form", name, value, _WRONG_FORM, allowed
+
+    return run
+
+
+def _equals(data: Mapping[str, Any]) -> Rule:
+    name, wanted = data["field"], data["value"]
+    text = ("another value is expected here", "trường hợp này phải ghi giá trị khác")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        value = row.get(name)
+        if isinstance(value, str) and value != wanted:
+            yield "field-value", name, value, text, (wanted, wanted)
+
+    return run
+
+
+def _only_when(data: Mapping[str, Any]) -> Rule:
+    name, conditions = data["field"], list(data["only"].items())
+    text = (data["en"], data["vi"])
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        if not all(_holds(_read(path, row, content), what) for path, what in conditions):
+            yield "table-not-expected", name, "", text, ("", "")
+
+    return run
+
+
+def sortable(value: str) -> str:
+    """The digits of a date from the year down: `02/03/1985 08:15` is `198503020815`; unknown parts (00) are cut off."""
+    dmy = _DMY.fullmatch(value)
+    if dmy and "/" in value:
+        digits = dmy[3] + (dmy[2] or "").zfill(2) + (dmy[1] or "").zfill(2)
+        digits += dmy[4].zfill(2) + dmy[5] if dmy[4] else ""
+    else:
+        digits = re.sub(r"\D", "", value[:16])
+    for end in (4, 6):
+        if digits[end : end + 2] in ("00", ""):
+            return digits[:end]
+    return digits
+
+
+def _not_before(data: Mapping[str, Any]) -> Rule:
+    name, than = data["field"], data["than"]
+    text = (f"earlier than {than.rpartition('/')[2]}", f"sớm hơn {than.rpartition('/')[2]}")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        later, earlier = row.get(name), _read(than, row, content)
+        if isinstance(later, str) and isinstance(earlier, str):
+            first, second = sortable(earlier), sortable(later)
+            length = min(len(first), len(second))
+            if second[:length] < first[:length]:
+                yield "date-order", name, later, text, (f"not before {earlier}", f"không trước {earlier}")
+
+    return run
+
+
+def _same(data: Mapping[str, Any]) -> Rule:
+    fields, keys = data["fields"], split_path(data["as"])
+    text = (f"not as in {keys[-1]}", f"khác với bảng {keys[-1]}")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        other = walk(content, keys)
+        if not isinstance(other, dict):
+            return
+        for name in fields:
+            value, expected = row.get(name), other.get(name)
+            if isinstance(value, str) and isinstance(expected, str) and value != expected:
+                yield "field-differs", name, value, text, ("", "")
+
+    return run
+
+
+def _together(data: Mapping[str, Any]) -> Rule:
+    names = data["fields"]
+    text = ("filled in only in part; all or none", "chỉ ghi một phần; phải ghi đủ hoặc để trống cả")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        missing = [name for name in names if name not in row]
+        if missing and len(missing) < len(names):
+            yield "field-required", ", ".join(missing), "", text, ("", "")
+
+    return run
+
+
+def _days(data: Mapping[str, Any]) -> Rule:
+    name, start, end, plus = data["field"], data["from"], data["to"], data["plus"]
+    text = ("not the days between the two dates", "không bằng số ngày giữa hai ngày")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        told, first, last = _number(row.get(name)), _day(row.get(start)), _day(row.get(end))
+        if told is not None and first and last and told != (last - first).days + plus:
+            expected = str((last - first).days + plus)
+            yield "field-sum", name, str(row[name]), text, (expected, expected)
+
+    return run
+
+
+def _sum(data: Mapping[str, Any]) -> Rule:
+    """The field is a sum and difference of fields of its row."""
+    plus, minus = data["plus"], data.get("minus", ())
+
+    def expected(row: Row, content: Tree) -> Decimal | None:
+        parts = [_number(row.get(name)) for name in (*plus, *minus)]
+        signs = [1] * len(plus) + [-1] * len(minus)
+        known = [part * sign for part, sign in zip(parts, signs, strict=True) if part is not None]
+        return sum(known, Decimal()) if len(known) == len(parts) else None
+
+    return _amount(data, expected)
+
+
+def _product(data: Mapping[str, Any]) -> Rule:
+    """The field is the product of fields of its row."""
+
+    def expected(row: Row, content: Tree) -> Decimal | None:
+        made = Decimal(1)
+        for name in data["of"]:
+            part = _number(row.get(name))
+            if part is None:
+                return None
+            made *= part
+        return made
+
+    return _amount(data, expected)
+
+
+def _total(data: Mapping[str, Any]) -> Rule:
+    """The field is the total of a field over rows of other tables, where there are any."""
+    tables = [(split_path(one["at"]), one["field"]) for one in data["of"]]
+
+    def expected(row: Row, content: Tree) -> Decimal | None:
+        found = [_number(one.get(name)) for keys, name in tables for one in _rows(walk_all(content, keys))]
+        return sum((part for part in found if part is not None), Decimal()) if any(found) else None
+
+    return _amount(data, expected)
+
+
+def _amount(data: Mapping[str, Any], expected: Callable[[Row, Tree], Decimal | None]) -> Rule:
+    name, within = data["field"], Decimal(data["within"])
+    text = ("not what the other fields add up to", "không khớp với các trường khác cộng lại")
+
+    def run(row: Row, content: Tree) -> Iterator[Finding]:
+        told = _number(row.get(name))
+        wanted = expected(row, content) if told is not None else None
+        if told is not None and wanted is not None and abs(told - wanted) > within:
+            shown = f"{wanted.quantize(Decimal('0.01')):f}"
+            yield "field-sum", name, str(row[name]), text, (shown, shown)
+
+    return run
+
+
+def _number(value: Any) -> Decimal | None:
+    try:
+        return Decimal(value) if isinstance(value, str) and _NUMBER.fullmatch(value) else None
+    except InvalidOperation:
+        return None
+
+
+def _day(value: Any) -> date | None:
+    digits = sortable(value) if isinstance(value, str) else ""
+    try:
+        return date(int(digits[:4]), int(digits[4:6]), int(digits[6:8])) if len(digits) >= 8 else None
+    except ValueError:
+        return None
+
+
+RULES: Mapping[str, Callable[[Mapping[str, Any]], Rule]] = {
+    "required": _required,
+    "pattern": _pattern,
+    "equals": _equals,
+    "only-when": _only_when,
+    "not-before": _not_before,
+    "same": _same,
+    "together": _together,
+    "days": _days,
+    "sum": _sum,
+    "product": _product,
+    "total": _total,
+}
