@@ -131,7 +131,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         "fhir_server.cli.serve:worker",
         factory=True,
         workers=settings.workers,
-        loop="uvloop",
+        loop="fhir_server.http.accepting:SharingLoop",
         http=BoundedProtocol,
         ws="none",
         lifespan="on",

@@ -74,6 +74,12 @@ class _Target:
     found: Stored | None = None
     more: tuple[str, ...] = ()  # further ids of a conditional delete of several
 
+    @property
+    def creates(self) -> bool:
+        """True when a condition was satisfied by nothing, and so something new is written."""
+        conditional = self.write.criteria is not None and self.found is None
+        return conditional and (self.write.method == "POST" or (self.write.method == "PUT" and self.write.create_only))
+
 
 async def perform(context: Context, write: Write, answer: Callable[[Done], FhirResponse]) -> FhirResponse:
     """Commits one write and answers with what became of it. Raises FhirError; nothing is written then."""
@@ -99,11 +105,11 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     else:
 
         async def commit(transaction: Transaction) -> FhirResponse:
-            await _claim(context, transaction, writes)
             targets = [
                 await _identify(context, transaction, write, new) for write, new in zip(writes, fresh, strict=True)
             ]
             _refuse_twins(targets)
+            await _claim(context, transaction, targets)
             links = await _conditional_links(context, transaction, writes)
             targets = [await _patched(context, transaction, target) for target in targets]
             drafts = await _drafts(context, targets, links)
@@ -150,14 +156,14 @@ def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
     return issues
 
 
-async def _claim(context: Context, transaction: Transaction, writes: Iterable[Write]) -> None:
-    """Locks each condition that may create, in one order for all callers, so that they queue instead of deadlocking."""
-    texts = {
-        criterion(context, write.type, write.criteria)
-        for write in writes
-        if write.criteria is not None and write.method in ("POST", "PUT")
-    }
-    for text in sorted(texts):
+async def _claim(context: Context, transaction: Transaction, targets: Iterable[_Target]) -> None:
+    """Locks each condition that nothing satisfies and that creates, in one order for all callers.
+
+    Whoever looked before another has committed for the same condition conflicts here and looks again; whoever looks
+    afterwards finds what is there and waits for nobody.
+    """
+    creating = (target.write for target in targets if target.creates)
+    for text in sorted({criterion(context, write.type, write.criteria or ()) for write in creating}):
         await transaction.claim(text)
 
 

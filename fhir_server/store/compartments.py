@@ -5,13 +5,21 @@
 A transaction that adds a member writes to this document, and so does one that changes the Patient; so the two can
 never pass each other by under snapshot isolation and leave a member with what the Patient said before.
 `w c a` are absent until a Patient of that id is stored.
+
+    gates: {_id: "patient id/number", n: times passed, at}
+
+Transactions that add members at the same time would meet in that one document. One that has met another there goes
+through a gate instead, one of a few chosen by chance; a transaction that changes the Patient writes to the document and
+to every gate, so it still meets them all.
 """
 
 from __future__ import annotations
 
+import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReturnDocument, UpdateOne
@@ -22,6 +30,8 @@ from fhir_server.store.documents import Document, organisations, tiers
 from fhir_server.store.indexes import HISTORY
 
 COMPARTMENTS = "compartments"
+GATES = "gates"
+GATES_OF_A_PATIENT = 16
 _SINGLY = 2  # up to so many patients, one find-and-modify each costs less than an update and a find
 Members = Mapping[str, set[str]]
 
@@ -47,18 +57,34 @@ class Shared:
 
 
 class Compartments:
-    """The compartments of one database, within one transaction."""
+    """The compartments of one database, within one transaction. crowded: it has met another one already."""
 
-    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession) -> None:
+    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, crowded: bool) -> None:
         self._database = database
         self._patients = database[COMPARTMENTS]
+        self._gates = database[GATES]
         self._session = session
+        self._crowded = crowded
 
     async def join(self, members: Members) -> dict[str, Shared]:
         """Locks the compartments that get new members and tells what each gives; dangling patients are left out.
 
         members: patient ids and the types that join them.
         """
+        told = await self._join_by_gates(members) if self._crowded else {}
+        return told | await self._join_as_known({id: types for id, types in members.items() if id not in told})
+
+    async def _join_by_gates(self, members: Members) -> dict[str, Shared]:
+        """Those that join a stored Patient whose compartment lists their type already: nothing else is written."""
+        found = await self._patients.find({"_id": {"$in": list(members)}}, session=self._session).to_list()
+        listed = [one for one in found if "c" in one and members[one["_id"]] <= set(one["t"])]
+        gates = [_gate(one["_id"], random.randrange(GATES_OF_A_PATIENT)) for one in listed]
+        if gates:
+            await self._gates.bulk_write(gates, ordered=False, session=self._session)
+        told = {one["_id"]: Shared.of(one) for one in listed}
+        return {patient: shared for patient, shared in told.items() if shared is not None}
+
+    async def _join_as_known(self, members: Members) -> dict[str, Shared]:
         if len(members) <= _SINGLY:
             found = [await self._join_one(patient, types) for patient, types in sorted(members.items())]
         else:
@@ -103,6 +129,8 @@ class Compartments:
             return_document=ReturnDocument.AFTER,
             session=self._session,
         )
+        gates = [_gate(patient, number) for number in range(GATES_OF_A_PATIENT)]
+        await self._gates.bulk_write(gates, ordered=False, session=self._session)
         rewrite = _rewrite(shared)
         for type in sorted({"Patient", *types, *(before or {}).get("t", ())}):
             current, old = self._database[type], self._database[type + HISTORY]
@@ -117,6 +145,10 @@ def members_of(documents: Iterable[tuple[str, Document]]) -> dict[str, set[str]]
     for type, document in documents:
         members[document["p"]].add(type)
     return dict(members)
+
+
+def _gate(patient: str, number: int) -> UpdateOne:
+    return UpdateOne({"_id": f"{patient}/{number}"}, {"$inc": {"n": 1}, "$set": {"at": datetime.now(UTC)}}, upsert=True)
 
 
 def _joining(types: Iterable[str]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, ANSWERS
-from fhir_server.store.compartments import COMPARTMENTS
+from fhir_server.store.compartments import COMPARTMENTS, GATES
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY, create
@@ -24,6 +24,7 @@ CLAIM_SECONDS = 3600  # far beyond the life of any transaction
 _EXPIRING = {
     "kept": KEPT_SECONDS,
     CLAIMS: CLAIM_SECONDS,
+    GATES: CLAIM_SECONDS,
     ANSWERS: ANSWER_SECONDS,
     DEFERRALS: ANSWER_SECONDS,
 }

@@ -149,9 +149,9 @@ class Transactions:
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
         )
-        compartments = Compartments(self._reads.database, session)
         # Look before writing new ids only after something went wrong; a first run takes them for new.
         careful = clocked.fault is not None
+        compartments = Compartments(self._reads.database, session, crowded=careful)
         generation = self._registry.generation
         writes = Writes(self._reads, self._collections, session, compartments, generation, clocked.now, careful)
         result = await work(MongoTransaction(writes))
