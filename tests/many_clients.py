@@ -81,6 +81,18 @@ class Caller:
             self._streams = None
 
 
+async def until_all_answer(base: str, processes: int) -> None:
+    """Waits until so many processes of the server take connections. base: the FHIR URL."""
+    answered: set[int] = set()
+    while len(answered) < processes:
+        # All at once: a process that has fewer connections than the others takes the next one.
+        async with callers(base.removesuffix("/fhir"), 2 * processes) as made:
+            answered |= {
+                answer.json["process"] for answer in await at_once(made, lambda _, one: one.ask("GET", "health"))
+            }
+        await asyncio.sleep(0.05)
+
+
 @asynccontextmanager
 async def callers(base: str, count: int) -> AsyncIterator[list[Caller]]:
     made = [Caller(base) for _ in range(count)]

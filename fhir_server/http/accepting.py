@@ -28,7 +28,7 @@ class SharingLoop(uvloop.Loop):
         return _Sharing(self, listener, protocol_factory)
 
 
-class _Sharing(asyncio.AbstractServer):
+class _Sharing:
     """One listening socket, of which other processes take connections too: one at a time, and the later the more it
     has already."""
 
@@ -48,7 +48,8 @@ class _Sharing(asyncio.AbstractServer):
         self._connections = [one for one in self._connections if not one.is_closing()]
         steps = min(len(self._connections) + len(self._opening), MOST_STEPS)
         if not steps:
-            return self._accept()
+            self._accept()
+            return
         self._loop.remove_reader(self._listener.fileno())
         self._waiting = self._loop.call_later(steps * STEP_SECONDS, self._accept_late)
 
@@ -76,7 +77,7 @@ class _Sharing(asyncio.AbstractServer):
         except OSError:
             connection.close()  # the client has gone again
         else:
-            self._connections.append(transport)
+            self._connections.append(transport)  # type: ignore[arg-type]  # the stub of uvloop calls it a protocol
 
     def close(self) -> None:
         if self._waiting is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from html import escape
 from typing import Any
@@ -60,7 +61,7 @@ def pages(context_of: Callable[[], Context], document_of: Callable[[], dict[str,
 
     @router.get("/health", summary="The process answers")
     async def health() -> JSONResponse:
-        return JSONResponse({"status": "up", "version": VERSION})
+        return JSONResponse({"status": "up", "version": VERSION, "process": os.getpid()})
 
     @router.get("/ready", summary="The database answers and its indexes and key generation are in place")
     async def ready() -> JSONResponse:

@@ -115,9 +115,17 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
             drafts = await _drafts(context, targets, links)
             return await respond(transaction, await _apply(context, transaction, targets, drafts))
 
-    response = await context.store.transact(context.once.guard(commit) if context.once else commit)
+    guarded = context.once.guard(commit) if context.once else commit
+    response = await context.store.transact(guarded, about=_names(context, writes))
     await after_writing(context, {write.type for write in writes})
     return response
+
+
+def _names(context: Context, writes: Iterable[Write]) -> list[str]:
+    """What others may be about to write too: resources by their id, conditions as they are spelt, and this request."""
+    ids = [f"{write.type}/{write.id}" for write in writes if write.id is not None]
+    conditions = [f"{write.type}?{write.criteria}" for write in writes if write.criteria is not None]
+    return [*ids, *conditions, *([context.once.key] if context.once else ())]
 
 
 def _is_settled(write: Write) -> bool:
@@ -162,8 +170,16 @@ async def _claim(context: Context, transaction: Transaction, targets: Iterable[_
     Whoever looked before another has committed for the same condition conflicts here and looks again; whoever looks
     afterwards finds what is there and waits for nobody.
     """
-    creating = (target.write for target in targets if target.creates)
-    for text in sorted({criterion(context, write.type, write.criteria or ()) for write in creating}):
+    first: dict[str, str] = {}
+    issues = []
+    for write in (target.write for target in targets if target.creates):
+        text = criterion(context, write.type, write.criteria or ())
+        if text in first:
+            told = f"two entries create a {write.type} under one condition; the other is {first[text]}"
+            issues.append(Issue("error", "invalid", told, write.at()))
+        first.setdefault(text, write.place)
+    refuse_faults(issues)
+    for text in sorted(first):
         await transaction.claim(text)
 
 
@@ -211,15 +227,18 @@ async def _is_live(transaction: Transaction, type: str, id: str) -> bool:
 def _refuse_twins(targets: Iterable[_Target]) -> None:
     """Two entries for one identity are refused (R4 section 3.1.0.11.2), never dropped in silence."""
     first: dict[tuple[str, str], str] = {}
+    removed: set[tuple[str, str]] = set()
     issues = []
-    for target in targets:
-        if target.id is None or target.found is not None:
-            continue
-        name = (target.write.type, target.id)
-        if name in first:
-            text = f"two entries write {name[0]}/{name[1]}; the other is {first[name]}"
-            issues.append(Issue("error", "invalid", text, target.write.at()))
-        first.setdefault(name, target.write.place)
+    # Those that were found last: they write nothing, so only a deletion is at odds with them.
+    for target in sorted(targets, key=lambda target: target.found is not None):
+        for id in (target.id, *target.more) if target.id is not None else ():
+            name = (target.write.type, id)
+            if name in (removed if target.found is not None else first):
+                text = f"two entries are about {name[0]}/{name[1]}; the other is {first[name]}"
+                issues.append(Issue("error", "invalid", text, target.write.at()))
+            first.setdefault(name, target.write.place)
+            if target.write.method == "DELETE":
+                removed.add(name)
     refuse_faults(issues)
 
 

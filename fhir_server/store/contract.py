@@ -6,7 +6,7 @@ Driver errors never leave the store: they become FhirError (CONFLICT after retri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeVar
@@ -316,10 +316,10 @@ class Store(Protocol):
         """The number of a URI, asking the database when this process has not seen it yet."""
         ...
 
-    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]], about: Iterable[str] = ()) -> T:
         """Runs `work` in one majority transaction. It may run several times: it must rebuild all its state, and ids
         and times come from outside. Raises FhirError CONFLICT when conflicts outlast the retries; nothing is written
-        then."""
+        then. about: names of what others may want to write too; those of this process that share one queue up."""
         ...
 
     def bulk_load(self) -> AbstractAsyncContextManager[bool]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
@@ -200,8 +200,8 @@ class MongoStore:
     async def history_count(self, query: HistoryQuery, view: View) -> int:
         return await self._history.count(query, view)
 
-    async def transact(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
-        return await self._transactions.run(work)
+    async def transact(self, work: Callable[[Transaction], Awaitable[T]], about: Iterable[str] = ()) -> T:
+        return await self._transactions.run(work, about)
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
         return self._reads.walk(type, view, raw)

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -35,6 +35,7 @@ from fhir_server.store.faults import (
 )
 from fhir_server.store.indexes import MAJORITY, Collections
 from fhir_server.store.reads import Reads
+from fhir_server.store.turns import Turns
 from fhir_server.store.writes import RunAgain, Writes
 
 CLAIMS = "claims"
@@ -50,40 +51,42 @@ class MongoTransaction:
         self._answers = Answers(writes.reads.database, writes.session)
 
     async def read(self, type: str, id: str, view: View) -> Stored | None:
-        return (await self._writes.reads.read_many(type, [id], view, self._writes.session)).get(id)
+        return (await self.read_many(type, [id], view)).get(id)
 
     async def read_many(self, type: str, ids: Sequence[str], view: View) -> dict[str, Stored]:
-        return await self._writes.reads.read_many(type, ids, view, self._writes.session)
+        return await _heeding(self._writes.reads.read_many(type, ids, view, self._writes.session))
 
     async def find(self, query: Find, view: View) -> list[Stored]:
-        return await self._writes.reads.find(query, view, self._writes.session)
+        return await _heeding(self._writes.reads.find(query, view, self._writes.session))
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
-        return await self._writes.reads.count(type, filter, view, cap, self._writes.session)
+        return await _heeding(self._writes.reads.count(type, filter, view, cap, self._writes.session))
 
     async def claim(self, criterion: str) -> None:
         """Two transactions that write one document conflict; what the document says does not matter."""
         key = hashlib.sha256(criterion.encode()).hexdigest()
         with wrapped("claiming a condition", in_transaction=True):
-            await self._writes.reads.database[CLAIMS].update_one(
-                {"_id": key},
-                {"$set": {"at": datetime.now(UTC)}, "$inc": {"n": 1}},
-                upsert=True,
-                session=self._writes.session,
+            await _heeding(
+                self._writes.reads.database[CLAIMS].update_one(
+                    {"_id": key},
+                    {"$set": {"at": datetime.now(UTC)}, "$inc": {"n": 1}},
+                    upsert=True,
+                    session=self._writes.session,
+                )
             )
 
     async def apply(self, ops: Sequence[Op]) -> list[Written]:
         with wrapped("writing", in_transaction=True):
-            return await self._writes.apply(ops)
+            return await _heeding(self._writes.apply(ops))
 
     async def answered(self, key: str) -> bytes | None:
         await self.claim(f"answer {key}")
         with wrapped("looking for an earlier answer", in_transaction=True):
-            return await self._answers.kept(key)
+            return await _heeding(self._answers.kept(key))
 
     async def keep_answer(self, key: str, content: bytes) -> None:
         with wrapped("keeping the answer", in_transaction=True):
-            await self._answers.keep(key, content)
+            await _heeding(self._answers.keep(key, content))
 
 
 class Transactions:
@@ -104,12 +107,17 @@ class Transactions:
         self._registry = registry
         self._clock = clock
         self._limit_seconds = limit_seconds
+        self._turns = Turns()
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Transaction], Awaitable[T]], about: Iterable[str]) -> T:
         """As contract.Store.transact."""
         clocked = _Progress(self._clock(), time.monotonic() + self._limit_seconds)
         try:
-            async with asyncio.timeout(self._limit_seconds), self._client.start_session() as session:
+            async with (
+                asyncio.timeout(self._limit_seconds),
+                self._turns.taken(about),
+                self._client.start_session() as session,
+            ):
                 return await self._run_until(work, session, clocked)
         except TimeoutError:
             raise self._out_of_time(clocked) from None
@@ -129,6 +137,7 @@ class Transactions:
         self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
         while True:
+            _heed_cancellation()
             try:
                 return await self._run_once(work, session, clocked)
             except RunAgain as asked:
@@ -188,6 +197,13 @@ def _heed_cancellation() -> None:
     task = asyncio.current_task()
     if task is not None and task.cancelling():
         raise asyncio.CancelledError
+
+
+async def _heeding(call: Awaitable[T]) -> T:
+    """What the call gives, unless it was to be cancelled meanwhile."""
+    result = await call
+    _heed_cancellation()
+    return result
 
 
 async def _undo(session: AsyncClientSession) -> None:

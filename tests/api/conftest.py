@@ -16,7 +16,13 @@ from pymongo.database import Database
 from fhir_server.app import build_app
 from fhir_server.config import Settings
 
-OF_REQUESTS = ("compartments", "gates", "claims", "answers", "deferrals")  # collections that requests fill beside resources
+OF_REQUESTS = (
+    "compartments",
+    "gates",
+    "claims",
+    "answers",
+    "deferrals",
+)  # collections that requests fill beside resources
 
 
 class Client:

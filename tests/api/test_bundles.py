@@ -5,6 +5,8 @@ from __future__ import annotations
 import base64
 import json
 
+import pytest
+
 from tests.api.conftest import Client
 from tests.builders import (
     CCCD,
@@ -76,6 +78,32 @@ async def test_two_entries_for_one_identity_are_refused(client: Client) -> None:
     answer = await client.send("POST", "", bundle)
     assert answer.status_code == 400
     assert (await client.get("Patient/an")).status_code == 404
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+async def test_two_entries_that_would_create_under_one_condition_are_refused(client: Client, method: str) -> None:
+    condition = f"identifier={CCCD}|038085900012"
+    entries = [
+        an_entry("POST", "Patient", with_cccd("038085900012"), ifNoneExist=condition)
+        if method == "POST"
+        else an_entry("PUT", f"Patient?{condition}", with_cccd("038085900012"))
+        for _ in range(2)
+    ]
+    answer = await client.send("POST", "", a_bundle("transaction", *entries))
+    assert answer.status_code == 400
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1].resource"]
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 0
+
+
+async def test_what_one_entry_finds_and_another_deletes_is_refused(client: Client) -> None:
+    there = await client.created(with_cccd("038085900013"))
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", with_cccd("038085900013"), ifNoneExist=f"identifier={CCCD}|038085900013"),
+        an_entry("DELETE", f"Patient/{there['id']}"),
+    )
+    assert (await client.send("POST", "", bundle)).status_code == 400
+    assert (await client.get(f"Patient/{there['id']}")).status_code == 200
 
 
 async def test_if_none_exist_in_a_transaction_links_to_the_one_that_is_there(client: Client) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
@@ -16,7 +17,7 @@ from running_server import RunningServer, environment, running_server
 from tests.builders import CCCD, a_bundle, a_condition, a_patient, an_entry, with_cccd
 from tests.contract.conftest import FailPoints
 from tests.contract.conftest import failpoints as failpoints
-from tests.many_clients import Answer, Caller, at_once, callers
+from tests.many_clients import Answer, Caller, at_once, callers, until_all_answer
 
 CLIENTS, WORKERS = 32, 4
 ROUNDS = 200  # of the conditional create
@@ -29,6 +30,7 @@ def server(
     name = f"test_{uuid4().hex}"
     env = environment(tmp_path_factory.mktemp("concurrency"), FHIR_MONGODB_URI=mongodb_uri, FHIR_MONGODB_DATABASE=name)
     with running_server(env, "--no-sample", "--workers", str(WORKERS)) as started:
+        asyncio.run(until_all_answer(started.base, WORKERS))
         yield started
     mongodb.drop_database(name)
 
@@ -51,6 +53,14 @@ async def versions(client: Caller, path: str) -> list[dict[str, Any]]:
     return [entry["resource"] for entry in reversed(bundle["entry"])]
 
 
+async def test_the_processes_of_the_server_share_the_clients(server: RunningServer) -> None:
+    async with callers(server.base.removesuffix("/fhir"), CLIENTS) as others:
+        answers = await at_once(others, lambda _, one: one.ask("GET", "health"))
+    shares = Counter(answer.json["process"] for answer in answers)
+    assert len(shares) == WORKERS
+    assert min(shares.values()) >= CLIENTS // WORKERS // 2
+
+
 async def test_a_conditional_create_by_all_makes_one_resource_every_time(clients: list[Caller]) -> None:
     for round in range(ROUNDS):
         number = f"{round:012d}"
@@ -63,8 +73,10 @@ async def test_a_conditional_create_by_all_makes_one_resource_every_time(clients
         assert statuses(answers) == {201: 1, 200: CLIENTS - 1}, [one.body for one in answers if one.status > 201]
         assert len({answer.id for answer in answers}) == 1
         assert len({answer.body for answer in answers}) == 1
-        found = (await clients[0].ask("GET", f"Patient?{condition}")).json
-        assert found["total"] == 1
+    found = (await clients[0].ask("GET", "Patient?_count=1000&_elements=identifier")).json
+    assert Counter(entry["resource"]["identifier"][0]["value"] for entry in found["entry"]) == {
+        f"{round:012d}": 1 for round in range(ROUNDS)
+    }
 
 
 async def test_a_conditional_update_by_all_makes_one_resource_with_every_version(clients: list[Caller]) -> None:

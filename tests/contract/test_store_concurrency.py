@@ -167,19 +167,58 @@ async def test_a_commit_whose_outcome_stays_unknown_is_told_as_such(settings: Se
 
 
 async def test_a_transaction_over_its_time_limit_is_ended_and_writes_nothing(settings: Settings) -> None:
-    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 2.0}))
+    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 1.0}))
 
     async def forever(transaction: Transaction) -> None:
         await transaction.apply([Put(a_draft())])
         await asyncio.Event().wait()
 
     try:
-        with pytest.raises(FhirError, match="2 seconds; nothing was written") as refused:
+        with pytest.raises(FhirError, match="1 seconds; nothing was written") as refused:
             await short.transact(forever)
         assert refused.value.kind is Kind.TIMEOUT
         assert await short.read("Organization", "1", EVERYTHING) is None
     finally:
         await short.close()
+
+
+async def test_transactions_are_ended_at_their_limit_whatever_they_are_doing(settings: Settings) -> None:
+    """The driver may pass over a cancellation that meets a send; the work must not go on then."""
+    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.05}))
+    ids = iter(range(1_000))
+
+    async def forever(transaction: Transaction) -> None:
+        await transaction.apply([Put(a_draft(id=str(next(ids))))])
+        await transaction.read("Organization", "1", EVERYTHING)
+        await asyncio.Event().wait()
+
+    try:
+        for _ in range(15):
+            outcomes = await asyncio.gather(*[outcome(short.transact(forever)) for _ in range(8)])
+            assert set(outcomes) <= {Kind.TIMEOUT, Kind.CONFLICT}
+        assert await short.count("Organization", {}, EVERYTHING) == 0
+    finally:
+        await short.close()
+
+
+async def test_what_shares_a_name_queues_and_what_does_not_is_not_held_up(store: MongoStore) -> None:
+    running: list[str] = []
+    most: dict[str, int] = {}
+    all_in = asyncio.Barrier(2)
+
+    async def work(name: str) -> None:
+        async def enter(transaction: Transaction) -> None:
+            running.append(name)
+            most[name] = max(most.get(name, 0), running.count(name))
+            if name != "one":
+                await all_in.wait()  # both are inside at once, or neither ever ends
+            await transaction.read("Organization", "1", EVERYTHING)
+            running.remove(name)
+
+        await store.transact(enter, about=(name,))
+
+    await asyncio.gather(*[work(name) for name in ("one", "one", "one", "two", "three")])
+    assert most == {"one": 1, "two": 1, "three": 1}
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_half_done(store: MongoStore) -> None:
