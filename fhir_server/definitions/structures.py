@@ -125,6 +125,8 @@ def _element(
     facts = facts or {}
     low, _, high = cardinality.partition("..")
     content: str | None = facts.get("content")
+    # R4 says of Narrative.div only by its type that it is XHTML in XML.
+    form = "xhtml" if types == ["xhtml"] else facts.get("xml", "")
     return Element(
         path=path,
         name=path.rpartition(".")[2].removesuffix("[x]"),
@@ -137,7 +139,7 @@ def _element(
         is_modifier=facts.get("isModifier", False),
         is_summary=facts.get("isSummary", False),
         max_length=facts.get("maxLength"),
-        xml={"xmlAttr": "attribute", "xhtml": "xhtml"}.get(facts.get("xml", "")),
+        xml={"xmlAttr": "attribute", "xhtml": "xhtml"}.get(form),
     )
 
 
