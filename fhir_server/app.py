@@ -16,6 +16,7 @@ from starlette.types import Scope
 from fhir_server.config import DATA_ROOT, VERSION, Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.http import openapi
 from fhir_server.http.cors import allow_origins
 from fhir_server.http.endpoint import FhirEndpoint
@@ -37,6 +38,7 @@ from fhir_server.terminology.expand import codes
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.terminology.translate import units
+from fhir_server.validation.conformance import Conformance, Severities
 from fhir_server.validation.validate import Validator
 
 BASE_PATH = "/fhir"
@@ -110,6 +112,8 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     search = SearchModel(
         definitions, extractor, settings, capability, partial(codes, terminology), partial(units, terminology)
     )
+    severities = Severities.of(settings.profile_faults)
+    conformance = Conformance(definitions, terminology, shipped_profiles(DATA_ROOT), severities)
     store = await open_store(uri, settings)
     deferrals = Deferrals(owner=new_id())
     try:
@@ -119,7 +123,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             capability=capability,
             store=store,
             search=search,
-            validator=Validator(definitions),
+            validator=Validator(definitions, conformance),
             terminology=terminology,
             clock=now,
             new_id=new_id,

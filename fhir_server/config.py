@@ -65,6 +65,12 @@ class Settings(BaseSettings):
         description="what base R4 validation does with a faulty resource: refuse it, or store it and log the faults "
         "(for taking over the content of another server)",
     )
+    profile_faults: str = Field(
+        "error, http://fhir.ehealth.gov.vn/core/*=warning, http://fhir.hl7.org.vn/core/*=warning",
+        pattern=r"^(error|warning|off)(\s*,\s*[^\s,]+=(error|warning|off))*$",
+        description="what a fault against a profile that meta.profile claims is: error refuses the resource, warning "
+        "tells it, off does not look; then the same for single profiles as URL=error, with * for all that begin so",
+    )
     body_seconds: float = Field(
         30.0,
         gt=0,

@@ -10,16 +10,18 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Binding, Constraint, Element
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, decode
 
 CORE = "http://hl7.org/fhir/StructureDefinition/"
 # How long a line of parents may be.
 _MOST_PARENTS = 20
 _MIN_LENGTH = CORE + "minLength"
+_MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class ProfileElement:
     fixed: Any = None
     pattern: Any = None
     binding: Binding | None = None
+    max_value_set: str | None = None
     constraints: dict[str, Constraint] = field(default_factory=dict)
     min_length: int | None = None
     max_length: int | None = None
@@ -94,6 +97,12 @@ class Profile:
     def must_support(self) -> tuple[str, ...]:
         """Paths of the elements flagged mustSupport, slices named after a colon."""
         return tuple(path for path, element in self.root.walk(self.type) if element.must_support)
+
+
+def shipped_profiles(root: Path) -> list[Resource]:
+    """Our own StructureDefinitions. root: the folder that holds profiles/ (`config.DATA_ROOT`)."""
+    files = sorted((root / "profiles" / "vn_basic" / "structure_definitions").glob("*.json"))
+    return [decode(file.read_bytes()) for file in files]
 
 
 class Profiles:
@@ -269,6 +278,8 @@ def _lay(node: ProfileElement, row: Resource, url: str) -> None:
     binding = row.get("binding") or {}
     if "valueSet" in binding:
         node.binding = Binding(binding.get("strength", "example"), binding["valueSet"].partition("|")[0])
+    limits = (one.get("valueCanonical") for one in binding.get("extension", ()) if one.get("url") == _MAX_VALUE_SET)
+    node.max_value_set = next(limits, node.max_value_set)
     node.constraints.update((one.key, one) for one in _own_constraints(row, url))
     node.max_length = row.get("maxLength", node.max_length)
     lengths = (one.get("valueInteger") for one in row.get("extension", ()) if one.get("url") == _MIN_LENGTH)

@@ -87,7 +87,7 @@ class FhirEndpoint:
             media_type = wanted(accept, controls.get("_format"))
             response = await self._responded(context, scope, receive, headers, pairs)
         except FhirError as fault:
-            response = refusal(fault)
+            response = refusal(fault, headers)
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
 
     async def _responded(
@@ -174,7 +174,7 @@ async def _send(send: Send, method: str, response: FhirResponse, request_id: str
     ]
     headers.append((b"x-request-id", request_id.encode()))
     headers.append((b"cache-control", b"no-store"))
-    headers.append((b"vary", b"accept, accept-encoding"))
+    headers.append((b"vary", b"accept, accept-encoding, accept-language"))
     if response.body:
         charset = "; charset=utf-8" if response.media_type in (JSON, XML) else ""
         headers.append((b"content-type", f"{response.media_type}{charset}".encode("latin-1", "replace")))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import structlog
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -9,6 +11,7 @@ from starlette.responses import Response
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import FhirResponse
+from fhir_server.interactions.headers import language
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
 
@@ -23,9 +26,10 @@ _KINDS = {
 }
 
 
-def refusal(fault: FhirError) -> FhirResponse:
-    """The response for a fault: its status, its headers, its issues."""
-    return FhirResponse(fault.kind.status, encode(outcome(fault.all_issues())), fault.headers)
+def refusal(fault: FhirError, headers: Mapping[str, str]) -> FhirResponse:
+    """The response for a fault: its status, its headers, its issues. headers: of the request."""
+    body = encode(outcome(fault.all_issues(), language(headers)))
+    return FhirResponse(fault.kind.status, body, fault.headers)
 
 
 def unexpected(fault: Exception, request_id: str) -> FhirResponse:

@@ -45,7 +45,7 @@ def records(context_of: Callable[[], Context]) -> APIRouter:
         try:
             return await _import(context_of(), request, name)
         except FhirError as fault:
-            refused = refusal(fault)
+            refused = refusal(fault, request.headers)
             return Response(refused.body, refused.status, media_type=refused.media_type)
 
     return router

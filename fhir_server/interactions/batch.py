@@ -61,4 +61,4 @@ async def _run(context: Context, request: FhirRequest, place: int, item: object)
         resource = item.get("resource") if isinstance(item, dict) else None
         type = resource.get("resourceType") if isinstance(resource, dict) else None
         issues = placed(fault.all_issues(), at, type if isinstance(type, str) else None)
-        return refused(FhirError(fault.kind, fault.diagnostics, issues=tuple(issues)))
+        return refused(FhirError(fault.kind, fault.diagnostics, issues=tuple(issues)), request.headers)

@@ -128,10 +128,11 @@ class Deferrals:
             response = await context.dispatch(context.with_(base=asked.base, once=once), request)
             told = answered(response, request, {"prefer": "return=representation"})
         except FhirError as fault:
-            told = refused(fault)
+            told = refused(fault, asked.headers)
         except Exception as fault:
             log.error("unexpected error", deferred=id, exc_info=fault)
-            told = refused(FhirError(Kind.UNEXPECTED, f"an unexpected error; the log tells it under deferred={id}"))
+            unexpected = FhirError(Kind.UNEXPECTED, f"an unexpected error; the log tells it under deferred={id}")
+            told = refused(unexpected, asked.headers)
         await context.store.settle(id, self._owner, bundle("batch-response", [told]))
 
 

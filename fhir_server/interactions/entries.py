@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
-from fhir_server.interactions.headers import prefer_return
+from fhir_server.interactions.headers import language, prefer_return
 from fhir_server.model.bundles import entry
 from fhir_server.model.dates import instant
 from fhir_server.model.outcomes import outcome
@@ -59,8 +59,7 @@ def entry_request(item: Any, place: str, base: str, asked_with: Mapping[str, str
     _refuse_other_than_texts(item, asked, place)
     path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
     headers = {header: asked[name] for name, header in _HEADERS.items() if name in asked}
-    if "prefer" in asked_with:
-        headers["prefer"] = asked_with["prefer"]
+    headers |= {name: asked_with[name] for name in ("prefer", "accept-language") if name in asked_with}
     segments = tuple(part for part in path.split("/") if part)
     return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
 
@@ -89,9 +88,9 @@ def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, s
     return entry(raw=response.body if wanted == "representation" else b"", response=told)
 
 
-def refused(fault: FhirError) -> bytes:
-    """The JSON of the response entry for an entry of a batch that failed."""
-    told = {"status": status_line(fault.kind.status), "outcome": outcome(fault.all_issues())}
+def refused(fault: FhirError, asked: Mapping[str, str]) -> bytes:
+    """The JSON of the response entry for an entry of a batch that failed. asked: the headers of the request."""
+    told = {"status": status_line(fault.kind.status), "outcome": outcome(fault.all_issues(), language(asked))}
     return entry(response=told)
 
 

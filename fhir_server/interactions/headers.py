@@ -1,4 +1,5 @@
-"""The HTTP headers that FHIR gives a meaning to: ETag, If-Match, If-None-Match, If-Modified-Since, Prefer. R4 3.1.0."""
+"""The HTTP headers that FHIR gives a meaning to: ETag, If-Match, If-None-Match, If-Modified-Since, Prefer, and
+Accept-Language. R4 3.1.0."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.outcomes import ENGLISH, VIETNAMESE
 from fhir_server.store.contract import Stored
 
 _ETAG = re.compile(r'(?:W/)?"(?P<quoted>[A-Za-z0-9\-.]{1,64})"|(?P<bare>\d{1,18})')
@@ -64,6 +66,26 @@ def prefer(headers: Mapping[str, str]) -> dict[str, str]:
     """The Prefer header as a table: `return=minimal, respond-async` is {return: minimal, respond-async: ""}."""
     parts = re.split(r"[;,]", headers.get("prefer", ""))
     return {name.strip(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in parts)}
+
+
+def language(headers: Mapping[str, str]) -> str:
+    """`vi` or `en`, whichever Accept-Language would rather read (RFC 9110 section 12.5.4); `vi` when it names none."""
+    best, found = 0.0, VIETNAMESE
+    for part in headers.get("accept-language", "").split(","):
+        name, _, weight = part.partition(";")
+        tag = name.strip().lower().partition("-")[0]
+        quality = _quality(weight)
+        if tag in (VIETNAMESE, ENGLISH) and quality > best:
+            best, found = quality, tag
+    return found
+
+
+def _quality(text: str) -> float:
+    name, _, value = text.strip().partition("=")
+    try:
+        return float(value) if name == "q" else 1.0
+    except ValueError:
+        return 0.0
 
 
 def _tags(text: str) -> list[str]:

@@ -10,19 +10,24 @@ from fhir_server.model.resources import Resource
 MOST_TOLD = 500  # issues of one outcome: nobody reads more, and a hostile body must not grow on its way back
 
 
-def outcome(issues: Iterable[Issue]) -> Resource:
-    """An OperationOutcome of one entry an issue; the Vietnamese text, where there is one, is in details.text."""
+VIETNAMESE, ENGLISH = "vi", "en"
+
+
+def outcome(issues: Iterable[Issue], language: str = VIETNAMESE) -> Resource:
+    """An OperationOutcome of one entry an issue: details.text in the language of the reader, where we have it, and
+    diagnostics always in English."""
     told = list(issues)
     if len(told) > MOST_TOLD:
         more = Issue("information", "informational", f"{len(told) - MOST_TOLD} more issues are not told")
         told = [*told[:MOST_TOLD], more]
-    return {"resourceType": "OperationOutcome", "issue": [_entry(issue) for issue in told]}
+    return {"resourceType": "OperationOutcome", "issue": [_entry(issue, language) for issue in told]}
 
 
-def _entry(issue: Issue) -> Resource:
+def _entry(issue: Issue, language: str) -> Resource:
     entry: Resource = {"severity": issue.severity, "code": issue.code}
-    if issue.vi:
-        entry["details"] = {"text": issue.vi}
+    text = issue.diagnostics if language == ENGLISH else issue.vi
+    if text:
+        entry["details"] = {"text": text}
     entry["diagnostics"] = issue.diagnostics
     if issue.expression:
         entry["expression"] = list(issue.expression)

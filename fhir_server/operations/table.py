@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from fhir_server.interactions.exchange import Dispatch
 from fhir_server.operations.lookup import lookup_operation
 from fhir_server.operations.reindex import reindex_operation
+from fhir_server.operations.validate import validate_operation
 
 ANY_TYPE = ("Type",)  # the word of the route table for every resource type
 OF_R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -44,5 +45,6 @@ class Operation:
 
 OPERATIONS = (
     Operation("reindex", reindex_operation, OWN + "reindex", system=True),
+    Operation("validate", validate_operation, OF_R4 + "Resource-validate", types=ANY_TYPE, type=True, instance=True),
     Operation("lookup", lookup_operation, OF_R4 + "CodeSystem-lookup", types=("CodeSystem",), type=True),
 )

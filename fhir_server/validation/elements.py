@@ -40,6 +40,8 @@ class Reading:
     owner: str
     element: Element
     forms: tuple[tuple[str, str, tuple[str, str]], ...]
+    # The JSON names that hold it, those of primitive extensions included.
+    names: frozenset[str]
 
     def items(self, parent: Resource, place: Place) -> list[Item]:
         found: list[Item] = []
@@ -97,7 +99,11 @@ class Readings:
 
     def _reading(self, type: str, element: Element) -> Reading:
         if element.content is not None:
-            return Reading(type, element, ((element.name, "BackboneElement", (type, element.content)),))
+            shared = (element.name, "BackboneElement", (type, element.content))
+            return Reading(type, element, (shared,), frozenset({element.name}))
         own = bool(self._definitions.structure(type).children(element.path))
-        forms = ((key, one.code, (type, element.path) if own else (one.code, "")) for key, one in element.json_names())
-        return Reading(type, element, tuple(forms))
+        forms = tuple(
+            (key, one.code, (type, element.path) if own else (one.code, "")) for key, one in element.json_names()
+        )
+        names = {name for key, _, _ in forms for name in (key, f"_{key}")}
+        return Reading(type, element, forms, frozenset(names))

@@ -174,6 +174,10 @@ MESSAGES: Mapping[str, Message] = {
         "not-supported", "the profile {found} is not loaded, so nothing was checked against it",
         "hồ sơ {found} chưa được nạp nên không kiểm tra theo hồ sơ này",
     ),
+    "profile-must-support": Message(
+        "informational", "not given, though {profile} marks them must-support: {found}",
+        "chưa có các phần tử mà {profile} đánh dấu must-support: {found}",
+    ),
     "profile-other-type": Message(
         "structure", "the profile {profile} is of {expected}, not of {found}",
         "hồ sơ {profile} dành cho {expected}, không phải {found}",
@@ -203,6 +207,9 @@ class Report:
 
     def warn(self, kind: str, path: str, **facts: Any) -> None:
         self._add("warning", MESSAGES[kind], path, facts)
+
+    def inform(self, kind: str, path: str, **facts: Any) -> None:
+        self._add("information", MESSAGES[kind], path, facts)
 
     def _add(self, severity: str, message: Message, path: str, facts: Mapping[str, Any]) -> None:
         if len(self.issues) >= MOST_ISSUES:

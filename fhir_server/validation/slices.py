@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from decimal import Decimal
 from functools import lru_cache
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fhir_server.definitions.profiles import Discriminator, ProfileElement, Profiles
 from fhir_server.model.references import literal
 from fhir_server.validation.elements import Item
+from fhir_server.validation.items import Environment
+from fhir_server.validation.patterns import codes, has_pattern, is_equal
+from fhir_server.validation.profile_walk import Membership, Probe, Walk, contained
 
-# (value set, system, code) → is it in; None when that cannot be told.
-Membership = Callable[[str, str | None, str], bool | None]
+if TYPE_CHECKING:
+    from fhir_server.validation.profile_checks import Root
 
 # One thing that a slice asks of a value.
 Ask = Callable[[Any], bool]
@@ -24,41 +26,122 @@ _STEP = re.compile(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
-    """Matches items with slices. conforms: whether an item satisfies a slice's own rules, or a profile by canonical."""
+Steps = tuple[tuple[str, str], ...]
+# Whether an item is in a slice, and the place of the slice that an item is in (None: in none of them).
+IsIn = Callable[[Item, Walk], bool]
+Classify = Callable[[Item, Walk], int | None]
+
+
+@dataclass(frozen=True)
+class Slicer:
+    """Compiles slicings. root: the compiled profile of a canonical, None when it is not loaded."""
 
     profiles: Profiles
     membership: Membership
-    conforms: Callable[[Item, ProfileElement], bool]
-    conforms_to: Callable[[Item, str], bool]
-    # What each slice asks of the values at a discriminator's path, by the slice's identity; kept by the validator.
-    asked: dict[tuple[int, str], tuple[Ask, ...]]
+    root: Callable[[str], Root | None]
 
-    def is_in(self, item: Item, slice: ProfileElement, discriminators: tuple[Discriminator, ...]) -> bool:
-        """True when every discriminator tells so; without any, when the item satisfies the slice."""
-        if not discriminators:
-            return self.conforms(item, slice)
-        return all(self._tells(item, slice, one) for one in discriminators)
+    def classify(self, node: ProfileElement, conforms: Mapping[str, IsIn], problems: list[str]) -> Classify:
+        """Which slice of an element an item is in, the first that it fits.
 
-    def _tells(self, item: Item, slice: ProfileElement, one: Discriminator) -> bool:
+        conforms: by slice name whether an item satisfies the slice's own rules, which tells where there is no
+        discriminator. problems: gets what makes a slice impossible to tell.
+        """
+        discriminators = node.slicing.discriminators if node.slicing else ()
+        table = self._table(node, discriminators)
+        if table is not None:
+            return table
+        tests: list[tuple[IsIn, ...] | None] = []
+        for name, slice in node.slices.items():
+            if not discriminators:
+                tests.append((conforms[name],))
+                continue
+            told = [test for one in discriminators if (test := self._test(slice, one)) is not None]
+            if len(told) < len(discriminators):
+                problems.append(f"the slice {node.name}:{name} is not told by each of its discriminators")
+            tests.append(tuple(told) or None)
+        found = tuple((number, some) for number, some in enumerate(tests) if some is not None)
+
+        def classify(item: Item, walk: Walk) -> int | None:
+            return next((number for number, some in found if all(test(item, walk) for test in some)), None)
+
+        return classify
+
+    def _table(self, node: ProfileElement, discriminators: tuple[Discriminator, ...]) -> Classify | None:
+        """A look-up, for the commonest slicing: by one text, such as `system` or `url`, that each slice fixes."""
+        if len(discriminators) != 1 or discriminators[0].type not in ("value", "pattern"):
+            return None
+        steps = _steps(discriminators[0].path)
+        if len(steps) != 1 or steps[0][0] != "name":
+            return None
+        places: dict[str, int] = {}
+        for number, slice in enumerate(node.slices.values()):
+            texts = self._texts(slice, steps)
+            if texts is None:
+                return None
+            for text in texts:
+                places.setdefault(text, number)
+        key = steps[0][1]
+
+        def classify(item: Item, walk: Walk) -> int | None:
+            value = item.content.get(key)
+            return places.get(value) if isinstance(value, str) else None
+
+        return classify
+
+    def _texts(self, slice: ProfileElement, steps: Steps) -> frozenset[str] | None:
+        """The texts of which a slice's value must be one; None where it is told in another way."""
+        elements = list(self._elements(slice, steps))
+        pinned = [one.fixed if one.fixed is not None else one.pattern for one in elements]
+        if len(pinned) == 1 and isinstance(pinned[0], str):
+            return frozenset({pinned[0]})
+        urls = _profile_urls(slice)
+        return urls if urls and not elements and steps == (("name", "url"),) else None
+
+    def _test(self, slice: ProfileElement, one: Discriminator) -> IsIn | None:
+        """What a discriminator asks of an item of a slice; None when the slice says nothing at its path."""
         steps = _steps(one.path)
         if one.type == "type":
-            return self._is_of_type(item, slice, steps)
+            return lambda item, walk: self._is_of_type(item, slice, steps)
         if one.type == "profile":
-            return any(self.conforms_to(item, url) for type in slice.types for url in type.profiles)
-        found = _values(item, steps)
+            urls = tuple(url for type in slice.types for url in (*type.profiles, *type.targets))
+            return self._by_profile(urls) if urls else None
         if one.type == "exists":
-            return bool(found) is not any(element.max == 0 for element in self._elements(slice, steps))
-        asked = self.asked.get((id(slice), one.path))
-        if asked is None:
-            asked = self.asked[id(slice), one.path] = tuple(self._asks(slice, steps))
-        return bool(asked) and all(any(ask(value) for value in found) for ask in asked)
+            wanted = not any(element.max == 0 for element in self._elements(slice, steps))
+            return lambda item, walk: bool(_values(item, steps)) is wanted
+        asked = tuple(self._asks(slice, steps))
+        if not asked:
+            return None
 
-    def _asks(self, slice: ProfileElement, steps: tuple[tuple[str, str], ...]) -> Iterator[Ask]:
+        def by_value(item: Item, walk: Walk) -> bool:
+            found = _values(item, steps)
+            return all(any(ask(value) for value in found) for ask in asked)
+
+        return by_value
+
+    def _by_profile(self, urls: tuple[str, ...]) -> IsIn:
+        """The item, or the contained resource that it refers to, satisfies one of the profiles."""
+
+        def conforms(item: Item, walk: Walk) -> bool:
+            text = item.content.get("reference")
+            inside = contained(text, walk.environment.root) if isinstance(text, str) else None
+            environment = walk.environment
+            if inside is not None:
+                item = Item(inside, None, inside["resourceType"], (inside["resourceType"], ""), item.place)
+                environment = Environment(inside, environment.root)
+            for url in urls:
+                root, probe = self.root(url), Probe()
+                if root is not None:
+                    root.check(item, environment, probe)
+                    if not probe.failed:
+                        return True
+            return False
+
+        return conforms
+
+    def _asks(self, slice: ProfileElement, steps: Steps) -> Iterator[Ask]:
         """By value or pattern: fixed, pattern or required binding of the slice at the path, or an extension's url."""
         found = [ask for element in self._elements(slice, steps) for ask in self._tests(element)]
-        urls = {url.partition("|")[0] for type in slice.types for url in type.profiles}
+        urls = _profile_urls(slice)
         if not found and urls and steps == (("name", "url"),):
             yield lambda value: value in urls
         yield from found
@@ -80,7 +163,7 @@ class Matcher:
             for one in (child, *child.slices.values()):
                 yield from (_some_part(name, test) for test in self._tests(one))
 
-    def _elements(self, element: ProfileElement, steps: tuple[tuple[str, str], ...]) -> Iterator[ProfileElement]:
+    def _elements(self, element: ProfileElement, steps: Steps) -> Iterator[ProfileElement]:
         """What the slice says at a path: of the element, of its slices, and in the profile of its type."""
         if not steps:
             yield element
@@ -104,7 +187,7 @@ class Matcher:
                 if profile is not None:
                     yield profile.root
 
-    def _is_of_type(self, item: Item, slice: ProfileElement, steps: tuple[tuple[str, str], ...]) -> bool:
+    def _is_of_type(self, item: Item, slice: ProfileElement, steps: Steps) -> bool:
         if [kind for kind, _ in steps if kind != "this"] == ["resolve"]:
             parts = literal(str(item.content.get("reference")))
             targets = {self.profiles.type_of(url) for type in slice.types for url in type.targets}
@@ -115,6 +198,10 @@ class Matcher:
             return item.type in allowed
         key = steps[-1][1]
         return any(name.removeprefix(key).casefold() in {code.casefold() for code in allowed} for name in item.content)
+
+
+def _profile_urls(slice: ProfileElement) -> frozenset[str]:
+    return frozenset(url.partition("|")[0] for type in slice.types for url in type.profiles)
 
 
 @lru_cache(maxsize=1024)
@@ -174,43 +261,3 @@ def _named(value: Any, name: str) -> Iterator[Any]:
     for key, found in value.items():
         if key == name or (key.startswith(name) and key[len(name) : len(name) + 1].isupper()):
             yield from found if isinstance(found, list) else (found,)
-
-
-# --- values
-
-
-def is_equal(value: Any, fixed: Any) -> bool:
-    """Exactly equal, as fixed[x] asks: same members, same order in lists; numbers by value."""
-    if isinstance(value, dict) and isinstance(fixed, dict):
-        return value.keys() == fixed.keys() and all(is_equal(value[key], fixed[key]) for key in fixed)
-    if isinstance(value, list) and isinstance(fixed, list):
-        return len(value) == len(fixed) and all(is_equal(one, other) for one, other in zip(value, fixed, strict=True))
-    return _is_same(value, fixed)
-
-
-def has_pattern(value: Any, pattern: Any) -> bool:
-    """At least what pattern[x] has: each member, and for each item of a list some item that has it."""
-    if isinstance(pattern, dict):
-        return isinstance(value, dict) and all(
-            key in value and has_pattern(value[key], pattern[key]) for key in pattern
-        )
-    if isinstance(pattern, list):
-        return isinstance(value, list) and all(any(has_pattern(one, part) for one in value) for part in pattern)
-    return _is_same(value, pattern)
-
-
-def _is_same(one: Any, other: Any) -> bool:
-    if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
-        return isinstance(one, bool) is isinstance(other, bool) and one == other
-    return type(one) is type(other) and bool(one == other)
-
-
-def codes(value: Any) -> Iterator[tuple[str | None, str]]:
-    """(system, code) of a code, Coding, CodeableConcept or Quantity; a bare code has no system."""
-    if isinstance(value, str):
-        yield None, value
-    elif isinstance(value, dict):
-        for one in value["coding"] if isinstance(value.get("coding"), list) else (value,):
-            if isinstance(one, dict) and isinstance(one.get("code"), str):
-                system = one.get("system")
-                yield system if isinstance(system, str) else "", one["code"]

@@ -1,4 +1,4 @@
-"""Base R4 validation of a resource: every fault at once, as issues with exact places; it raises nothing."""
+"""Validation of a resource: base R4, and the profiles it claims. Every fault at once, with exact places; no raising."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import Issue
+from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.gate import Gate
 from fhir_server.validation.messages import Report, child, quote
 from fhir_server.validation.rules import RuleChecks
@@ -15,17 +16,20 @@ from fhir_server.validation.structure import StructureChecks
 class Validator:
     """Validates against the definitions it was made with; one object serves all requests."""
 
-    def __init__(self, definitions: Definitions) -> None:
+    def __init__(self, definitions: Definitions, conformance: Conformance | None = None) -> None:
+        """conformance: the profiles that resources may claim; without it claims are not looked at."""
         self._types = definitions.concrete_types
         self._gate = Gate(definitions)
         self._structure = StructureChecks(definitions)
         self._rules = RuleChecks(definitions)
+        self.conformance = conformance
 
     def validate(self, resource: Any, type: str | None = None, path: str | None = None) -> list[Issue]:
         """The faults of a resource as `model.resources.decode` gives it; empty when there are none.
 
         type: the type it must have, if that is known. path: the FHIRPath to stand in front of the places told
-        (`Bundle.entry[3].resource`); without it the resource's type stands there.
+        (`Bundle.entry[3].resource`); without it the resource's type stands there. Claims are looked at once the
+        structure is without fault.
         """
         report = Report()
         found = resource.get("resourceType") if isinstance(resource, dict) else None
@@ -35,9 +39,11 @@ class Validator:
             report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
         if not self._gate.accepts(resource):
             self._structure.check(resource, place, report)
+        is_sound = not report.issues
         if known and not report.is_cut_short:
             self._rules.check(resource, place, report)
-        return report.told()
+        issues = report.told()
+        return issues + self.conformance.claim_faults(resource, path) if is_sound and self.conformance else issues
 
     @property
     def not_evaluated(self) -> list[tuple[str, str, str]]:

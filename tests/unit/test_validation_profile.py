@@ -368,7 +368,9 @@ def test_a_contained_resource_must_satisfy_the_profile_of_the_target() -> None:
     assert faults(validator, resource) == []
 
 
-@pytest.mark.parametrize(("strength", "severity"), [("required", "error"), ("extensible", "warning")])
+@pytest.mark.parametrize(
+    ("strength", "severity"), [("required", "error"), ("extensible", "warning"), ("preferred", "information")]
+)
 def test_a_binding_is_as_strong_as_it_says(strength: str, severity: str) -> None:
     element = {"id": "Patient.maritalStatus", "binding": {"strength": strength, "valueSet": "http://v|1"}}
     validator = a_validator(a_profile("p", "Patient", element), members={("http://v", "M")})
@@ -379,12 +381,40 @@ def test_a_binding_is_as_strong_as_it_says(strength: str, severity: str) -> None
     assert text == ([(severity, "code-invalid", "Patient.maritalStatus")] if strength == "required" else [])
 
 
-def test_a_weak_binding_and_an_unknown_value_set_tell_nothing() -> None:
-    element = {"id": "Patient.maritalStatus", "binding": {"strength": "preferred", "valueSet": "http://v"}}
+def test_an_example_binding_and_an_unknown_value_set_tell_nothing() -> None:
+    element = {"id": "Patient.maritalStatus", "binding": {"strength": "example", "valueSet": "http://v"}}
     resource = a_patient(maritalStatus={"coding": [{"code": "X"}]})
     assert faults(a_validator(a_profile("p", "Patient", element), members=set()), resource) == []
     element["binding"] = {"strength": "required", "valueSet": "http://v"}
     assert faults(a_validator(a_profile("p", "Patient", element)), resource) == []
+
+
+def test_a_binding_may_name_the_most_that_it_allows() -> None:
+    limit = [{"url": CORE + "elementdefinition-maxValueSet", "valueCanonical": "http://most"}]
+    binding = {"strength": "preferred", "valueSet": "http://v", "extension": limit}
+    element = {"id": "Patient.maritalStatus", "binding": binding}
+    validator = a_validator(a_profile("p", "Patient", element), members={("http://v", "M"), ("http://most", "M")})
+    assert faults(validator, a_patient(maritalStatus={"coding": [{"code": "M"}]})) == []
+    assert ("error", "code-invalid", "Patient.maritalStatus") in faults(
+        validator, a_patient(maritalStatus={"coding": [{"code": "X"}]})
+    )
+
+
+def test_a_discriminator_of_which_a_slice_says_nothing_is_a_problem_of_the_profile() -> None:
+    profile = sliced()
+    slicing = profile["differential"]["element"][0]["slicing"]
+    slicing["discriminator"].append({"type": "value", "path": "value"})
+    validator = a_validator(profile)
+    assert faults(validator, with_identifiers(CCCD)) == []
+    assert faults(validator, with_identifiers(BHYT)) == error("required", "Patient.identifier")
+    assert "the slice identifier:cccd is not told by each of its discriminators" in validator.problems(BASE + "p")
+
+
+def test_what_must_be_supported_and_is_absent_is_listed() -> None:
+    rows = [{"id": f"Patient.{name}", "mustSupport": True} for name in ("gender", "name", "name.text", "contact.name")]
+    validator = a_validator(a_profile("p", "Patient", *rows))
+    resource = a_patient(name=[{"family": "x"}])
+    assert validator.absent_must_support(resource, BASE + "p") == ["Patient.gender", "Patient.name.text"]
 
 
 def test_a_profile_has_the_rules_of_its_parents() -> None:

@@ -38,6 +38,13 @@ def test_everything_comes_back_as_it_was_sent() -> None:
     assert encode(XML.from_xml(XML.to_xml(resource))) == encode(resource)
 
 
+def test_narrative_is_xhtml_and_no_value() -> None:
+    body = xml('<text><status value="generated"/><div xmlns="http://www.w3.org/1999/xhtml"><p>An</p></div></text>')
+    read = XML.from_xml(body)
+    assert read["text"]["div"] == '<div xmlns="http://www.w3.org/1999/xhtml"><p>An</p></div>'
+    assert b'<div xmlns="http://www.w3.org/1999/xhtml"><p>An</p></div></text>' in XML.to_xml(read)
+
+
 def test_elements_are_written_in_the_order_of_the_definitions() -> None:
     text = XML.to_xml(decode(b'{"resourceType":"Patient","birthDate":"1985","name":[{"text":"A"}],"id":"a"}')).decode()
     assert text.index("<id ") < text.index("<name>") < text.index("<birthDate ")

@@ -1,0 +1,68 @@
+"""One resource on its way through the checks of a profile: what they may ask for, and where faults go."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from fhir_server.model.resources import Resource
+from fhir_server.validation.elements import Item
+from fhir_server.validation.items import Environment
+from fhir_server.validation.places import Place, render
+
+# (value set, system, code) → is it in; None when that cannot be told.
+Membership = Callable[[str, str | None, str], bool | None]
+
+
+class Told(Protocol):
+    """Where faults go: a Report, or a Probe that only wants to know whether there are any."""
+
+    def tell(self, kind: str, path: str, **facts: Any) -> None: ...
+
+    def warn(self, kind: str, path: str, **facts: Any) -> None: ...
+
+    def inform(self, kind: str, path: str, **facts: Any) -> None: ...
+
+
+@dataclass(slots=True)
+class Probe:
+    """Notes that there was an error, and nothing else."""
+
+    failed: bool = False
+
+    def tell(self, kind: str, path: str, **facts: Any) -> None:
+        self.failed = True
+
+    def warn(self, kind: str, path: str, **facts: Any) -> None:
+        """A warning is no failure."""
+
+    inform = warn
+
+
+@dataclass(frozen=True, slots=True)
+class Walk:
+    """One resource being held against one profile."""
+
+    name: str
+    environment: Environment
+    report: Told
+
+    def tell(self, kind: str, place: Place, **facts: Any) -> None:
+        self.report.tell(kind, render(place), profile=self.name, **facts)
+
+    def warn(self, kind: str, place: Place, **facts: Any) -> None:
+        self.report.warn(kind, render(place), profile=self.name, **facts)
+
+    def inform(self, kind: str, place: Place, **facts: Any) -> None:
+        self.report.inform(kind, render(place), profile=self.name, **facts)
+
+
+ItemCheck = Callable[[Item, Walk], None]
+
+
+def contained(text: str, root: Resource) -> Resource | None:
+    """The contained resource that a reference `#id` names."""
+    if text[:1] != "#":
+        return None
+    return next((one for one in root.get("contained", ()) if one.get("id") == text[1:]), None)
