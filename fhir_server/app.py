@@ -28,10 +28,12 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
+from fhir_server.model.resources import decode
 from fhir_server.operations.reindex import following
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
+from fhir_server.security.gate import Gate, open_gate
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
 from fhir_server.terminology.expand import codes
@@ -47,11 +49,13 @@ BASE_PATH = "/fhir"
 def build_app(settings: Settings) -> FastAPI:
     """The ASGI application. Its lifespan opens the store; `settings.mongodb_uri` None starts the embedded one."""
     held: list[Context] = []
+    gates: list[Gate] = []
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_context(settings) as context:
-            held.append(context)
+        async with open_context(settings) as context, _gated(settings, context) as gate:
+            held.append(context if gate is None else context.with_(smart=gate.configuration(context)))
+            gates[:] = [gate] if gate else []
             async with following(context, new_id()):
                 yield
             held.clear()
@@ -60,13 +64,27 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
-    app.include_router(records(lambda: held[0]))
+    app.include_router(records(lambda: held[0], lambda: gates[0] if gates else None))
     _describe(app, held)
     allow_origins(app, settings.cors_origins)
-    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held))
+    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held), lambda: gates[0] if gates else None)
     app.router.redirect_slashes = False
     app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
     return app
+
+
+@asynccontextmanager
+async def _gated(settings: Settings, context: Context) -> AsyncIterator[Gate | None]:
+    """The gate while the server runs; None in open mode."""
+    if not settings.asks_who:
+        yield None
+        return
+    lists = decode((DATA_ROOT / "profiles" / "vn_basic" / "access.json").read_bytes())
+    gate = await open_gate(settings, context, lists)
+    try:
+        yield gate
+    finally:
+        await gate.close()
 
 
 def _describe(app: FastAPI, held: list[Context]) -> None:
@@ -127,7 +145,9 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             terminology=terminology,
             clock=now,
             new_id=new_id,
-            rules=NarrowingRules.load(DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json"),
+            rules=NarrowingRules.load(
+                DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json", terminology, settings.restricted_classes
+            ),
             dispatch=dispatch,
             deferrals=deferrals,
             base=base,

@@ -80,6 +80,31 @@ class Settings(BaseSettings):
         "",
         description="web origins whose pages may call this server, separated by commas; * is any; empty is none",
     )
+    issuers: Path | None = Field(
+        None, description="JSON file of the OAuth 2 authorization servers whose access tokens are accepted"
+    )
+    clients: bool = Field(
+        False,
+        description="registered clients get access tokens here, at /token (SMART Backend Services)",
+    )
+    token_skew: float = Field(30.0, ge=0, le=300, description="seconds by which clocks of token issuers may differ")
+    trusted_proxies: str = Field(
+        "",
+        description="addresses or networks of proxies whose headers on the client are believed, separated by commas",
+    )
+    certificate_header: str = Field(
+        "client-cert",
+        pattern=r"^[a-z0-9-]{1,64}$",
+        description="header in which a trusted proxy gives the client certificate (RFC 9440, or PEM with URL escapes)",
+    )
+    adult_age: int = Field(
+        18, ge=7, le=30, description="age up to which a representative acts for a child; from 7 on the child does, too"
+    )
+    restricted: str = Field(
+        "conf/R, sens/HIV, sens/PSY",
+        description="scopes of the classes of sensitive resources that only callers with the scope may see; after a "
+        "change run `fhir-server migrate`",
+    )
     check_references: bool = Field(
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",
@@ -89,3 +114,12 @@ class Settings(BaseSettings):
         description="what the receivers' checks of a record (required fields, lengths, order of dates) do: warn, "
         "refuse the record, or nothing",
     )
+
+    @property
+    def asks_who(self) -> bool:
+        """False in open mode, in which everyone who reaches the server may do everything."""
+        return self.clients or self.issuers is not None
+
+    @property
+    def restricted_classes(self) -> list[str]:
+        return [name.strip() for name in self.restricted.split(",") if name.strip()]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.batch import batch_or_transaction
-from fhir_server.interactions.capabilities import capabilities
+from fhir_server.interactions.capabilities import capabilities, smart_configuration
 from fhir_server.interactions.create import create
 from fhir_server.interactions.deferral import PATH, cancel_deferred, deferred_answer, is_deferred
 from fhir_server.interactions.delete import conditional_delete, delete
@@ -20,6 +20,7 @@ from fhir_server.interactions.history import history
 from fhir_server.interactions.once import with_key
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.read import read, vread
+from fhir_server.interactions.rights import ALL_RIGHTS, Rights
 from fhir_server.interactions.search import search
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.model.references import is_id
@@ -32,12 +33,12 @@ Methods = Mapping[str, Dispatch]
 class Route:
     """One shape of path and what each method does there. Words: Type, id, version, Other, or the literal segment.
 
-    operation: the name of the operation at this path, which is there only where the capability statement declares it.
+    operation: the operation at this path, which is there only where the capability statement declares it.
     """
 
     shape: tuple[str, ...]
     methods: Methods
-    operation: str | None = None
+    operation: Operation | None = None
 
 
 def _get(interaction: Dispatch, **more: Dispatch) -> Methods:
@@ -54,6 +55,7 @@ _TYPE = _get(search, POST=create, PUT=conditional_update, PATCH=conditional_patc
 ROUTES = (
     Route((), _get(search, POST=batch_or_transaction)),
     Route(("metadata",), _get(capabilities)),
+    Route((".well-known", "smart-configuration"), _get(smart_configuration)),
     Route(("_search",), {"POST": search}),
     Route(("_history",), _get(history)),
     Route((PATH, "id"), _get(deferred_answer, DELETE=cancel_deferred)),
@@ -65,7 +67,7 @@ ROUTES = (
     Route(("Type", "id", "_history", "version"), _get(vread)),
     Route(("Type", "id", "Other"), _get(search)),
     Route(("Type", "id", "Other", "_search"), {"POST": search}),
-    *(Route(shape, _called(operation), operation.name) for operation in OPERATIONS for shape in operation.shapes()),
+    *(Route(shape, _called(operation), operation) for operation in OPERATIONS for shape in operation.shapes()),
 )
 
 
@@ -75,7 +77,7 @@ DEFERRABLE = frozenset((batch_or_transaction, search))
 
 async def respond(context: Context, request: FhirRequest) -> FhirResponse:
     """Answers a client: by the table, once where it has an Idempotency-Key, and later where it prefers that."""
-    interaction = _interaction(context, request)
+    interaction, context = _entered(context, request)
     context = await with_key(context, request)
     if interaction in DEFERRABLE and is_deferred(request):
         return await context.deferrals.accept(context, request)
@@ -84,17 +86,44 @@ async def respond(context: Context, request: FhirRequest) -> FhirResponse:
 
 async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
     """Answers a request by the table. Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow."""
-    return await _interaction(context, request)(context, request)
+    interaction, context = _entered(context, request)
+    return await interaction(context, request)
 
 
-def _interaction(context: Context, request: FhirRequest) -> Dispatch:
+def _entered(context: Context, request: FhirRequest) -> tuple[Dispatch, Context]:
+    """The interaction, and the context with the view that the caller has there. Every request and every entry of a
+    batch comes through here. Raises FhirError FORBIDDEN where the type or the operation alone forbids it."""
     route = _find(context, request.segments)
     interaction = route.methods.get(request.method)
     if interaction is None:
         allowed = ", ".join(sorted(route.methods))
         text = f"{request.method[:16]} is not allowed here; allowed: {allowed}"
         raise FhirError(Kind.METHOD_NOT_ALLOWED, text, headers={"Allow": allowed})
-    return interaction
+    return interaction, context if context.rights is ALL_RIGHTS else _with_view(context, route, request, interaction)
+
+
+def _with_view(context: Context, route: Route, request: FhirRequest, interaction: Dispatch) -> Context:
+    """A write reads by what the caller may search, for its conditions; `perform_all` holds it to the rest."""
+    rights, segments = context.rights, request.segments
+    if route.operation is not None and route.operation.scope is None:
+        rights.require_operation(route.operation.name)
+    is_read = interaction in (read, vread) or (interaction is history and len(segments) > 2)
+    is_read = is_read or (route.operation is not None and len(segments) == 3)
+    if is_read:
+        rights.require("read", segments[0])
+    elif interaction in (search, history):
+        _require_search(rights, segments)
+    return context.with_(view=rights.view("read" if is_read else "search"))
+
+
+def _require_search(rights: Rights, segments: tuple[str, ...]) -> None:
+    """Of one type that type; of a compartment the type looked for in it; of all types any."""
+    path = [part for part in segments if part not in ("_search", "_history")]
+    type = path[-1] if path else "*"
+    if type == "*":
+        rights.require_any("search")
+    else:
+        rights.require("search", type)
 
 
 def _find(context: Context, segments: tuple[str, ...]) -> Route:
@@ -102,7 +131,7 @@ def _find(context: Context, segments: tuple[str, ...]) -> Route:
         raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
     for route in ROUTES:
         fits = len(route.shape) == len(segments) and all(map(_fits, route.shape, segments))
-        if fits and (route.operation is None or _is_declared(context, route.operation, segments)):
+        if fits and (route.operation is None or _is_declared(context, route.operation.name, segments)):
             return route
     raise FhirError(Kind.NOT_FOUND, "there is nothing at this path; GET metadata tells what is")
 

@@ -71,10 +71,12 @@ def serve(settings: Settings, sample: bool | None) -> None:
 
 
 def refuse_open_network(settings: Settings) -> None:
-    if not settings.open and not _is_loopback(settings.host):
+    if not settings.asks_who and not settings.open and not _is_loopback(settings.host):
         raise CannotRun(
-            f"FHIR_HOST={settings.host} would open this server to the network, and it does not ask anybody who they "
-            "are yet; set FHIR_OPEN=yes to serve there all the same.",
+            f"FHIR_HOST={settings.host} would open this server to the network, and nobody would be asked who they are. "
+            "Say who may come in: FHIR_ISSUERS=FILE names the authorization servers whose tokens count, "
+            "FHIR_CLIENTS=yes lets in registered systems (`fhir-server clients add`); docs/security.md tells how. "
+            "FHIR_OPEN=yes serves everybody all the same.",
             WRONG_USE,
         )
 

@@ -24,6 +24,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import decode, pretty
 from fhir_server.routes import respond
 from fhir_server.search.parse import query_pairs
+from fhir_server.security.gate import Gate
 
 log = structlog.get_logger("fhir_server.access")
 
@@ -35,11 +36,15 @@ _OWN = ("_format", "_pretty")  # what the edge itself answers to
 
 
 class FhirEndpoint:
-    """An ASGI application for everything at and below base_path (`/fhir`)."""
+    """An ASGI application for everything at and below base_path (`/fhir`). gate_of: who lets callers in; None lets in
+    everyone."""
 
-    def __init__(self, base_path: str, context_of: Callable[[Scope], Context]) -> None:
+    def __init__(
+        self, base_path: str, context_of: Callable[[Scope], Context], gate_of: Callable[[], Gate | None]
+    ) -> None:
         self._base_path = base_path
         self._context_of = context_of
+        self._gate_of = gate_of
         self._xml: XmlFormat | None = None
         self._bodies: Bodies | None = None
 
@@ -81,6 +86,7 @@ class FhirEndpoint:
             pairs = _pairs(scope)
             controls = {name: value for name, value in pairs if name in _OWN}
             accept, segments = headers.get("accept", ""), _segments(scope, self._base_path)
+            context = await self._admitted(context, scope, segments, headers)
             if wants_content(scope["method"], segments, accept, controls.get("_format")):
                 request = FhirRequest(scope["method"], segments, (), headers)
                 return content(await respond(context, request))
@@ -89,6 +95,15 @@ class FhirEndpoint:
         except FhirError as fault:
             response = refusal(fault, headers)
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
+
+    async def _admitted(
+        self, context: Context, scope: Scope, segments: tuple[str, ...], headers: dict[str, str]
+    ) -> Context:
+        """Before anything of the body is read. Raises FhirError LOGIN."""
+        gate = self._gate_of()
+        if gate is None:
+            return context
+        return await gate.admit(context, segments, headers, (scope.get("client") or (None,))[0])
 
     async def _responded(
         self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs

@@ -20,6 +20,7 @@ from fhir_server.records.importing import formats_for, import_records
 from fhir_server.records.report import ImportReport
 from fhir_server.records.report_files import as_csv
 from fhir_server.records.report_page import page
+from fhir_server.security.gate import Gate
 
 # Content types and the file suffix that tells the reader what a body is.
 SUFFIXES = {
@@ -32,8 +33,8 @@ SUFFIXES = {
 _NAME = re.compile(r"[\w.\- ]{1,100}")
 
 
-def records(context_of: Callable[[], Context]) -> APIRouter:
-    """The routes of record files."""
+def records(context_of: Callable[[], Context], gate_of: Callable[[], Gate | None]) -> APIRouter:
+    """The routes of record files. Who is asked who they are needs the scope `operation/import-records`."""
     router = APIRouter()
 
     @router.post("/records", summary="Import a file of Vietnamese records", openapi_extra=_BODY)
@@ -43,10 +44,10 @@ def records(context_of: Callable[[], Context]) -> APIRouter:
         every record was refused. `name` is what the report calls the file. Accept chooses the report: JSON, CSV, a
         page (text/html) or an OperationOutcome (application/fhir+json)."""
         try:
-            return await _import(context_of(), request, name)
+            return await _import(await _admitted(context_of(), gate_of(), request), request, name)
         except FhirError as fault:
             refused = refusal(fault, request.headers)
-            return Response(refused.body, refused.status, media_type=refused.media_type)
+            return Response(refused.body, refused.status, dict(refused.headers), media_type=refused.media_type)
 
     return router
 
@@ -57,6 +58,15 @@ _BODY: dict[str, Any] = {
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SUFFIXES},
     }
 }
+
+
+async def _admitted(context: Context, gate: Gate | None, request: Request) -> Context:
+    if gate is None:
+        return context
+    headers = dict(request.headers)
+    admitted = await gate.admit(context, ("records",), headers, request.client.host if request.client else None)
+    admitted.rights.require_operation("import-records")
+    return admitted
 
 
 async def _import(context: Context, request: Request, name: str) -> Response:

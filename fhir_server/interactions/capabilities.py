@@ -10,6 +10,8 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import Resource, encode
 
+_SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
+_OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 MODES = ("full", "normative", "terminology")
 # The elements that R4 marks as trial use in its definition of CapabilityStatement; mode=normative leaves them out.
 _TRIAL_USE = {
@@ -44,10 +46,33 @@ async def capabilities(context: Context, request: FhirRequest) -> FhirResponse:
     return FhirResponse(200, encode(_normative(told) if mode == "normative" else told))
 
 
+async def smart_configuration(context: Context, request: FhirRequest) -> FhirResponse:
+    """What an app must know to get an access token: SMART App Launch 2, section "Conformance". 404 in open mode."""
+    if context.smart is None:
+        raise FhirError(Kind.NOT_FOUND, "this server is in open mode: nobody is asked who they are")
+    return FhirResponse(200, encode(dict(context.smart)), media_type="application/json")
+
+
 def statement(context: Context) -> Resource:
     """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
     told = {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
-    return {**told, "rest": [_with_custom(context, rest) for rest in told.get("rest", ())]}
+    return {**told, "rest": [_secured(context, _with_custom(context, rest)) for rest in told.get("rest", ())]}
+
+
+def _secured(context: Context, rest: Resource) -> Resource:
+    """With CapabilityStatement.rest.security, as SMART App Launch 1 apps read it."""
+    if context.smart is None:
+        return rest
+    uris = [
+        {"url": name, "valueUri": context.smart[f"{name}_endpoint"]}
+        for name in ("authorize", "token", "introspect")
+        if (f"{name}_endpoint") in context.smart
+    ]
+    service = {"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART App Launch 2, OAuth 2"}
+    security: Resource = {"cors": bool(context.settings.cors_origins), "service": [service]}
+    if uris:
+        security["extension"] = [{"url": _OAUTH_URIS, "extension": uris}]
+    return {**rest, "security": security}
 
 
 def _with_custom(context: Context, rest: Resource) -> Resource:

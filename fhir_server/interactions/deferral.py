@@ -72,7 +72,7 @@ class Deferrals:
                 Kind.THROTTLED, "too many requests wait to be answered later", headers={"Retry-After": "30"}
             )
         id = context.new_id()
-        await context.store.defer(id, context.caller, _encode(_asked(context, request)))
+        await context.store.defer(id, context.caller.fingerprint, _encode(_asked(context, request)))
         self.go_on(context, id)
         headers = {"Content-Location": f"{context.base}/{PATH}/{id}", "Preference-Applied": "respond-async"}
         return FhirResponse(202, b"", headers)
@@ -144,7 +144,7 @@ def is_deferred(request: FhirRequest) -> bool:
 async def deferred_answer(context: Context, request: FhirRequest) -> FhirResponse:
     """202 while it is not done; then 200 with a batch-response of one entry, for a day."""
     id = request.segments[1]
-    found = await context.store.deferred(id, context.caller)
+    found = await context.store.deferred(id, context.caller.fingerprint)
     if found is None:
         raise _unknown()
     if not found.done:
@@ -158,7 +158,7 @@ async def deferred_answer(context: Context, request: FhirRequest) -> FhirRespons
 
 async def cancel_deferred(context: Context, request: FhirRequest) -> FhirResponse:
     """202: what has not begun will not, and the answer is forgotten. A transaction that commits just now may do so."""
-    if not await context.store.cancel(request.segments[1], context.caller):
+    if not await context.store.cancel(request.segments[1], context.caller.fingerprint):
         raise _unknown()
     return FhirResponse(202)
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
+from fhir_server.interactions.rights import ALL_RIGHTS, NOBODY, Caller, Rights
 from fhir_server.model.resources import Resource
 from fhir_server.store.contract import EVERYTHING, Store, View
 
@@ -61,8 +62,10 @@ class Context:
     """All that an interaction may use.
 
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
-    entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks, ""
-    when nobody is asked. once: set when the request must not be carried out twice.
+    entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks,
+    NOBODY when nobody is asked. rights: what the caller may do; view: the part of them that this interaction reads by.
+    once: set when the request must not be carried out twice. smart: the SMART configuration, None when nobody is asked
+    who they are.
     """
 
     settings: Settings
@@ -79,7 +82,9 @@ class Context:
     deferrals: Deferrals
     base: str
     view: View = EVERYTHING
-    caller: str = ""
+    caller: Caller = NOBODY
+    rights: Rights = ALL_RIGHTS
+    smart: Mapping[str, Any] | None = None
     once: Once | None = None
 
     def with_(self, **changes: Any) -> Context:

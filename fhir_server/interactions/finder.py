@@ -92,6 +92,7 @@ class Finder:
         others = tuple(part for part in parts if not isinstance(part, Leaf))
         joins = tuple(part for part in others if has_joins(part))
         rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
+        rest = conjunction((rest, self._view.walked(type)))
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))

@@ -47,7 +47,7 @@ async def _asked_page(context: Context, request: FhirRequest) -> Page:
     sealed = dict(request.query).get(PARAMETER)
     if sealed is None:
         return Page(request.segments, tuple(pair for pair in request.query if pair[0] in _PARAMETERS))
-    page = unseal(sealed, await context.store.secret(_SECRET))
+    page = unseal(sealed, await context.store.secret(_SECRET), context.caller.fingerprint)
     if page.path != request.segments:
         raise FhirError(Kind.VALUE, "this page link belongs to another path", (PARAMETER,))
     return page
@@ -65,7 +65,8 @@ async def _total(context: Context, query: HistoryQuery, page: Page, told: int | 
 async def _next(context: Context, request: FhirRequest, page: Page, last: Stored, total: int | None) -> str:
     # Plain integers: the driver has its own for 64 bits, and a link is written without it.
     cursor = Cursor((int(last.updated), f"{last.type}/{last.id}", int(last.version)), None)
-    sealed = seal(replace(page, cursor=cursor, total=total), await context.store.secret(_SECRET))
+    page = replace(page, cursor=cursor, total=total)
+    sealed = seal(page, await context.store.secret(_SECRET), context.caller.fingerprint)
     return _link(context, request, ((PARAMETER, sealed),))
 
 

@@ -13,7 +13,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
-from fhir_server.store.contract import EVERYTHING, Draft, Find, Op, Put, Remove, Transaction
+from fhir_server.store.contract import EVERYTHING, Draft, Find, Op, Put, Remove, Transaction, View
 
 Identity = tuple[str, str]
 TOLD = 3  # holders named for each resource that may not be deleted
@@ -28,7 +28,7 @@ async def refuse_dangling(context: Context, transaction: Transaction, drafts: Ma
             target = literal(text)
             if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
                 wanted[target.type, target.id].append(f"{place}.{path}")
-    missing = wanted.keys() - await _live(transaction, wanted)
+    missing = wanted.keys() - await _live(transaction, wanted, context.view)
     text = "there is no {}/{} to refer to"
     issues = [
         Issue("error", "not-found", text.format(*name), (path,)) for name in sorted(missing) for path in wanted[name]
@@ -40,7 +40,7 @@ def _is_ours(context: Context, target: Literal) -> bool:
     return target.type in context.capability.types and target.base in (None, f"{context.base}/")
 
 
-async def _live(transaction: Transaction, wanted: Iterable[Identity]) -> set[Identity]:
+async def _live(transaction: Transaction, wanted: Iterable[Identity], view: View) -> set[Identity]:
     ids: dict[str, list[str]] = defaultdict(list)
     for type, id in wanted:
         ids[type].append(id)
@@ -49,26 +49,39 @@ async def _live(transaction: Transaction, wanted: Iterable[Identity]) -> set[Ide
         for start in range(0, len(some), 1000):
             part = some[start : start + 1000]
             query = Find(type, {"_id": {"$in": part}}, (("_id", 1),), len(part), raw=False)
-            # Uniqueness and existence are matters of the store, not of what the caller may see.
-            found.update((type, stored.id) for stored in await transaction.find(query, EVERYTHING))
+            # What the caller may not see is not there to refer to, just as what has never been.
+            found.update((type, stored.id) for stored in await transaction.find(query, view))
     return found
 
 
 async def refuse_orphans(context: Context, transaction: Transaction, ops: Iterable[Op]) -> None:
-    """Raises FhirError CONFLICT naming up to three holders of each resource that would be deleted under them."""
+    """Raises FhirError CONFLICT naming up to three holders of each resource that would be deleted under them.
+
+    Those that the caller may not see are neither named nor counted."""
     ops = list(ops)
     removed = {(op.type, op.id) for op in ops if isinstance(op, Remove)}
     rewritten = {(op.draft.type, op.draft.id) for op in ops if isinstance(op, Put)}
     issues = [
-        Issue("error", "conflict", f"{type}/{id} is referred to by {holder}", (type,))
+        Issue("error", "conflict", f"{type}/{id} is referred to{by}", (type,))
         for type, id in sorted(removed)
-        for holder in await _holders(context, transaction, type, id, removed | rewritten)
+        for by in await _held(context, transaction, (type, id), removed | rewritten)
     ]
     refuse_faults(issues, Kind.CONFLICT)
 
 
+async def _held(context: Context, transaction: Transaction, held: Identity, gone: set[Identity]) -> list[str]:
+    """` by Condition/12` for each holder that is told; one empty text when there are only others."""
+    type, id = held
+    if not await transaction.find(Find(type, {"_id": id}, (), 1, raw=False), context.view):
+        return []  # it is not removed, for it is not there for this caller
+    seen = await _holders(context, transaction, type, id, gone)
+    if seen or context.view == EVERYTHING:
+        return [f" by {holder}" for holder in seen]
+    return [""] if await _holders(context.with_(view=EVERYTHING), transaction, type, id, gone) else []
+
+
 async def _holders(context: Context, transaction: Transaction, type: str, id: str, gone: set[Identity]) -> list[str]:
-    finder = Finder(context.with_(view=EVERYTHING), transaction)
+    finder = Finder(context, transaction)
     held: list[str] = []
     for source in sorted(context.capability.types):
         leaves = tuple(

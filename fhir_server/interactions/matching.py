@@ -8,11 +8,13 @@ from __future__ import annotations
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, Pairs
 from fhir_server.interactions.finder import Finder, Reader
+from fhir_server.interactions.rights import ALL_RIGHTS
+from fhir_server.search.compile import one_of
 from fhir_server.search.parse import parse
 from fhir_server.search.result_parameters import NAMES
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import ALL, Node
-from fhir_server.store.contract import Stored
+from fhir_server.store.contract import EVERYTHING, Find, Stored
 
 
 async def match(context: Context, type: str, pairs: Pairs, reader: Reader, limit: int = 2) -> list[Stored]:
@@ -23,6 +25,22 @@ async def match(context: Context, type: str, pairs: Pairs, reader: Reader, limit
     """
     finder = Finder(context, reader)
     return await finder.page(await finder.plan(type, _condition(context, type, pairs)), limit)
+
+
+async def unique_match(context: Context, type: str, pairs: Pairs, reader: Reader) -> list[Stored]:
+    """As `match`, for a condition that keeps something from being made twice.
+
+    One that asks for identifiers alone is held against all resources, for numbers are unique whoever may see them; any
+    other against those the caller may see, or it would tell what is in the rest. Raises FhirError CONFLICT for a match
+    that the caller may not see, without telling anything of it.
+    """
+    if context.rights is ALL_RIGHTS or {name for name, _ in pairs} != {"identifier"}:
+        return await match(context, type, pairs, reader)
+    found = await match(context.with_(view=EVERYTHING), type, pairs, reader)
+    seen = await reader.find(Find(type, one_of("_id", [stored.id for stored in found]), limit=2), context.view)
+    if len(seen) < len(found):
+        raise FhirError(Kind.CONFLICT, f"this {type} cannot be made here", (type,))
+    return found
 
 
 def criterion(context: Context, type: str, pairs: Pairs) -> str:

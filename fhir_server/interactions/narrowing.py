@@ -1,76 +1,108 @@
 """The fields of a stored document that access control narrows by, told from the resource by data.
 
-`profiles/vn_basic/narrowing.json` names the extensions that hold a ward code, the elements that name the caring or
-sending organisation, and the codes that make a resource restricted (Law 91/2025: sensitive personal data).
+`profiles/vn_basic/narrowing.json` names the extensions that hold the units of a residence, the elements that name the
+caring or sending organisation, and the labels and codes that make a resource restricted (Law 91/2025: sensitive
+personal data).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from fhir_server.interactions.residence import Residences
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.store.contract import Narrowing
+from fhir_server.terminology.load import Terminology
+
+
+@dataclass(frozen=True, slots=True)
+class Restricted:
+    """One class of sensitivity. scope: which a caller needs (`sens/HIV`). bit: in Narrowing.sensitivity. labels:
+    (system, code) of meta.security. codes: system to code prefixes, for any coding of the resource."""
+
+    scope: str
+    bit: int
+    labels: frozenset[tuple[str, str]]
+    codes: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class NarrowingRules:
-    """ward_extensions: URLs on Patient.address (or nested below one of them) whose code is the ward of residence.
-    party_elements: element names that hold the Organization in charge. restricted_labels: (system, code) of
-    meta.security. restricted_codes: system to code prefixes, for any coding of the resource."""
+    """party_elements: element names that hold the Organization in charge. care_elements: those of a Patient whose
+    Organization cares for the person, and so sees the whole compartment. sender_system: of the tag in meta that names
+    the organisation that sent a resource."""
 
-    ward_extensions: frozenset[str]
+    residences: Residences
     party_elements: frozenset[str]
-    restricted_labels: frozenset[tuple[str, str]]
-    restricted_codes: dict[str, tuple[str, ...]]
+    care_elements: frozenset[str]
+    sender_system: str
+    restricted: tuple[Restricted, ...]
 
     @classmethod
-    def load(cls, path: Path) -> NarrowingRules:
+    def load(cls, path: Path, terminology: Terminology, classes: Iterable[str] | None = None) -> NarrowingRules:
+        """classes: scopes of the classes of sensitivity that are in force; None is all of them."""
         data = decode(path.read_bytes())
+        in_force = {row["scope"] for row in data["restricted"]} if classes is None else set(classes)
         return cls(
-            frozenset(data["wardExtensions"]),
+            Residences(terminology, data["residence"], data["unitSystems"]),
             frozenset(data["partyElements"]),
-            frozenset((label["system"], label["code"]) for label in data["restrictedLabels"]),
-            {row["system"]: tuple(row["prefixes"]) for row in data["restrictedCodes"]},
+            frozenset(data["careElements"]),
+            data["senderSystem"],
+            tuple(
+                _restricted(1 << place, row) for place, row in enumerate(data["restricted"]) if row["scope"] in in_force
+            ),
         )
 
     def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:
         """patients: ids of the patient compartments the resource is in, the closest first."""
         is_patient = resource["resourceType"] == "Patient"
+        residence = self.residences.of(resource) if is_patient else None
+        parties = set(self._parties(resource))
+        if residence is not None:
+            parties.update((*residence.units, *self._carers(resource)))
         return Narrowing(
             patient=id if is_patient else next(iter(patients), None),
-            ward=self._ward(resource) if is_patient else None,
-            sensitivity=int(self._is_restricted(resource)),
-            parties=tuple(sorted(set(self._parties(resource)))),
+            ward=residence.ward if residence else None,
+            sensitivity=self._sensitivity(resource),
+            parties=tuple(sorted(parties)),
         )
 
-    def _ward(self, patient: Resource) -> str | None:
-        for address in patient.get("address") or []:
-            for extension in _nested(address.get("extension") or []):
-                if extension.get("url") in self.ward_extensions:
-                    code = _code(extension)
-                    if code:
-                        return code
-        return None
+    def allowed_sensitivities(self, scopes: Iterable[str]) -> list[int]:
+        """Every value of Narrowing.sensitivity that needs no more than these scopes; [0] for none of them."""
+        values = [0]
+        for one in self.restricted:
+            if one.scope in scopes:
+                values += [value | one.bit for value in values]
+        return values
 
     def _parties(self, resource: Resource) -> Iterator[str]:
         for name in self.party_elements & resource.keys():
-            for reference in resource[name] if isinstance(resource[name], list) else [resource[name]]:
-                target = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
-                if target and target.type == "Organization":
-                    yield f"Organization/{target.id}"
+            for organisation in _organisations(resource[name]):
+                yield party(organisation)
+        for tag in (resource.get("meta") or {}).get("tag") or ():
+            if tag.get("system") == self.sender_system and tag.get("code"):
+                yield sender(tag["code"])
 
-    def _is_restricted(self, resource: Resource) -> bool:
-        labels = (resource.get("meta") or {}).get("security") or []
-        if any((label.get("system"), label.get("code")) in self.restricted_labels for label in labels):
-            return True
-        return self._holds_restricted_code(resource)
+    def _carers(self, patient: Resource) -> Iterator[str]:
+        for name in self.care_elements & patient.keys():
+            for organisation in _organisations(patient[name]):
+                yield carer(organisation)
 
-    def _holds_restricted_code(self, resource: Resource) -> bool:
+    def _sensitivity(self, resource: Resource) -> int:
+        labels = {
+            (label.get("system"), label.get("code")) for label in (resource.get("meta") or {}).get("security") or ()
+        }
+        found = sum(one.bit for one in self.restricted if not one.labels.isdisjoint(labels))
+        by_codes = [one for one in self.restricted if one.codes and not found & one.bit]
+        return found | self._by_codes(resource, by_codes) if by_codes else found
+
+    def _by_codes(self, resource: Resource, wanted: Sequence[Restricted]) -> int:
         """A walk with a stack of its own: this runs for every write."""
+        found = 0
         waiting: list[Any] = [resource]
         while waiting:
             value = waiting.pop()
@@ -78,24 +110,38 @@ class NarrowingRules:
                 waiting.extend(value)
             elif isinstance(value, dict):
                 code = value.get("code")
-                if isinstance(code, str) and code.startswith(self.restricted_codes.get(value.get("system", ""), ())):
-                    return True
+                if isinstance(code, str):
+                    system = value.get("system", "")
+                    found |= sum(one.bit for one in wanted if code.startswith(one.codes.get(system, ())))
                 waiting.extend(item for item in value.values() if isinstance(item, dict | list))
-        return False
+        return found
 
 
-def _nested(extensions: list[Resource]) -> Iterator[Resource]:
-    for extension in extensions:
-        yield extension
-        yield from _nested(extension.get("extension") or [])
+def party(organisation: str) -> str:
+    """How Narrowing.parties name an organisation that a resource names. organisation: its id."""
+    return f"Organization/{organisation}"
 
 
-def _code(extension: Resource) -> str | None:
-    for name in ("valueCode", "valueString"):
-        if name in extension:
-            return str(extension[name])
-    coding: Resource = extension.get("valueCoding") or next(
-        iter((extension.get("valueCodeableConcept") or {}).get("coding") or []), {}
+def sender(organisation: str) -> str:
+    """How they name the organisation that sent the resource."""
+    return f"sent/{organisation}"
+
+
+def carer(organisation: str) -> str:
+    """How they name one that cares for the patient: without a slash, so that the whole compartment has it."""
+    return f"care:{organisation}"
+
+
+def _restricted(bit: int, row: Mapping[str, Any]) -> Restricted:
+    labels = frozenset((label["system"], label["code"]) for label in row["labels"])
+    return Restricted(
+        row["scope"], bit, labels, {one["system"]: tuple(one["prefixes"]) for one in row.get("codes", ())}
     )
-    code = coding.get("code")
-    return str(code) if code else None
+
+
+def _organisations(value: Any) -> Iterator[str]:
+    """The ids of the Organizations that a Reference, or each of a list, points at."""
+    for reference in value if isinstance(value, list) else [value]:
+        target = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
+        if target and target.type == "Organization":
+            yield target.id

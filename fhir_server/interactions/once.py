@@ -79,7 +79,7 @@ async def with_key(context: Context, request: FhirRequest) -> Context:
     text = request.headers.get(HEADER)
     if text is None or request.method in _SAFE or request.segments[-1:] == ("_search",):
         return context
-    key, sent = _key(context.caller, text), _hash_of(request)
+    key, sent = _key(context.caller.key, text), _hash_of(request)
     if await context.store.agree(f"request/{key}", sent) != sent:
         raise _other_request()
     return context.with_(once=Once(f"once/{key}", sent))

@@ -91,7 +91,7 @@ async def _asked_page(context: Context, request: FhirRequest, path: tuple[str, .
     if not links:
         handling = prefer(request.headers).get("handling", context.settings.handling)
         return Page(path, pairs, strict=handling == "strict")
-    page = unseal(links[0], await context.store.secret("page-links"))
+    page = unseal(links[0], await context.store.secret("page-links"), context.caller.fingerprint)
     if page.path != path:
         raise FhirError(Kind.VALUE, "this page link belongs to another path", (PARAMETER,))
     if page.query_hash is None:
@@ -232,7 +232,8 @@ class _Answer:
             page = replace(page, query=(), query_hash=await self.context.store.keep(content))
         else:
             page = replace(page, query_hash=None)
-        return self._link(((PARAMETER, seal(page, await self.context.store.secret("page-links"))),))
+        key, reader = await self.context.store.secret("page-links"), self.context.caller.fingerprint
+        return self._link(((PARAMETER, seal(page, key, reader)),))
 
     def _link(self, pairs: Pairs) -> str:
         path = "/".join((self.context.base, *self.page.path))

@@ -6,16 +6,19 @@ R4 section 3.1.0.11.2: conditions are resolved first, then links are rewritten, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
+from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
-from fhir_server.interactions.matching import criterion, match
+from fhir_server.interactions.matching import criterion, match, unique_match
 from fhir_server.interactions.parameters import after_writing
 from fhir_server.interactions.planning import check, draft, faults
+from fhir_server.interactions.provenance import record
+from fhir_server.interactions.rights import ALL_RIGHTS, Action
 from fhir_server.model.json_body import refuse_deep
 from fhir_server.model.references import by_table, conditional, literal, references, rewrite
 from fhir_server.model.resources import Resource, decode
@@ -93,6 +96,8 @@ async def perform(context: Context, write: Write, answer: Callable[[Done], FhirR
 async def perform_all(context: Context, writes: Sequence[Write], respond: Respond) -> FhirResponse:
     """Commits every write or none. `respond` makes the answer inside the transaction, after its writes, and may run
     more than once. Raises FhirError; nothing is written then."""
+    for write in writes:
+        _require(context, write)
     await _check_contents(context, writes)
     fresh = [context.new_id() for _ in writes]
     if all(_is_settled(write) for write in writes):
@@ -126,6 +131,21 @@ def _names(context: Context, writes: Iterable[Write]) -> list[str]:
     ids = [f"{write.type}/{write.id}" for write in writes if write.id is not None]
     conditions = [f"{write.type}?{write.criteria}" for write in writes if write.criteria is not None]
     return [*ids, *conditions, *([context.once.key] if context.once else ())]
+
+
+_ACTIONS: Mapping[str, Action] = {"POST": "create", "PUT": "update", "PATCH": "update", "DELETE": "delete"}
+
+
+def _require(context: Context, write: Write) -> None:
+    """Raises FhirError FORBIDDEN when the type alone forbids it: a condition searches, a patch reads, too."""
+    rights = context.rights
+    action = _ACTIONS[write.method]
+    if not (write.method == "PUT" and rights.may("create", write.type)):
+        rights.require(action, write.type)
+    if write.criteria is not None:
+        rights.require("search", write.type)
+    if write.change is not None:
+        rights.require("read", write.type)
 
 
 def _is_settled(write: Write) -> bool:
@@ -187,9 +207,11 @@ async def _identify(context: Context, transaction: Transaction, write: Write, fr
     if write.criteria is None:
         return _Target(write, write.id or fresh)
     several = write.method == "DELETE" and context.capability.types[write.type].conditional_delete == "multiple"
-    matches = await match(
-        context, write.type, write.criteria, transaction, limit=context.settings.page_limit + 1 if several else 2
-    )
+    limit = context.settings.page_limit + 1 if several else 2
+    if write.method in ("POST", "PUT"):
+        matches = await unique_match(context, write.type, write.criteria, transaction)
+    else:
+        matches = await match(context, write.type, write.criteria, transaction, limit=limit)
     if len(matches) > 1 and not several:
         raise FhirError(Kind.MULTIPLE_MATCHES, f"the condition matches more than one {write.type}", write.at())
     if len(matches) > context.settings.page_limit:
@@ -199,13 +221,15 @@ async def _identify(context: Context, transaction: Transaction, write: Write, fr
     if write.method == "POST":
         return _Target(write, found.id if found else fresh, found)
     if write.method == "PUT":
-        return await _identify_put(transaction, write, found, fresh)
+        return await _identify_put(context, transaction, write, found, fresh)
     if found is None and write.method == "PATCH":
         raise FhirError(Kind.NOT_FOUND, f"the condition matches no {write.type}", write.at())
     return _Target(write, found.id if found else None, more=tuple(stored.id for stored in matches[1:]))
 
 
-async def _identify_put(transaction: Transaction, write: Write, found: Stored | None, fresh: str) -> _Target:
+async def _identify_put(
+    context: Context, transaction: Transaction, write: Write, found: Stored | None, fresh: str
+) -> _Target:
     """R4 section 3.1.0.4.3, conditional update: the five cases of matches and an id in the body."""
     sent = (write.resource or {}).get("id")
     if found is not None:
@@ -213,14 +237,14 @@ async def _identify_put(transaction: Transaction, write: Write, found: Stored | 
             text = f"the id in the body, {sent!r}, is not that of the resource that matches"
             raise FhirError(Kind.INVALID, text, (f"{write.place or write.type}.id",))
         return _Target(write, found.id)
-    if sent is not None and await _is_live(transaction, write.type, sent):
+    if sent is not None and await _is_live(context, transaction, write.type, sent):
         text = f"{write.type}/{sent} exists and does not match the condition"
         raise FhirError(Kind.CONFLICT, text, (f"{write.place or write.type}.id",))
     return _Target(replace(write, create_only=True), sent or fresh)
 
 
-async def _is_live(transaction: Transaction, type: str, id: str) -> bool:
-    stored = await transaction.read(type, id, EVERYTHING)  # uniqueness is a matter of the store, not of the caller
+async def _is_live(context: Context, transaction: Transaction, type: str, id: str) -> bool:
+    stored = await transaction.read(type, id, context.view)
     return stored is not None and not stored.deleted
 
 
@@ -271,7 +295,7 @@ async def _patched(context: Context, transaction: Transaction, target: _Target) 
     write = target.write
     if write.change is None or target.id is None:
         return target
-    current = await transaction.read(write.type, target.id, context.view)
+    current = await transaction.read(write.type, target.id, context.rights.view("read"))
     if current is None or current.deleted:
         kind = Kind.NOT_FOUND if current is None else Kind.DELETED
         raise FhirError(kind, f"{write.type}/{target.id} is not there to be patched", write.at())
@@ -295,7 +319,8 @@ async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str,
         await _let_others_run(place)
         resource = target.write.resource
         if resource is not None and target.found is None and target.id is not None:
-            drafts[place] = await draft(context, rewrite(resource, change, names) if table else resource, target.id)
+            linked = rewrite(resource, change, names) if table else resource
+            drafts[place] = await draft(context, context.rights.sign(linked), target.id)
     return drafts
 
 
@@ -329,10 +354,40 @@ async def _apply(
         await refuse_dangling(context, transaction, places)
         await refuse_orphans(context, transaction, ops)
     done = [Done(target.found) for target in targets]
-    for place, written in zip(owners, await transaction.apply(ops), strict=True):
+    for place, written in zip(owners, await _written(context, transaction, targets, ops), strict=True):
         first = done[place]
         done[place] = _done(written) if first.stored is None else replace(first, others=first.others + 1)
     return done
+
+
+async def _written(
+    context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
+) -> list[Written]:
+    """Applies the ops within the caller's rights. Raises FhirError FORBIDDEN."""
+    if context.rights is ALL_RIGHTS:
+        return await transaction.apply(ops)
+    guard = RightsGuard(context.rights, _named(targets))
+    written = await transaction.apply(ops, guard)
+    if context.rights.places_patients and guard.joined:
+        patients = sorted(guard.joined)
+        if len(await transaction.read_many("Patient", patients, context.rights.view("read"))) < len(patients):
+            raise FhirError(Kind.FORBIDDEN, "a resource speaks of a patient who is not there for this caller")
+    if context.rights.provenance:
+        await record(context, transaction, written)
+    return written
+
+
+def _named(targets: Iterable[_Target]) -> set[tuple[str, str]]:
+    """The identities that the request itself names, in the URL or in the body of a PUT."""
+    return {
+        (target.write.type, target.id)
+        for target in targets
+        if target.id is not None and target.write.method != "POST" and target.id == _named_id(target.write)
+    }
+
+
+def _named_id(write: Write) -> str | None:
+    return write.id if write.id is not None else (write.resource or {}).get("id")
 
 
 async def _ops(context: Context, transaction: Transaction, target: _Target, made: Draft | None) -> list[Op]:
@@ -346,7 +401,7 @@ async def _ops(context: Context, transaction: Transaction, target: _Target, made
         raise FhirError(Kind.REQUIRED, f"{write.method} needs a resource", write.at())
     if write.method == "POST" or write.create_only:
         return [Put(made, 0, write.method)]
-    if write.method == "PUT" and not context.settings.update_create:
+    if write.method == "PUT" and not context.settings.update_create and context.rights is ALL_RIGHTS:
         current = await transaction.read(write.type, target.id, EVERYTHING)
         if current is None:
             raise FhirError(Kind.METHOD_NOT_ALLOWED, "clients may not choose ids here (R4 section 3.1.0.4)", write.at())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 from fhir_server.interactions.exchange import Dispatch
 from fhir_server.operations.lookup import lookup_operation
@@ -20,7 +21,9 @@ class Operation:
     """One `$name`, without the `$`.
 
     definition: its canonical URL. types: those it is defined on, ANY_TYPE for all of them. system, type, instance: the
-    levels it is asked at. by_get: GET is allowed beside POST, which R4 does for what changes nothing.
+    levels it is asked at. by_get: GET is allowed beside POST, which R4 does for what changes nothing. scope: `open` for
+    one that tells nothing of any person, or that reads and writes by the caller's own rights; None where a caller needs
+    the scope `operation/NAME`.
     """
 
     name: str
@@ -31,6 +34,7 @@ class Operation:
     type: bool = False
     instance: bool = False
     by_get: bool = True
+    scope: Literal["open"] | None = None
 
     def shapes(self) -> Iterator[tuple[str, ...]]:
         """The paths below the base, in the words of the route table."""
@@ -45,6 +49,14 @@ class Operation:
 
 OPERATIONS = (
     Operation("reindex", reindex_operation, OWN + "reindex", system=True),
-    Operation("validate", validate_operation, OF_R4 + "Resource-validate", types=ANY_TYPE, type=True, instance=True),
-    Operation("lookup", lookup_operation, OF_R4 + "CodeSystem-lookup", types=("CodeSystem",), type=True),
+    Operation(
+        "validate",
+        validate_operation,
+        OF_R4 + "Resource-validate",
+        types=ANY_TYPE,
+        type=True,
+        instance=True,
+        scope="open",
+    ),
+    Operation("lookup", lookup_operation, OF_R4 + "CodeSystem-lookup", types=("CodeSystem",), type=True, scope="open"),
 )

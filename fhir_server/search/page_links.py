@@ -41,18 +41,19 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Page)
 
 
-def seal(page: Page, key: bytes) -> str:
-    """A URL-safe text that only a holder of the key can read or make. key: 32 bytes."""
+def seal(page: Page, key: bytes, reader: str = "") -> str:
+    """A URL-safe text that only a holder of the key can read or make. key: 32 bytes. reader: whom the link is for:
+    it carries what that caller was told, and nobody else can use it."""
     nonce = os.urandom(_NONCE)
-    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 6), _PURPOSE)
+    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 6), _PURPOSE + reader.encode())
     return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
 
-def unseal(text: str, key: bytes) -> Page:
-    """Raises FhirError VALUE for anything that `seal` did not make with this key."""
+def unseal(text: str, key: bytes, reader: str = "") -> Page:
+    """Raises FhirError VALUE for anything that `seal` did not make with this key for this reader."""
     try:
         sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE)
+        opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE + reader.encode())
         return _decoder.decode(zlib.decompress(opened))
     except (binascii.Error, ValueError, InvalidTag, zlib.error, msgspec.DecodeError):
         raise FhirError(Kind.VALUE, "this is no page link of this server", (PARAMETER,)) from None

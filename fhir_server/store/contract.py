@@ -64,6 +64,18 @@ class View:
             return query
         return {"$and": [query, allowed]} if query else allowed
 
+    def walked(self, type: str) -> Filter:
+        """What the View allows of live resources, once more, as far as the index over keys can walk it: the patients
+        that it names. {} where it names none."""
+        allowed = self.of(type)
+        parts = () if allowed is None else allowed.get("$and", (allowed,))
+        patients = next((part["p"] for part in parts if "p" in part), None)
+        if patients is None:
+            return {}
+        if isinstance(patients, str):
+            return {"k": f"@{patients}"}
+        return {"k": {"$in": [f"@{patient}" for patient in patients["$in"]]}}
+
 
 EVERYTHING = View()
 
@@ -87,9 +99,10 @@ class Narrowing:
     denied and tiers from that Patient, and rewrites them, in every version, in the transaction that changes the
     Patient. A resource with a patient must have the key `@<patient id>`, by which the store finds it then.
 
-    patient: id of the patient whose compartment it is in. ward: ward code of residence. sensitivity: 0 none, 1
-    restricted. denied: the patient's Consent denies. parties: sending and caring organisations, each written as its
-    reference (`Organization/12`), and tier codes (without `/`).
+    patient: id of the patient whose compartment it is in. ward: ward code of residence. sensitivity: 0 none, else one
+    bit for each class that the resource belongs to. denied: the patient's Consent denies. parties: organisations that
+    the resource names or was sent by (`Organization/12`, `sent/12`), and what the Patient says for the compartment:
+    units of residence and caring organisations (without `/`: `province:38`, `care:12`).
     """
 
     patient: str | None = None
@@ -222,6 +235,20 @@ class Problem:
     fault: str
 
 
+class Guard(Protocol):
+    """Holds writes against what the caller may do; the documents it is shown are as stored (`p w s c a k raw d`)."""
+
+    def finds(self, op: Op, document: Mapping[str, Any] | None) -> bool:
+        """Whether the caller may know of what an op writes to; when not, a removal finds nothing there. Raises
+        FhirError FORBIDDEN when the op must not be tried."""
+        ...
+
+    def admit(self, op: Op, before: Mapping[str, Any] | None, after: Mapping[str, Any]) -> None:
+        """Raises FhirError FORBIDDEN when the caller may not leave the document so. before: None or a tombstone for
+        what is new."""
+        ...
+
+
 class Transaction(Protocol):
     """The inside of one MongoDB transaction. Reads see this transaction's own writes."""
 
@@ -237,8 +264,9 @@ class Transaction(Protocol):
         """Locks a conditional criterion: a second transaction that claims the same one conflicts and is run again."""
         ...
 
-    async def apply(self, ops: Sequence[Op]) -> list[Written]:
-        """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails."""
+    async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
+        """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails, and
+        what the guard raises, which is asked first."""
         ...
 
     async def answered(self, key: str) -> bytes | None:

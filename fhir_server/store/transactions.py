@@ -21,7 +21,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.store.answers import Answers
 from fhir_server.store.compartments import Compartments
-from fhir_server.store.contract import Filter, Find, Op, Stored, Transaction, View, Written
+from fhir_server.store.contract import Filter, Find, Guard, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import (
     OUTCOME_UNKNOWN,
@@ -75,9 +75,9 @@ class MongoTransaction:
                 )
             )
 
-    async def apply(self, ops: Sequence[Op]) -> list[Written]:
+    async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         with wrapped("writing", in_transaction=True):
-            return await _heeding(self._writes.apply(ops))
+            return await _heeding(self._writes.apply(ops, guard))
 
     async def answered(self, key: str) -> bytes | None:
         await self.claim(f"answer {key}")

@@ -11,7 +11,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.compartments import Compartments, Shared, members_of
-from fhir_server.store.contract import Op, Put, Remove, Stored, Written
+from fhir_server.store.contract import Guard, Op, Put, Remove, Stored, Written
 from fhir_server.store.documents import (
     Document,
     history_document,
@@ -85,22 +85,27 @@ class Writes:
     now: int
     careful: bool
 
-    async def apply(self, ops: Sequence[Op]) -> list[Written]:
+    async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         """As contract.Transaction.apply. Raises RunAgain, FhirError and errors of the driver."""
         written: dict[int, Written] = {}
         for places in _rounds(ops):
             batch = [ops[place] for place in places]
-            written.update(zip(places, await self._apply_batch(batch), strict=True))
+            written.update(zip(places, await self._apply_batch(batch, guard), strict=True))
         return [written[place] for place in range(len(ops))]
 
-    async def _apply_batch(self, ops: Sequence[Op]) -> list[Written]:
+    async def _apply_batch(self, ops: Sequence[Op], guard: Guard | None) -> list[Written]:
         """Ops on different identities."""
         types = {self.reads.collection(_identity(op)[0]).name for op in ops}
         self._require(types)
-        found = await self._previous(ops)
+        found = await self._previous(ops, guard is not None)
+        if guard is not None:
+            found = _known_to(guard, ops, found)
         steps = [_plan(op, found.get(_identity(op)), self.now, self.generation) for op in ops]
         patients = _changed_patients(steps)
         steps = await self._narrow(steps, patients)
+        for step in steps if guard is not None else ():
+            if step.document is not None and guard is not None:
+                guard.admit(step.op, step.previous, step.document)
         self._require({step.type + HISTORY for step in steps if step.history})
         await self._write(steps)
         await self._settle(steps, patients)
@@ -111,11 +116,13 @@ class Writes:
         if missing:
             raise RunAgain(collections=missing)
 
-    async def _previous(self, ops: Iterable[Op]) -> dict[Identity, Document]:
-        """The documents of the ops' identities. What must be new is not looked for until that has failed once."""
+    async def _previous(self, ops: Iterable[Op], guarded: bool) -> dict[Identity, Document]:
+        """The documents of the ops' identities. What must be new is not looked for until that has failed once, unless
+        the client chose the id and is held to what it may know."""
         wanted: dict[str, list[str]] = defaultdict(list)
         for op in ops:
-            if self.careful or not (isinstance(op, Put) and op.expected == 0):
+            is_new = isinstance(op, Put) and op.expected == 0 and not (guarded and op.method == "PUT")
+            if self.careful or not is_new:
                 type, id = _identity(op)
                 wanted[type].append(id)
         found: dict[Identity, Document] = {}
@@ -167,6 +174,13 @@ class Writes:
         await self.compartments.begin({id: patients[id] for id in unseen}, members)
         for id in sorted(patients.keys() - unseen):
             await self.compartments.change(id, patients[id], members.get(id, set()))
+
+
+def _known_to(guard: Guard, ops: Iterable[Op], found: Mapping[Identity, Document]) -> dict[Identity, Document]:
+    """What was found, without what the caller may not know of."""
+    identities = [(op, _identity(op)) for op in ops]
+    known = {identity for op, identity in identities if guard.finds(op, found.get(identity))}
+    return {identity: document for identity, document in found.items() if identity in known}
 
 
 def _rounds(ops: Sequence[Op]) -> list[list[int]]:

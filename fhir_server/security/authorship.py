@@ -1,0 +1,81 @@
+"""What a narrowed caller's writes bear and may change: the mark of who sent it, and the limits of a citizen's hand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.resources import Resource
+from fhir_server.security.sight import TypeLists
+
+
+@dataclass(frozen=True, slots=True)
+class Authorship:
+    """organisation: id of the Organization that sends; None for a citizen."""
+
+    types: TypeLists
+    sender_system: str
+    organisation: str | None
+
+    @property
+    def is_citizen(self) -> bool:
+        return self.organisation is None
+
+    def sign(self, resource: Resource) -> Resource:
+        """The resource with the mark of its author, and no other's. Raises FhirError FORBIDDEN, UNPROCESSABLE."""
+        return self._reported(resource) if self.is_citizen else self._sent(resource)
+
+    def _sent(self, resource: Resource) -> Resource:
+        mark = {"system": self.sender_system, "code": self.organisation}
+        return _with(resource, "tag", mark, lambda tag: tag.get("system") == self.sender_system)
+
+    def _reported(self, resource: Resource) -> Resource:
+        """A citizen's own report bears the label of one, and is unconfirmed; nobody's mark as a sender stays on it."""
+        type = resource["resourceType"]
+        unmarked = _without(resource, "tag", self.sender_system)
+        if type == "Patient":
+            return unmarked
+        system = self.types.unconfirmed.get(type)
+        if system is not None:
+            codes = {one.get("code") for one in (resource.get("verificationStatus") or {}).get("coding") or ()}
+            if codes - {"unconfirmed"}:
+                text = "what people report of themselves is unconfirmed until a professional confirms it"
+                raise FhirError(Kind.FORBIDDEN, text, (f"{type}.verificationStatus",))
+            status = {"coding": [{"system": system, "code": "unconfirmed"}]}
+            unmarked = {**unmarked, "verificationStatus": status}
+        label = dict(self.types.patient_reported)
+        return _with(unmarked, "security", label, lambda one: one == label)
+
+    def judge(self, before: Resource, after: Resource) -> None:
+        """Raises FhirError FORBIDDEN when a citizen changes of their Patient more than what is administrative."""
+        if not self.is_citizen or after["resourceType"] != "Patient":
+            return
+        changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+        fixed = sorted(
+            name for name in changed - self.types.administrative if name.lstrip("_") not in self.types.administrative
+        )
+        if fixed:
+            text = f"people change of their own record what is administrative; {', '.join(fixed)} is for the commune"
+            raise FhirError(Kind.FORBIDDEN, text, tuple(f"Patient.{name}" for name in fixed))
+        if _labels(before) != _labels(after):
+            raise FhirError(Kind.FORBIDDEN, "labels and tags are not for the patient to change", ("Patient.meta",))
+
+
+def _labels(resource: Resource) -> tuple[object, object]:
+    meta = resource.get("meta") or {}
+    return meta.get("security"), meta.get("tag")
+
+
+def _with(resource: Resource, name: str, mark: Resource, is_mark: object) -> Resource:
+    meta = resource.get("meta") or {}
+    others = [one for one in meta.get(name) or () if not is_mark(one)]  # type: ignore[operator]
+    return {**resource, "meta": {**meta, name: [*others, mark]}}
+
+
+def _without(resource: Resource, name: str, system: str) -> Resource:
+    meta = resource.get("meta") or {}
+    kept = [one for one in meta.get(name) or () if one.get("system") != system]
+    if len(kept) == len(meta.get(name) or ()):
+        return resource
+    rest = {key: value for key, value in meta.items() if key != name}
+    return {**resource, "meta": {**rest, name: kept} if kept else rest}

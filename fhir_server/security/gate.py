@@ -1,0 +1,128 @@
+"""The way in: from a request's Authorization header to the context in which it is answered, or 401."""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.rights import Rights
+from fhir_server.security.callers import Identity, identity
+from fhir_server.security.certificates import check_binding, is_within, networks
+from fhir_server.security.fetch import Fetch
+from fhir_server.security.introspection import Introspections
+from fhir_server.security.issuers import Issuer, load_issuers
+from fhir_server.security.keys import Keys
+from fhir_server.security.policy import Policy
+from fhir_server.security.smart import smart_configuration
+from fhir_server.security.tokens import Tokens, refused
+
+MOST_KEPT = 10_000  # tokens that were verified and are remembered
+KEPT_SECONDS = 60.0  # for which a verified token is not verified again, and rights that cannot change are kept
+# What is told to everyone: what the server can do, and how to be let in.
+PUBLIC = (("metadata",), (".well-known", "smart-configuration"))
+
+
+@dataclass(slots=True)
+class _Kept:
+    """A token that was verified. until: seconds since the epoch. generation: of the keys that it was verified with."""
+
+    identity: Identity
+    claims: Mapping[str, Any]
+    until: float
+    keys: Keys | None
+    generation: int
+    rights: Rights | None = None
+
+
+class Gate:
+    """Lets callers in. One for the process."""
+
+    def __init__(self, settings: Settings, policy: Policy, clock: Callable[[], float] = time.time) -> None:
+        """Raises IssuersError, and ValueError for FHIR_TRUSTED_PROXIES."""
+        self._fetch = Fetch()
+        self._policy = policy
+        self._clock = clock
+        self._header = settings.certificate_header
+        self._proxies = networks(settings.trusted_proxies)
+        issuers = load_issuers(settings.issuers) if settings.issuers else ()
+        self._keys: dict[str, tuple[Issuer, Keys]] = {
+            issuer.issuer: (issuer, Keys(issuer, self._fetch)) for issuer in issuers
+        }
+        self._tokens = Tokens(self._keys, clock, settings.token_skew)
+        self._introspections = Introspections(issuers, self._fetch, clock, settings.token_skew)
+        self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
+
+    async def admit(
+        self, context: Context, segments: tuple[str, ...], headers: Mapping[str, str], peer: str | None
+    ) -> Context:
+        """The context of this caller. peer: address of who is connected. Raises FhirError LOGIN with a challenge."""
+        if segments in PUBLIC:
+            return context
+        kept = await self._verified(_bearer(headers))
+        certificate = headers.get(self._header) if is_within(peer, self._proxies) else None
+        check_binding(kept.claims, certificate)
+        return context.with_(caller=kept.identity.caller, rights=await self._rights(context, kept))
+
+    async def _rights(self, context: Context, kept: _Kept) -> Rights:
+        if kept.rights is not None:
+            return kept.rights
+        rights, lasting = await self._policy.rights(context, kept.identity)
+        if lasting:
+            kept.rights = rights
+        return rights
+
+    async def _verified(self, token: str) -> _Kept:
+        name = hashlib.sha256(token.encode()).digest()
+        kept = self._kept.get(name)
+        if kept is not None and self._counts(kept):
+            return kept
+        kept = await self._verify(token)
+        self._kept[name] = kept
+        if len(self._kept) > MOST_KEPT:
+            self._kept.popitem(last=False)
+        return kept
+
+    def _counts(self, kept: _Kept) -> bool:
+        return self._clock() < kept.until and (kept.keys is None or kept.keys.generation == kept.generation)
+
+    async def _verify(self, token: str) -> _Kept:
+        now = self._clock()
+        if token.count(".") == 2:
+            issuer, claims = await self._tokens.verify(token)
+            keys = self._keys[issuer.issuer][1]
+            until = min(now + KEPT_SECONDS, float(claims["exp"]))
+            return _Kept(identity(issuer, claims), claims, until, keys, keys.generation)
+        issuer, claims, seconds = await self._introspections.verify(token)
+        until = min(now + seconds, float(claims.get("exp", now + seconds)))
+        return _Kept(identity(issuer, claims), claims, until, None, 0)
+
+    def configuration(self, context: Context) -> Mapping[str, Any]:
+        """The SMART configuration of this installation."""
+        return smart_configuration(tuple(issuer for issuer, _ in self._keys.values()))
+
+    async def close(self) -> None:
+        await self._fetch.close()
+
+
+def _bearer(headers: Mapping[str, str]) -> str:
+    """The token of RFC 6750 section 2.1; the other two ways put it where logs are made. Raises FhirError LOGIN."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    token = token.strip()
+    if not scheme:
+        challenge = {"WWW-Authenticate": 'Bearer realm="fhir"'}
+        raise FhirError(Kind.LOGIN, "an access token is needed: Authorization: Bearer …", headers=challenge)
+    if scheme.lower() != "bearer" or not token or not token.isascii() or "," in token:
+        raise refused("only one Bearer token is understood", "invalid_request")
+    return token
+
+
+async def open_gate(settings: Settings, context: Context, lists: Mapping[str, Any]) -> Gate:
+    """lists: profiles/vn_basic/access.json. Raises IssuersError, ValueError."""
+    return Gate(settings, await Policy.open(lists, context))
