@@ -6,7 +6,8 @@ Law 91/2025: for a child under seven the representative decides alone; from seve
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import asyncio
+from collections.abc import Collection, Sequence
 from datetime import date
 
 from fhir_server.interactions.exchange import Context
@@ -22,7 +23,9 @@ from fhir_server.store.contract import EVERYTHING, Find
 
 ALONE_AGE = 7  # below it the representative alone decides
 MOST = 50  # people that one person represents, at most
+RELATED = "RelatedPerson"
 _DAY = 86_400_000
+_EPOCH = date(1970, 1, 1).toordinal()
 
 
 class People:
@@ -54,46 +57,45 @@ class People:
         type, _, id = (caller.user or "").partition("/")
         if own is not None:
             return await self._of_patient(own)
-        if type == "RelatedPerson":
-            return await self._children([id], f"RelatedPerson/{id}")
+        if type == RELATED:
+            return await self._children([id], await self._by_consent({f"{RELATED}/{id}"}))
         return await self._of_person(id) if type == "Person" else []
 
     async def _of_patient(self, own: str) -> list[str]:
         """The patient, then those that a Person who links both, or a Consent that names the patient, adds."""
-        found = [own] if await self._acts_alone(own) else []
-        for stored in await self._context.store.find(Find("Person", {"k": patient_key(own)}, limit=MOST), EVERYTHING):
-            person = decode(stored.raw)
-            if person.get("active") is not False and own in _linked(person, "Patient"):
-                found += await self._children(_linked(person, "RelatedPerson"), f"Patient/{own}")
-        found += await self._by_consent(frozenset({f"Patient/{own}"}))
+        people = Find("Person", {"k": patient_key(own)}, limit=MOST)
+        stored, granted = await asyncio.gather(
+            self._context.store.find(people, EVERYTHING), self._by_consent({f"Patient/{own}"})
+        )
+        persons = [person for one in stored if own in _linked(person := decode(one.raw), "Patient")]
+        related = [id for person in persons if person.get("active") is not False for id in _linked(person, RELATED)]
+        found = [*([own] if await self._acts_alone(own) else []), *await self._children(related, granted), *granted]
         return list(dict.fromkeys(found))[:MOST]
 
     async def _of_person(self, id: str) -> list[str]:
-        person = await self._read("Person", id)
+        person = (await self._read("Person", [id])).get(id)
         if person is None or person.get("active") is False:
             return []
-        found = await self._children(_linked(person, "RelatedPerson"), f"Person/{id}")
-        for own in _linked(person, "Patient")[:MOST]:
-            found = [*([own] if await self._acts_alone(own) else []), *found]
-        actors = frozenset((f"Person/{id}", *(f"Patient/{own}" for own in _linked(person, "Patient"))))
-        return list(dict.fromkeys((*found, *await self._by_consent(actors))))[:MOST]
+        patients = _linked(person, "Patient")[:MOST]
+        granted = await self._by_consent({f"Person/{id}", *(f"Patient/{own}" for own in patients)})
+        found = [own for own in patients if await self._acts_alone(own)]
+        found += [*await self._children(_linked(person, RELATED), granted), *granted]
+        return list(dict.fromkeys(found))[:MOST]
 
-    async def _children(self, related: Iterable[str], actor: str) -> list[str]:
+    async def _children(self, related: Sequence[str], granted: Collection[str]) -> list[str]:
         """The patients of RelatedPersons that are active and in force: children, and adults who consent."""
-        found: list[str] = []
-        for id in list(related)[:MOST]:
-            one = await self._read("RelatedPerson", id)
-            if one is None or one.get("active") is False or not in_force(one.get("period"), self._now, self._zone):
-                continue
-            patient = literal((one.get("patient") or {}).get("reference") or "")
-            if patient is None or patient.type != "Patient":
-                continue
-            is_adult = await self._is_older(patient.id, self._context.settings.adult_age)
-            if not is_adult or patient.id in await self._by_consent(frozenset({f"RelatedPerson/{id}", actor})):
-                found.append(patient.id)
-        return found
+        found = (await self._read(RELATED, related[:MOST])).values()
+        valid = [one for one in found if one.get("active") is not False and self._is_in_force(one)]
+        named = [literal((one.get("patient") or {}).get("reference") or "") for one in valid]
+        ids = [one.id for one in named if one is not None and one.type == "Patient"]
+        patients = await self._read("Patient", ids)
+        adult = self._context.settings.adult_age
+        return [id for id in ids if id in patients and (id in granted or not self._is_older(patients[id], adult))]
 
-    async def _by_consent(self, actors: frozenset[str]) -> list[str]:
+    def _is_in_force(self, related: Resource) -> bool:
+        return in_force(related.get("period"), self._now, self._zone)
+
+    async def _by_consent(self, actors: Collection[str]) -> list[str]:
         """The patients whose own Consent lets one of the actors act for them."""
         param = self._context.search.parameters.of("Consent").get("actor")
         if param is None:
@@ -103,33 +105,32 @@ class People:
             await finder.plan("Consent", Leaf("Consent", param, None, tuple(sorted(actors)))), MOST
         )
         consents = [decode(stored.raw) for stored in found]
-        return sorted(Grant(actors, self._now, self._zone).given_by(consents))
+        return sorted(Grant(frozenset(actors), self._now, self._zone).given_by(consents))
 
     async def _acts_alone(self, patient: str) -> bool:
         """True from the seventh birthday on."""
         if patient in self._grown:
             return True
-        if not await self._is_older(patient, ALONE_AGE):
+        found = (await self._read("Patient", [patient])).get(patient)
+        if found is None or not self._is_older(found, ALONE_AGE):
             return False
         self._grown.add(patient)
         return True
 
-    async def _is_older(self, patient: str, years: int) -> bool:
-        """True from the birthday on. Who has no birth date counts as old, who is not stored as a child of nobody."""
-        found = await self._read("Patient", patient)
-        if found is None:
-            return False
-        span = range_of(found.get("birthDate") or "", self._zone)
+    def _is_older(self, patient: Resource, years: int) -> bool:
+        """True from the birthday on. Who has no birth date counts as old."""
+        span = range_of(patient.get("birthDate") or "", self._zone)
         if span is None:
             return True
         shift = offset_of(self._zone) // TICKS_PER_MS
-        born = date.fromordinal((span[1] - 1 + shift) // _DAY + date(1970, 1, 1).toordinal())
-        today = date.fromordinal((self._now + shift) // _DAY + date(1970, 1, 1).toordinal())
+        born = date.fromordinal((span[1] - 1 + shift) // _DAY + _EPOCH)
+        today = date.fromordinal((self._now + shift) // _DAY + _EPOCH)
         return today.year - born.year - ((today.month, today.day) < (born.month, born.day)) >= years
 
-    async def _read(self, type: str, id: str) -> Resource | None:
-        stored = await self._context.store.read(type, id, EVERYTHING)
-        return decode(stored.raw) if stored is not None and not stored.deleted else None
+    async def _read(self, type: str, ids: Sequence[str]) -> dict[str, Resource]:
+        """Those of the resources that are there."""
+        found = await self._context.store.read_many(type, ids, EVERYTHING) if ids else {}
+        return {id: decode(stored.raw) for id, stored in found.items() if not stored.deleted}
 
 
 def _linked(person: Resource, type: str) -> list[str]:

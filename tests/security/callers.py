@@ -81,7 +81,7 @@ class Caller:
                 f"{one['resourceType']}/{one['id']}" for one in resources if one["resourceType"] != "OperationOutcome"
             }
             following = [link["url"] for link in bundle["link"] if link["relation"] == "next"]
-            path = following[0].partition("/fhir/")[2] if following else ""
+            path = following[0].removeprefix("http://test/fhir").removeprefix("/") if following else ""
         return found
 
 
