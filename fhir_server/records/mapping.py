@@ -69,7 +69,7 @@ class Group:
             self._tell(scope, mapped)
             if self._test is None or self._test(scope):
                 facts.on = self._date(scope, facts) or before
-                made.key = self._line_key(scope, seen)
+                made.key = (*self._key_above(parent), *self._line_key(scope, seen))
                 self._fill(scope, facts, mapped, scopes)
             if len(items) > 1 and len(mapped.problems) > told:
                 self._say_which(line, mapped.problems, told)
@@ -113,6 +113,11 @@ class Group:
                 yield item
             elif isinstance(item, dict):
                 yield from split_lists(item, self._split)
+
+    def _key_above(self, parent: Scope | None) -> tuple[str, ...]:
+        """The key of the item that it lies in: the first line of one visit is not the first line of another."""
+        is_within = parent is not None and parent.made.owner == self.owner == "record"
+        return parent.made.key if parent is not None and is_within else ()
 
     def _line_key(self, scope: Scope, seen: dict[tuple[str, ...], int]) -> tuple[str, ...]:
         """The key fields' values and, from the second item with equal ones, a number; the line where there are none."""

@@ -421,3 +421,12 @@ def test_a_visit_that_tells_of_hiv_is_labelled_restricted(fields: dict[str, str]
         for found in of_type(visit(**fields), type):
             assert [label["code"] for label in found["meta"]["security"]] == ["R"]
     assert "security" not in of_type(visit(), "Encounter")[0]["meta"]
+
+
+def test_what_two_visits_of_one_record_hold_alike_stays_apart() -> None:
+    def visit(key: str, day: str) -> dict[str, Any]:
+        return {"MA_LK": key, "NGAYKHAM": day, "CANNANG": "50", "CHANDOANKETLUAN": {"CHANDOANBENH": {"MABENH": "I10"}}}
+
+    record = one(health_record(person(visits=[visit("LK1", "01/02/2026"), visit("LK2", "01/03/2026")])))
+    for type in ("Observation", "Condition"):
+        assert len({resource["id"] for resource in of_type(record, type)}) == 2
