@@ -42,8 +42,9 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 	$(BIN)/python -m bench.search load $(RESOURCES) --dir dist/bench
 	$(BIN)/python -m bench.search run --dir dist/bench
 
-soak: $(VENV)/.ready-to-test  ## kill the server in the middle of imports, ROUNDS=20 times
+soak: $(VENV)/.ready-to-test  ## kill the server in the middle of imports, ROUNDS=20 times; 10,000 records of each format there and back
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_import.py --timeout 3600
+	FHIR_TEST_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_records_export.py --timeout 36000
 
 wheel: $(VENV)/.ready-to-test  ## dist/*.whl, with its data
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

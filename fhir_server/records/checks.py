@@ -134,7 +134,7 @@ def _when(conditions: Mapping[str, Any] | None, rule: Rule) -> Rule:
     tests = list(conditions.items())
 
     def run(row: Row, content: Tree) -> Iterable[Finding]:
-        return rule(row, content) if all(_holds(_read(path, row, content), what) for path, what in tests) else ()
+        return rule(row, content) if all(holds(_read(path, row, content), what) for path, what in tests) else ()
 
     return run
 
@@ -143,12 +143,15 @@ def _read(path: str, row: Row, content: Tree) -> Any:
     return walk(content, split_path(path)) if path.startswith("/") else row.get(path)
 
 
-def _holds(value: Any, what: Any) -> bool:
+def holds(value: Any, what: Any) -> bool:
+    """True when a field's value meets a condition: a list of texts, "present", "absent", {"not": […]}, {"shape": …}."""
     if what in ("present", "absent"):
         return bool((value is not None) == (what == "present"))
-    if value is None:
+    if not isinstance(value, str):
         return False
-    return bool(value not in what["not"] if isinstance(what, Mapping) else value in what)
+    if not isinstance(what, Mapping):
+        return value in what
+    return re.fullmatch(what["shape"], value) is not None if "shape" in what else value not in what["not"]
 
 
 def _required(data: Mapping[str, Any]) -> Rule:
@@ -186,7 +189,7 @@ def _only_when(data: Mapping[str, Any]) -> Rule:
     text = (data["en"], data["vi"])
 
     def run(row: Row, content: Tree) -> Iterator[Finding]:
-        if not all(_holds(_read(path, row, content), what) for path, what in conditions):
+        if not all(holds(_read(path, row, content), what) for path, what in conditions):
             yield "table-not-expected", name, "", text, ("", "")
 
     return run

@@ -43,6 +43,17 @@ class Codes:
     def uri(self, list: str, on: date | None) -> str:
         return self._system(list, on).url
 
+    def uris(self, list: str) -> frozenset[str]:
+        """The URIs of a list in all its times."""
+        return frozenset(system.url for system in self._all(list))
+
+    def sources_of(self, map: str) -> tuple[str, ...]:
+        """Every code that a concept map translates, in its order. Raises KeyError for an unknown map."""
+        found = self._terminology.concept_map(map)
+        if found is None:
+            raise KeyError(f"no concept map {map!r}")
+        return tuple(code for group in found.groups for code in group.matches)
+
     def title(self, list: str) -> str:
         return self._system(list, None).title
 

@@ -1,0 +1,364 @@
+"""A person's resources back into a record of any format, by the same mapping tables that read such records."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import date
+from functools import lru_cache
+from typing import Any
+
+from fhir_server.config import DATA_ROOT
+from fhir_server.model.resources import Resource, decode
+from fhir_server.records.export_items import (
+    JOINED,
+    Candidate,
+    Choice,
+    Fill,
+    Item,
+    Keys,
+    Spot,
+    ordered,
+    part_at,
+    parts_at,
+    render,
+    settle,
+    written,
+)
+from fhir_server.records.formats import Format
+from fhir_server.records.inverse import InverseGroup
+from fhir_server.records.inverse_targets import Found, InverseRow
+from fhir_server.records.inverse_transforms import Known, invert
+from fhir_server.records.scopes import split_path
+from fhir_server.records.source import Tree
+from fhir_server.terminology.naming import NamingSystems
+
+# The relative that holds the numbers which a newborn's record bears (records.bundle).
+_HOLDER = "Người có giấy tờ ghi trong hồ sơ trẻ sơ sinh (cha, mẹ hoặc người giám hộ)"
+
+
+@dataclass(frozen=True, slots=True)
+class Exported:
+    """content: the record as its reader would give it. left: `Type/id` of what found no place in it."""
+
+    content: Tree
+    left: tuple[str, ...]
+
+
+class Export:
+    """One format, compiled backwards. Its own data is mappings/<format>/export.json: which parts repeat (`many`), what
+    is written where FHIR says nothing (`fill`), what does not come back and why (`one_way`), and the envelope."""
+
+    def __init__(self, format: Format) -> None:
+        self.format = format
+        self.data: Mapping[str, Any] = decode((format.folder / "export.json").read_bytes())
+        self.many = {split_path(path) for path in self.data.get("many", ())}
+        self.groups = [InverseGroup(one) for one in format.data["resources"]]
+        record = format.data["record"]
+        self.facility = split_path(record["facility"][0])
+        self.dates = [split_path(path) for path in record["date"]["source"]]
+        self.date_form: str = record["date"]["as"]
+        self.key = split_path(self.data.get("key", ""))
+        self.fill = [Fill.of(one) for one in self.data.get("fill", ())]
+
+    def record(
+        self, resources: Iterable[Resource], facility: str, on: date | None, today: date | None = None, key: str = ""
+    ) -> Exported:
+        """The record that holds as much of the resources as the format can say.
+
+        resources: one Patient and what speaks of it, with the Organizations it refers to. facility: whose record it
+        is. on: the day whose code lists apply. today: when it is written. key: for a record whose own is not known.
+        """
+        bag = list(resources)
+        tools = self.format.tools
+        facilities = _facilities(bag, tools.naming)
+        known = Known(tools.naming, tools.codes, _systems(), _chains(), tools.zone, facility, on, facilities)
+        facts = tools.facts()
+        facts.facility, facts.on = facility, on
+        writer = _Writer(self, bag, known)
+        writer.run(self.groups, None, {}, Spot(writer.root))
+        self._say_when(bag, writer.root, known)
+        writer.settle(Choice(facts, known, self.dates))
+        return Exported(self._finished(render(writer.root), facility, today, key), tuple(sorted(writer.left())))
+
+    def _say_when(self, bag: Iterable[Resource], root: Item, known: Known) -> None:
+        """The record's day from what the import noted on the Patient, where no other resource tells it."""
+        if any(keys in root.texts for keys in self.dates):
+            return
+        url = _chains()["record-date"][0][0]
+        told = (
+            one["valueDateTime"]
+            for patient in bag
+            if patient["resourceType"] == "Patient"
+            for one in (patient.get("meta") or {}).get("extension", ())
+            if one.get("url") == url
+        )
+        moment = next(told, None)
+        if moment is not None:
+            text, rank = invert([self.date_form], moment, {}, known)
+            row = InverseRow((), (self.date_form,))
+            root.texts[self.dates[0]].append(Candidate(row, text, rank))
+
+    def _finished(self, tree: Tree, facility: str, today: date | None, key: str) -> Tree:
+        for keys, text in ((self.facility, facility), (self.key, key)):
+            if keys and text:
+                part_at(tree, keys[:-1]).setdefault(keys[-1], text)
+        words = written(today, tree)
+        for fill in self.fill:
+            fill.apply(parts_at(tree, fill.at), words)
+        checks = self.format.checks
+        made: Tree = ordered(tree, (), checks.order if checks else {})
+        return made
+
+
+@dataclass(slots=True)
+class _Made:
+    group: InverseGroup
+    resource: Resource
+    found: Found
+    order: tuple[Any, ...]
+    spot: Spot
+
+    @property
+    def reference(self) -> str:
+        return f"{self.resource['resourceType']}/{self.resource['id']}"
+
+
+class _Writer:
+    """Gives each resource to a group, and what its rows find to the fields they read."""
+
+    def __init__(self, export: Export, bag: Sequence[Resource], known: Known) -> None:
+        self.root = Item(())
+        self._export = export
+        self._known = known
+        self._by_type: dict[str, list[Resource]] = defaultdict(list)
+        for resource in bag:
+            self._by_type[resource["resourceType"]].append(resource)
+        self._by_type["Patient"] = [_with_numbers_held(one, bag) for one in self._by_type["Patient"]]
+        self._used: set[str] = set()
+        self._choices: list[tuple[list[Spot], Candidate]] = []
+        self._there: set[tuple[Item, Keys]] = set()  # fields that were there, whatever they held
+
+    def left(self) -> Iterator[str]:
+        for type, held in self._by_type.items():
+            if type != "Organization":
+                yield from (f"{type}/{one['id']}" for one in held if f"{type}/{one['id']}" not in self._used)
+
+    # --- which resource belongs to which group ---
+
+    def run(
+        self, groups: Sequence[InverseGroup], parent: _Made | None, outer: Mapping[str, _Made], spot: Spot
+    ) -> dict[str, _Made]:
+        """Makes the items of the groups, first of what fits in every way, then of what fits but for its state.
+
+        outer: group -> what it made that is at hand. Gives the same with what was made here.
+        """
+        at_hand = dict(outer)
+        for strictly in (True, False):
+            for group in groups:
+                self._group(group, groups, parent, at_hand, spot, strictly)
+        return at_hand
+
+    def _group(
+        self,
+        group: InverseGroup,
+        siblings: Sequence[InverseGroup],
+        parent: _Made | None,
+        at_hand: dict[str, _Made],
+        spot: Spot,
+        strictly: bool,
+    ) -> None:
+        base = Spot(self.root) if group.from_root else spot
+        made = self._made(group, siblings, at_hand, base, strictly)
+        if group.split:
+            self._say_joined(group, made, base.step(group.keys, self._export.many), parent)
+        for one in made:
+            if not group.split:
+                one.spot = base.step(group.keys, self._export.many)
+                self._say(one.found, one.spot, parent)
+            at_hand[group.name] = one
+            inner = self.run(group.children, one, at_hand, one.spot)
+            at_hand.update({name: child for name, child in inner.items() if name not in at_hand})
+
+    def _made(
+        self,
+        group: InverseGroup,
+        siblings: Sequence[InverseGroup],
+        at_hand: Mapping[str, _Made],
+        spot: Spot,
+        strictly: bool,
+    ) -> list[_Made]:
+        names = {name: one.reference for name, one in at_hand.items()}
+        owners = {name: one.resource for name, one in at_hand.items()}
+        made = []
+        for resource in self._by_type.get(group.type, ()):
+            found, order = self._fitting(group, siblings, resource, (names, owners), strictly)
+            if found is not None:
+                made.append(_Made(group, resource, found, (order is None, order or 0, *_when(resource)), spot))
+        made.sort(key=lambda one: one.order)
+        if len(made) > 1 and not group.split and not self._repeats(group, spot):
+            made = made[-1:]  # a field has room for the latest one
+        self._used.update(one.reference for one in made)
+        return made
+
+    def _repeats(self, group: InverseGroup, spot: Spot) -> bool:
+        return bool(group.keys) and spot.item.path + spot.keys + group.keys in self._export.many
+
+    def _fitting(
+        self,
+        group: InverseGroup,
+        siblings: Sequence[InverseGroup],
+        resource: Resource,
+        at_hand: tuple[Mapping[str, str], Mapping[str, Resource]],
+        strictly: bool,
+    ) -> tuple[Found | None, int | None]:
+        """(what the group's rows find in a resource that it may have made, its position among others)."""
+        names, owners = at_hand
+        reference = f"{group.type}/{resource['id']}"
+        is_shared = group.owner == "shared"
+        if (reference in self._used and not is_shared) or not group.fits(resource, strictly):
+            return None, None
+        if not group.linked(resource, names):
+            return None, None
+        on, is_named, order = group.find_on(resource, owners, self._known)
+        if group.wants_parent and not is_named and (strictly or is_shared):
+            return None, None
+        if is_shared and group.wants_parent == (self._known.facilities.get(reference) == self._known.facility):
+            return None, None  # the sender stands for the record, any other facility for a part of it
+        found = group.find(resource, self._known)
+        if (strictly and found.failed) or (not strictly and self._fits_better(group, siblings, resource, names, found)):
+            return None, None
+        found.add(on)
+        return (None, None) if group.has_sources and not found.texts else (found, order)
+
+    def _fits_better(
+        self,
+        group: InverseGroup,
+        siblings: Sequence[InverseGroup],
+        resource: Resource,
+        names: Mapping[str, str],
+        found: Found,
+    ) -> bool:
+        """True when another group of the same type would lose less of the resource."""
+        mine = (found.failed, -len(found.texts))
+        for other in siblings:
+            if other is not group and other.type == group.type and other.fits(resource, strictly=False):
+                theirs = other.find(resource, self._known)
+                if other.linked(resource, names) and (theirs.failed, -len(theirs.texts)) < mine:
+                    return True
+        return False
+
+    # --- what the record says of it ---
+
+    def _say(self, found: Found, spot: Spot, parent: _Made | None) -> None:
+        by_row: dict[int, list[tuple[InverseRow, str, int]]] = defaultdict(list)
+        for one in found.texts:
+            by_row[id(one[0])].append(one)
+        for several in by_row.values():
+            row, text, rank = several[0]
+            if row.several:
+                text = ";".join(one[1] for one in several)
+            candidate = Candidate(row, text, rank)
+            self._there.update((at.item, at.keys) for at in (self._spot(path, spot, parent) for path in row.beside))
+            spots = [self._spot(path, spot, parent) for path in row.sources]
+            if len(spots) == 1:
+                spots[0].item.texts[spots[0].keys].append(candidate)
+            elif len(spots) > 1:
+                self._choices.append((spots, candidate))
+        for path, text in found.options:
+            at = self._spot(path, spot, parent)
+            at.item.texts[at.keys].append(Candidate(JOINED, text, 1))
+
+    def _spot(self, path: str, spot: Spot, parent: _Made | None) -> Spot:
+        keys = split_path(path.replace("../", ""))
+        if path.startswith("/"):
+            return Spot(self.root, keys)
+        if path.startswith("../"):
+            return parent.spot.below(keys) if parent else Spot(self.root, keys)
+        return spot.below(keys)
+
+    def _say_joined(self, group: InverseGroup, made: Sequence[_Made], spot: Spot, parent: _Made | None) -> None:
+        """What was one item each of lists that stand side by side, put together again."""
+        columns: dict[str, list[str]] = {name: [] for name in group.split}
+        for one in made:
+            one.spot = spot
+            rest = Found(options=one.found.options)
+            row_texts: dict[str, tuple[int, str]] = {}
+            for row, text, rank in one.found.texts:
+                name = row.sources[0] if row.sources else ""
+                if name not in columns:
+                    rest.texts.append((row, text, rank))
+                elif name not in row_texts or rank < row_texts[name][0]:
+                    row_texts[name] = (rank, text)
+            for name, column in columns.items():
+                column.append(row_texts.get(name, (0, ""))[1])
+            self._say(rest, spot, parent)
+        for name, column in columns.items():
+            if any(column):
+                at = spot.below((name,))
+                at.item.texts[at.keys].append(Candidate(JOINED, ";".join(column), -1))
+
+    def settle(self, choice: Choice) -> None:
+        """Chooses a text for every field. A row with several sources read the first that was there: that field gets the
+        text unless one of the others has it already."""
+        settle(self.root, choice)
+        for spots, candidate in self._choices:
+            first = spots[0]
+            held = [spot.item.chosen.get(spot.keys) for spot in spots]
+            is_others = candidate.text in held and (first.item, first.keys) not in self._there
+            if held[0] is None and not is_others and first.item is spots[-1].item:
+                first.item.chosen[first.keys] = candidate.text
+
+
+def _when(resource: Resource) -> tuple[str, str]:
+    """What resources without a position are put in order by: their own date, then their id."""
+    for name in ("occurrenceDateTime", "effectiveDateTime", "onsetDateTime", "recordedDate", "date", "authoredOn"):
+        if isinstance(resource.get(name), str):
+            return resource[name], resource["id"]
+    period = resource.get("period")
+    start = period.get("start", "") if isinstance(period, dict) else ""
+    return str(start), resource["id"]
+
+
+def _with_numbers_held(patient: Resource, bag: Iterable[Resource]) -> Resource:
+    """The Patient with the numbers that its newborn's record bore and that were put aside as another's."""
+    held = [
+        number
+        for one in bag
+        if one["resourceType"] == "RelatedPerson"
+        and any(relation.get("text") == _HOLDER for relation in one.get("relationship", ()))
+        for number in one.get("identifier", ())
+    ]
+    return {**patient, "identifier": [*held, *patient.get("identifier", ())]} if held else patient
+
+
+def _facilities(bag: Iterable[Resource], naming: NamingSystems) -> dict[str, str]:
+    """`Organization/id` -> the code of the facility."""
+    found: dict[str, str] = {}
+    for one in bag:
+        if one["resourceType"] == "Organization":
+            for number in one.get("identifier", ()):
+                if naming.kind(number.get("system", "")) == "cskcb":
+                    found.setdefault(f"Organization/{one['id']}", number["value"])
+    return found
+
+
+@lru_cache(maxsize=1)
+def _systems() -> Mapping[str, frozenset[str]]:
+    """Kind of code list -> its URIs in every guide."""
+    shared = decode((DATA_ROOT / "mappings" / "shared.json").read_bytes())["systems"]
+    return {name: frozenset(uri for uris in by_guide.values() for uri in uris) for name, by_guide in shared.items()}
+
+
+@lru_cache(maxsize=1)
+def _chains() -> Mapping[str, tuple[tuple[str, ...], ...]]:
+    """Kind of extension -> its chains of URLs in every guide."""
+    table = decode((DATA_ROOT / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
+    return {kind: tuple(tuple(chain) for chain in row.values()) for kind, row in table.items()}
+
+
+@lru_cache(maxsize=16)
+def export_of(format: Format) -> Export:
+    """The format backwards, compiled once."""
+    return Export(format)
