@@ -39,9 +39,9 @@ class Settings(BaseSettings):
         pattern=r"^(Z|UTC|[+-]\d\d:\d\d)$",
         description="time zone of values and searches without one",
     )
-    guide: Literal["moh", "vn-core", "vn-basic"] = Field(
+    guide: Literal["moh", "vn-core", "both", "vn-basic"] = Field(
         "moh",
-        description="whose identifier systems and extensions mapped records carry",
+        description="whose profiles (meta.profile), identifier systems and extensions mapped records carry",
     )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",

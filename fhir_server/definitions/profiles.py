@@ -118,6 +118,11 @@ class Profiles:
                 self._sources[one["url"]] = one
                 self._sources[f"{one['url']}|{one.get('version')}"] = one
 
+    def by_id(self, id: str) -> Resource | None:
+        """The StructureDefinition with an id; None when none has it, or several with different URLs do."""
+        found = {one["url"]: one for one in self._sources.values() if one.get("id") == id}
+        return next(iter(found.values())) if len(found) == 1 else None
+
     @property
     def urls(self) -> frozenset[str]:
         return frozenset(url for url in self._sources if "|" not in url)

@@ -56,7 +56,7 @@ async def smart_configuration(context: Context, request: FhirRequest) -> FhirRes
 def statement(context: Context) -> Resource:
     """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
     told = {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
-    return {**told, "rest": [_secured(context, _with_custom(context, rest)) for rest in told.get("rest", ())]}
+    return {**told, "rest": [_secured(context, _with_additions(context, rest)) for rest in told.get("rest", ())]}
 
 
 def _secured(context: Context, rest: Resource) -> Resource:
@@ -75,12 +75,16 @@ def _secured(context: Context, rest: Resource) -> Resource:
     return {**rest, "security": security}
 
 
-def _with_custom(context: Context, rest: Resource) -> Resource:
-    """The declared search parameters, and those that stored SearchParameter resources have added."""
+def _with_additions(context: Context, rest: Resource) -> Resource:
+    """What is declared, the search parameters that stored SearchParameter resources have added, and the profiles that
+    are loaded."""
+    supported = context.validator.conformance.supported if context.validator.conformance else {}
     resources = []
     for entry in rest.get("resource", ()):
         added = context.search.parameters.added(entry["type"]).values()
         more = [{"name": param.code, "definition": param.url, "type": param.type} for param in added]
+        profiles = [*entry.get("supportedProfile", ()), *supported.get(entry["type"], ())]
+        entry = {**entry, "supportedProfile": profiles} if profiles else entry
         resources.append({**entry, "searchParam": [*entry.get("searchParam", ()), *more]} if more else entry)
     return {**rest, "resource": resources}
 

@@ -6,6 +6,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import is_unchanged, version_headers
 from fhir_server.interactions.planning import writable_type
+from fhir_server.model.resources import encode
 from fhir_server.search.result_parameters import ResultReader, Unusable
 from fhir_server.store.contract import Stored
 
@@ -15,7 +16,16 @@ async def read(context: Context, request: FhirRequest) -> FhirResponse:
     type, id = request.segments
     writable_type(context, type, "read")
     stored = await context.store.read(type, id, context.view)
+    if stored is None and type == "StructureDefinition":
+        stored = _loaded(context, id)
     return _answer(context, request, stored, f"{type}/{id}")
+
+
+def _loaded(context: Context, id: str) -> Stored | None:
+    """A profile that is shipped or came in a package: it can be read as if it were stored, in its first version."""
+    conformance = context.validator.conformance
+    found = conformance.profiles.by_id(id) if conformance is not None else None
+    return Stored("StructureDefinition", id, 1, 0, encode(found)) if found is not None else None
 
 
 async def vread(context: Context, request: FhirRequest) -> FhirResponse:

@@ -65,8 +65,9 @@ def source_of(record: Record) -> str:
 
 
 def stamp(record: Record) -> None:
-    """Writes Meta.source, and for what several records share the record's date, which decides which one is newer."""
-    uri = source_uri(record)
+    """Writes Meta.source, the profiles that are claimed, and for what several records share the record's date, which
+    decides which one is newer."""
+    uri, finish = source_uri(record), record.format.tools.finish
     for one in record.mapped.made:
         # What all records of a sender share must not differ from one record to the next.
         meta: Resource = {"source": source_of(record) if one.owner == "shared" else uri}
@@ -74,7 +75,9 @@ def stamp(record: Record) -> None:
             url = record.format.tools.extensions["record-date"][0]
             meta["extension"] = [{"url": url, "valueDateTime": record.moment}]
         labels = one.resource.get("meta", {}).get("security")
-        one.resource["meta"] = meta | ({"security": labels} if labels else {})
+        finish.complete(one.resource)
+        claims = finish.claims(one.resource)
+        one.resource["meta"] = meta | ({"profile": claims} if claims else {}) | ({"security": labels} if labels else {})
 
 
 def transaction(record: Record, naming: NamingSystems) -> Resource:

@@ -17,6 +17,7 @@ from fhir_server.records.checks import Checks
 from fhir_server.records.codes import Codes
 from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
+from fhir_server.records.guides import Finish, guides
 from fhir_server.records.mapping import Group
 from fhir_server.records.scopes import Read, Test, compile_source, compile_test, split_path
 from fhir_server.records.targets import steps
@@ -26,7 +27,7 @@ from fhir_server.records.xml_cuts import XmlContainer
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 
-GUIDES = ("moh", "vn-core", "vn-basic")
+GUIDES = ("moh", "vn-core", "both", "vn-basic")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +117,13 @@ class Format:
     @cached_property
     def plan(self) -> str:
         """The URI that Provenance.policy names: the mapping, its version, and a digest of all data behind it."""
-        return f"urn:vn-basic:mapping:{self.name}|{self.version}-{self.tools.guide}-{self.tools.digest}"
+        return f"urn:vn-basic:mapping:{self.name}|{self.version}-{self.tools.digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all formats share. digest: of mappings, code maps and extension tables, so that a change is seen."""
+    """What all formats share. guide: the one whose URIs rows write. digest: of the setting, mappings, code maps and
+    tables of guides, so that a change is seen. finish: what a resource gets when its rows are done."""
 
     naming: NamingSystems
     codes: Codes
@@ -130,6 +132,7 @@ class Tools:
     extensions: Mapping[str, tuple[str, ...]]
     zone: str
     digest: str
+    finish: Finish
 
     def facts(self) -> Facts:
         return Facts(self.naming, self.codes, self.guide, self.systems, self.extensions, self.zone)
@@ -152,14 +155,20 @@ class Formats:
         shared = decode((mappings / "shared.json").read_bytes())
         extensions = decode((root / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
         families = {name: tuple(ids) for name, ids in shared["families"].items()}
+        naming = NamingSystems.load(root)
+        written = guides(guide)
         tools = Tools(
-            NamingSystems.load(root),
+            naming,
             Codes(Terminology.load(root), families),
-            guide,
-            {name: tuple(by_guide.get(guide) or by_guide["vn-basic"]) for name, by_guide in shared["systems"].items()},
-            {kind: tuple(row.get(guide) or row["vn-basic"]) for kind, row in extensions.items()},
+            written[0],
+            {
+                name: tuple(dict.fromkeys(uri for one in written for uri in by_guide.get(one) or by_guide["vn-basic"]))
+                for name, by_guide in shared["systems"].items()
+            },
+            {kind: tuple(row.get(written[0]) or row["vn-basic"]) for kind, row in extensions.items()},
             zone,
-            _digest(root),
+            f"{guide}-{_digest(root)}",
+            Finish.load(root, guide, naming, extensions),
         )
         folders = sorted(file.parent for file in mappings.glob("*/mapping.json"))
         made = (
@@ -182,7 +191,8 @@ def _xml(container: Mapping[str, Any]) -> XmlContainer:
 def _digest(root: Path) -> str:
     digest = hashlib.sha256()
     files = [*root.glob("mappings/*.json"), *root.glob("mappings/*/mapping.json"), *root.glob("terminology/*/*.json")]
-    for file in [*sorted(files), root / "profiles" / "vn_basic" / "extensions.json"]:
+    own = root / "profiles" / "vn_basic"
+    for file in [*sorted(files), own / "extensions.json", own / "claims.json"]:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -151,9 +151,11 @@ class Stores:
             record.mapped.problems.append(Problem("warning", "differs", text, name))
 
     def _check(self, record: Record) -> None:
-        """Base R4, each fault with the source fields that the element came from."""
+        """Base R4 and the profiles that are claimed, each fault with the source fields that the element came from."""
         for one in record.mapped.made:
             for issue in self._context.validator.validate(one.resource, one.resource["resourceType"]):
+                if issue.severity == "information":  # a guide that is not installed is no news of a record
+                    continue
                 severity = "error" if issue.is_error else "warning"
                 path = ", ".join(issue.expression)
                 text = (f"{path}: {issue.diagnostics}", f"{path}: {issue.vi or issue.diagnostics}")
@@ -230,7 +232,7 @@ class Stores:
         }
         if record.moment:
             head["occurredDateTime"] = record.moment
-        return head
+        return head | {"meta": {"profile": record.format.tools.finish.claims(head)}}
 
 
 def _token(number: Number) -> str:

@@ -73,9 +73,10 @@ class Conformance:
         terminology = self._terminology.with_resources(of_terminology) if of_terminology else self._terminology
         self.profiles = Profiles(self._definitions, [*self._shipped, *packaged])
         self._validator = ProfileValidator(self._definitions, self.profiles, _membership(terminology))
+        # Resource type → canonical URLs of the profiles on it, for CapabilityStatement.rest.resource.
+        self.supported = self._supported()
 
-    def supported(self) -> Mapping[str, list[str]]:
-        """Resource type → canonical URLs of the profiles on it, for CapabilityStatement.rest.resource."""
+    def _supported(self) -> Mapping[str, list[str]]:
         found: dict[str, list[str]] = {}
         for url in sorted(self.profiles.urls):
             type = self.profiles.type_of(url)

@@ -179,6 +179,8 @@ class Slicer:
                 children = list(_children(root, name))
             for child in children:
                 yield from self._elements(child, rest)
+            if not children and kind == "name":
+                yield from _pinned_below(root, steps)
 
     def _profile_roots(self, element: ProfileElement) -> Iterator[ProfileElement]:
         for type in element.types:
@@ -198,6 +200,14 @@ class Slicer:
             return item.type in allowed
         key = steps[-1][1]
         return any(name.removeprefix(key).casefold() in {code.casefold() for code in allowed} for name in item.content)
+
+
+def _pinned_below(element: ProfileElement, steps: Steps) -> Iterator[ProfileElement]:
+    """What the fixed value or pattern of an element says at a path below it."""
+    values = [element.pattern if element.fixed is None else element.fixed]
+    for kind, name in steps:
+        values = [one for value in values for one in _named(value, name)] if kind == "name" else values
+    yield from (ProfileElement(steps[-1][1], fixed=value) for value in values if value is not None)
 
 
 def _profile_urls(slice: ProfileElement) -> frozenset[str]:

@@ -80,6 +80,58 @@ async def test_an_unknown_profile_that_a_resource_claims_is_only_information(cli
     assert (await client.send("POST", "Patient", claiming)).status_code == 201
 
 
+OURS = "urn:vn-basic:StructureDefinition:patient"
+BARE = [("error", "required", ["Patient.name"]), ("error", "required", ["Patient.birthDate"])]
+
+
+async def test_a_resource_is_held_against_the_profile_that_the_request_names(client: Client) -> None:
+    answer = await client.send("POST", f"Patient/$validate?profile={OURS}", {"resourceType": "Patient"})
+    found = told(answer)
+    assert [one for one in found if one[0] == "error"] == BARE
+    assert ("information", "informational", ["Patient"]) in found, "must-support elements that are absent"
+    made = await client.created({"resourceType": "Patient"})
+    answer = await client.get(f"Patient/{made['id']}/$validate?mode=profile&profile={OURS}")
+    assert [one for one in told(answer) if one[0] == "error"] == BARE
+
+
+async def test_a_resource_that_breaks_a_profile_which_it_claims_is_refused(client: Client) -> None:
+    claiming = {"resourceType": "Patient", "meta": {"profile": [OURS]}}
+    answer = await client.send("POST", "Patient", claiming)
+    assert answer.status_code == 400
+    issues = answer.json()["issue"]
+    assert [one["expression"] for one in issues if one["severity"] == "error"] == [
+        ["Patient.name"],
+        ["Patient.birthDate"],
+    ]
+    entry = {"resource": claiming, "request": {"method": "POST", "url": "Patient"}}
+    bundle = {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 400
+    assert ["Bundle.entry[0].resource.name"] in [one["expression"] for one in answer.json()["issue"]]
+
+
+async def test_a_setting_makes_a_profile_only_warn(mongodb_uri: str, database_name: str) -> None:
+    settings = Settings(
+        mongodb_uri=mongodb_uri, mongodb_database=database_name, profile_faults="error, urn:vn-basic:*=warning"
+    )
+    async with serving(settings) as client:
+        claiming = {"resourceType": "Patient", "meta": {"profile": [OURS]}}
+        assert (await client.send("POST", "Patient", claiming)).status_code == 201
+        assert ("warning", "required", ["Patient.name"]) in told(
+            await client.send("POST", "Patient/$validate", claiming)
+        )
+
+
+async def test_loaded_profiles_are_told_in_metadata_and_can_be_read(client: Client) -> None:
+    rest = (await client.get("metadata")).json()["rest"][0]
+    supported = {one["type"]: one.get("supportedProfile", []) for one in rest["resource"]}
+    assert supported["Patient"] == [OURS]
+    assert len(supported["Condition"]) == 2
+    read = await client.get("StructureDefinition/vn-basic-patient")
+    assert read.status_code == 200
+    assert read.json()["url"] == OURS
+
+
 @pytest.mark.parametrize(
     ("path", "body"),
     [

@@ -271,6 +271,15 @@ DISCRIMINATORS: list[tuple[Resource, list[Resource], Resource, Resource]] = [
         {"use": "official"},
     ),
     (
+        {"type": "value", "path": "type.coding.code"},
+        [
+            {"id": "Patient.identifier:s.type", "patternCodeableConcept": {"coding": [{"code": "NI"}]}},
+            {"id": "Patient.identifier:s.value", "min": 1},
+        ],
+        {"type": {"coding": [{"code": "HC"}]}},
+        {"type": {"coding": [{"code": "NI", "display": "x"}]}},
+    ),
+    (
         {"type": "value", "path": "extension('http://e').value"},
         [
             {"id": "Patient.identifier:s.extension:e.url", "fixedUri": "http://e"},
