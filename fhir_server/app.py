@@ -32,10 +32,12 @@ from fhir_server.model.resources import decode
 from fhir_server.operations.reindex import following
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
+from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
 from fhir_server.security.gate import Gate, open_gate
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
+from fhir_server.terminology.catalogue import Catalogue
 from fhir_server.terminology.expand import codes
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
@@ -119,6 +121,10 @@ async def open_context(settings: Settings) -> AsyncIterator[Context]:
         yield await stack.enter_async_context(_context_on(settings, uri))
 
 
+async def _codes(terminology: Catalogue, modifier: str, value: str) -> Codes:
+    return await terminology.ask(lambda known: codes(known, modifier, value))
+
+
 @asynccontextmanager
 async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     definitions = Definitions.load(DATA_ROOT)
@@ -126,13 +132,14 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     naming = NamingSystems.load(DATA_ROOT)
     base = settings.base_url or f"http://{settings.host}:{settings.port}{BASE_PATH}"
     extractor = Extractor(definitions, settings.zone, naming.canonical, base.rstrip("/"))
-    terminology = Terminology.load(DATA_ROOT)
-    search = SearchModel(
-        definitions, extractor, settings, capability, partial(codes, terminology), partial(units, terminology)
-    )
+    shipped = Terminology.load(DATA_ROOT)
     severities = Severities.of(settings.profile_faults)
-    conformance = Conformance(definitions, terminology, shipped_profiles(DATA_ROOT), severities)
+    conformance = Conformance(definitions, shipped, shipped_profiles(DATA_ROOT), severities)
     store = await open_store(uri, settings)
+    terminology = Catalogue(shipped, naming, store)
+    search = SearchModel(
+        definitions, extractor, settings, capability, partial(_codes, terminology), partial(units, shipped)
+    )
     deferrals = Deferrals(owner=new_id())
     try:
         context = Context(
@@ -153,6 +160,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             base=base,
         )
         await adopt(context)
+        await terminology.adopt()
         yield context
     finally:
         await deferrals.close()

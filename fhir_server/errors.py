@@ -33,6 +33,7 @@ class Kind(Enum):
     MEDIA_TYPE = (415, "not-supported")
     BUSINESS_RULE = (422, "business-rule")
     UNPROCESSABLE = (422, "processing")
+    TOO_LARGE = (422, "too-costly")
     LOCKED = (423, "lock-error")
     THROTTLED = (429, "throttled")
     UNEXPECTED = (500, "exception")

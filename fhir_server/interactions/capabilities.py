@@ -92,7 +92,7 @@ def _with_additions(context: Context, rest: Resource) -> Resource:
 def terminology(context: Context) -> Resource:
     """The TerminologyCapabilities: the code systems that searches by :in, :below and :above know."""
     declared = context.capability.statement
-    systems = groupby(context.terminology.versions("CodeSystem"), key=lambda pair: pair[0])
+    systems = groupby(context.terminology.scope().versions("CodeSystem"), key=lambda pair: pair[0])
     return {
         "resourceType": "TerminologyCapabilities",
         "name": f"{declared['name']}Terminology",

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fhir_server.interactions.narrowing import NarrowingRules
     from fhir_server.interactions.once import Once
     from fhir_server.search.model import SearchModel
-    from fhir_server.terminology.load import Terminology
+    from fhir_server.terminology.catalogue import Catalogue
     from fhir_server.validation.validate import Validator
 
 Pairs = tuple[tuple[str, str], ...]
@@ -74,7 +74,7 @@ class Context:
     store: Store
     search: SearchModel
     validator: Validator
-    terminology: Terminology
+    terminology: Catalogue
     clock: Callable[[], int]
     new_id: Callable[[], str]
     rules: NarrowingRules

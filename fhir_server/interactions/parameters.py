@@ -1,4 +1,5 @@
-"""Makes SearchParameter resources take effect: adopted when written, and told to every process."""
+"""Makes SearchParameter resources and those of terminology take effect: adopted when written, and told to every
+process."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from collections.abc import Iterable
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import decode
 from fhir_server.store.contract import EVERYTHING
+from fhir_server.terminology.catalogue import TYPES
 
 TYPE = "SearchParameter"
 
@@ -21,6 +23,9 @@ async def adopt(context: Context) -> None:
 
 async def after_writing(context: Context, types: Iterable[str]) -> None:
     """What follows a committed write of these types."""
-    if TYPE in types:
+    written = frozenset(types)
+    if TYPE in written:
         await adopt(context)
         await context.store.announce_parameters()
+    if not written.isdisjoint(TYPES):
+        await context.terminology.announce()

@@ -97,3 +97,9 @@ def instant(ms: int) -> str:
     """Milliseconds since the epoch as an R4 instant in UTC, `2026-01-31T17:00:00.123Z`."""
     seconds, rest = divmod(ms, 1000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+
+
+def day_of(text: str, zone: str) -> date | None:
+    """The first day, in the zone, that a date, dateTime or instant covers; None when it is no date."""
+    span = span_of(text, zone)
+    return date.fromordinal(_EPOCH + (span[0] + offset_of(zone)) // TICKS_PER_DAY) if span else None

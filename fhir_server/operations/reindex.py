@@ -94,8 +94,8 @@ async def _apply(puts: list[Put], transaction: Transaction) -> None:
 
 @asynccontextmanager
 async def following(context: Context, owner: str) -> AsyncIterator[None]:
-    """While it is open this process learns of changed parameters, and of all processes one re-indexes. owner: the name
-    of this process among all."""
+    """While it is open this process learns of changed parameters and terminology, and of all processes one re-indexes.
+    owner: the name of this process among all."""
     task = asyncio.create_task(_follow(context, owner))
     try:
         yield
@@ -110,6 +110,7 @@ async def _follow(context: Context, owner: str) -> None:
         try:
             if await context.store.refresh_registry():
                 await adopt(context)
+            await context.terminology.follow()
             if context.store.registry.pending and await context.store.lead_reindex(owner, LEASE_SECONDS):
                 await asyncio.sleep(PATIENCE_SECONDS)
                 await _while_leading(context, owner, reindex(context, lambda done, total: None))

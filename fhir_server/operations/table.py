@@ -7,9 +7,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.interactions.exchange import Dispatch
+from fhir_server.operations.expand import expand_operation
 from fhir_server.operations.lookup import lookup_operation
+from fhir_server.operations.preferred_id import preferred_id_operation
 from fhir_server.operations.reindex import reindex_operation
+from fhir_server.operations.subsumes import subsumes_operation
+from fhir_server.operations.translate import translate_operation
 from fhir_server.operations.validate import validate_operation
+from fhir_server.operations.validate_code import validate_in_code_system, validate_in_value_set
 
 ANY_TYPE = ("Type",)  # the word of the route table for every resource type
 OF_R4 = "http://hl7.org/fhir/OperationDefinition/"
@@ -47,16 +52,22 @@ class Operation:
                 yield (type, "id", f"${self.name}")
 
 
+def _terminology(name: str, interaction: Dispatch, definition: str, instance: bool = True) -> Operation:
+    """An operation of R4's terminology service, which tells nothing of any person."""
+    type = definition.partition("-")[0]
+    return Operation(name, interaction, OF_R4 + definition, (type,), type=True, instance=instance, scope="open")
+
+
 OPERATIONS = (
     Operation("reindex", reindex_operation, OWN + "reindex", system=True),
     Operation(
-        "validate",
-        validate_operation,
-        OF_R4 + "Resource-validate",
-        types=ANY_TYPE,
-        type=True,
-        instance=True,
-        scope="open",
+        "validate", validate_operation, OF_R4 + "Resource-validate", ANY_TYPE, type=True, instance=True, scope="open"
     ),
-    Operation("lookup", lookup_operation, OF_R4 + "CodeSystem-lookup", types=("CodeSystem",), type=True, scope="open"),
+    _terminology("lookup", lookup_operation, "CodeSystem-lookup", instance=False),
+    _terminology("subsumes", subsumes_operation, "CodeSystem-subsumes"),
+    _terminology("validate-code", validate_in_code_system, "CodeSystem-validate-code"),
+    _terminology("validate-code", validate_in_value_set, "ValueSet-validate-code"),
+    _terminology("expand", expand_operation, "ValueSet-expand"),
+    _terminology("translate", translate_operation, "ConceptMap-translate"),
+    _terminology("preferred-id", preferred_id_operation, "NamingSystem-preferred-id", instance=False),
 )

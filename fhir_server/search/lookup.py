@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,30 @@ if TYPE_CHECKING:
 Codes = Iterable[tuple[str, str]]
 # `in`, `below` or `above`, and the value as it stands in the query: a value set's URL, or `system|code`.
 Expand = Callable[[str, str], Codes]
+
+
+# The same for a server: what a value stands for may have to be read first.
+ReadCodes = Callable[[str, str], Awaitable[Codes]]
+
+
+class Unexpanded(Exception):  # it says what happened
+    """A value stands for codes that have not been read: the executor reads them and compiles again."""
+
+    def __init__(self, modifier: str, value: str) -> None:
+        super().__init__(f":{modifier} {value[:200]!r}")
+        self.modifier = modifier
+        self.value = value
+
+
+def expanded(read: Mapping[tuple[str, str], Codes]) -> Expand:
+    """The Expand that gives what has been read, by modifier and value, and raises Unexpanded for the rest."""
+
+    def expand(modifier: str, value: str) -> Codes:
+        if (modifier, value) not in read:
+            raise Unexpanded(modifier, value)
+        return read[modifier, value]
+
+    return expand
 
 
 def no_codes(modifier: str, value: str) -> Codes:

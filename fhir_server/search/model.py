@@ -20,7 +20,16 @@ from fhir_server.search.custom import CustomParameters, parameter_of, refuse_unf
 from fhir_server.search.evaluate import satisfies
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lineage import Lineage, alone, widened
-from fhir_server.search.lookup import Expand, Lookup, no_codes, unknown_modifier
+from fhir_server.search.lookup import (
+    Codes,
+    Expand,
+    Lookup,
+    ReadCodes,
+    Unexpanded,
+    expanded,
+    no_codes,
+    unknown_modifier,
+)
 from fhir_server.search.order import phases
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.plan import Part, Plan, parts
@@ -32,8 +41,8 @@ from fhir_server.store.contract import ORDER_SHIFT, Filter, Indexed, Store
 
 
 class SearchModel:
-    """expand: the codes of value sets and hierarchies, for `:in`, `:above` and `:below`. lineage: an administrative
-    unit with those before and after it."""
+    """read_codes: the codes of value sets and hierarchies, for `:in`, `:above` and `:below`; None for a server without
+    terminology. lineage: an administrative unit with those before and after it."""
 
     def __init__(
         self,
@@ -41,7 +50,7 @@ class SearchModel:
         extractor: Extractor,
         settings: Settings,
         capability: Capability,
-        expand: Expand = no_codes,
+        read_codes: ReadCodes | None = None,
         lineage: Lineage = alone,
     ) -> None:
         self._custom = CustomParameters(definitions)
@@ -50,7 +59,7 @@ class SearchModel:
         self._definitions = definitions
         self._extractor = extractor
         self._zone = settings.zone
-        self._expand = expand
+        self._read_codes = read_codes
         self._lineage = lineage
 
     def adopt(self, resources: Iterable[Resource]) -> None:
@@ -113,14 +122,20 @@ class SearchModel:
         Raises FhirError for a value or modifier that a parameter cannot have.
         """
         absent: frozenset[str] = frozenset()
+        listed: dict[tuple[str, str], Codes] = {}
+        expand = expanded(listed) if self._read_codes else no_codes
         while True:
-            lookup = self._lookup(store.registry, base, now, absent)
+            lookup = self._lookup(store.registry, base, now, absent, expand)
             try:
                 return compile_tree(node, lambda leaf, lookup=lookup: self._leaf(leaf, lookup), self._members)  # type: ignore[misc]
             except UnknownSystems as unknown:
                 absent |= {uri for uri in unknown.uris if await store.known_system(uri) is None}
+            except Unexpanded as unread:
+                if self._read_codes is not None:
+                    codes = await self._read_codes(unread.modifier, unread.value)
+                    listed[unread.modifier, unread.value] = codes
 
-    def _lookup(self, registry: Registry, base: str, now: int, absent: frozenset[str]) -> Lookup:
+    def _lookup(self, registry: Registry, base: str, now: int, absent: frozenset[str], expand: Expand) -> Lookup:
         return Lookup(
             registry=registry,
             zone=self._zone,
@@ -128,7 +143,7 @@ class SearchModel:
             now=now,
             paths=self._extractor.paths,
             component=self._extractor.component,
-            expand=self._expand,
+            expand=expand,
             canonical_system=self._extractor.setting.canonical_system,
             absent=absent,
             homes=self._extractor.homes,

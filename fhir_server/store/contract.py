@@ -9,10 +9,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
+
+if TYPE_CHECKING:
+    from fhir_server.store.table_contract import Tables
 
 T = TypeVar("T")
 
@@ -281,6 +284,11 @@ class Transaction(Protocol):
 
 class Store(Protocol):
     registry: Registry
+
+    @property
+    def tables(self) -> Tables:
+        """The code systems that are kept as tables."""
+        ...
 
     async def ready(self) -> Mapping[str, int]:
         """What is in place (`types`, `generation`). Raises FhirError UNAVAILABLE while an index is missing."""

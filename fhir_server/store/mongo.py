@@ -36,6 +36,7 @@ from fhir_server.store.indexes import Collections
 from fhir_server.store.keeping import Keeping
 from fhir_server.store.reads import Reads
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
+from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
 
 T = TypeVar("T")
@@ -102,6 +103,7 @@ class MongoStore:
         self._keeping = Keeping(self._database)
         self._answers = Answers(self._database)
         self._deferrals = Deferrals(self._database)
+        self.tables = MongoTables(self._database, settings.search_seconds)
         self._reads = Reads(self._database, settings.search_seconds)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot

@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from fhir_server.terminology.folding import fold_name, fold_words
+from fhir_server.terminology.neighbours import nearest
 
 EFFECTIVE_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
 # CodeSystem.hierarchyMeaning that says nothing about subsumption (R4 section 4.8.10).
@@ -100,7 +101,7 @@ class CodeSystem:
     """A CodeSystem resource made ready for questions; tables are built when first asked for."""
 
     def __init__(self, resource: Mapping[str, Any]) -> None:
-        self.url: str = resource["url"]
+        self.url: str = resource.get("url", "")
         self.version: str | None = resource.get("version")
         self.title: str = resource.get("title") or resource.get("name") or self.url
         self.language: str | None = resource.get("language")
@@ -135,6 +136,10 @@ class CodeSystem:
             if found:
                 return None
         return None
+
+    def neighbours(self, code: str, most: int) -> tuple[Concept, ...]:
+        """The listed concepts that may have been meant by a code that is not one; best first."""
+        return tuple(self.concepts[one] for one in nearest(code, self.concepts, most))
 
     def beginning(self, words: tuple[str, ...]) -> frozenset[str]:
         """The codes with a name in which each of the folded words begins a word."""
@@ -239,20 +244,30 @@ def _day(text: str | None, last: bool = False) -> date | None:
 def _concepts(listed: Any, parents: tuple[str, ...]) -> Iterator[Concept]:
     """The concepts of a resource, nested ones with their parents, in the order of the list."""
     for one in listed:
-        properties = tuple(_property(item) for item in one.get("property", ()))
-        above = parents + tuple(value for code, _, value in properties if code in ("parent", "subsumedBy"))
-        yield Concept(
-            code=one["code"],
-            display=one.get("display"),
-            definition=one.get("definition"),
-            designations=tuple(
-                Designation(item["value"], item.get("language"), item.get("use")) for item in one.get("designation", ())
-            ),
-            properties=properties,
-            parents=above,
-        )
+        yield concept_of(one, parents)
         if "concept" in one:
             yield from _concepts(one["concept"], (one["code"],))
+
+
+def concept_of(one: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Concept:
+    """A CodeSystem.concept; those below it are left out. parents: the codes above it besides those that its properties
+    name."""
+    properties = tuple(_property(item) for item in one.get("property", ()))
+    named = tuple(value for code, _, value in properties if code in _PARENT and value not in parents)
+    return Concept(
+        code=one["code"],
+        display=one.get("display"),
+        definition=one.get("definition"),
+        designations=tuple(
+            Designation(item["value"], item.get("language"), item.get("use")) for item in one.get("designation", ())
+        ),
+        properties=properties,
+        parents=parents + named,
+    )
+
+
+# Properties of a concept that name what stands above it: R4's own, and that of HL7's version 3 lists.
+_PARENT = frozenset({"parent", "subsumedBy"})
 
 
 def _property(item: Mapping[str, Any]) -> tuple[str, str, Any]:

@@ -101,7 +101,9 @@ def _text(value: Any) -> str:
     return str(value["code"]) if isinstance(value, dict) else str(value)
 
 
-def _split(text: str) -> frozenset[str]:
+def split_values(text: str) -> frozenset[str]:
+    """The values of `in` and `not-in`."""
+    """The values of `in` and `not-in`."""
     return frozenset(part.strip() for part in text.split(",") if part.strip())
 
 
@@ -110,12 +112,12 @@ def _equal(value: str) -> Callable[[tuple[str, ...]], bool]:
 
 
 def _in(value: str) -> Callable[[tuple[str, ...]], bool]:
-    wanted = _split(value)
+    wanted = split_values(value)
     return lambda found: not wanted.isdisjoint(found)
 
 
 def _not_in(value: str) -> Callable[[tuple[str, ...]], bool]:
-    barred = _split(value)
+    barred = split_values(value)
     return lambda found: barred.isdisjoint(found)
 
 

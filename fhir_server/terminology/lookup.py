@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterator
 from datetime import date
 from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.terminology.code_systems import CodeSystem, Concept
-from fhir_server.terminology.expand import designation
+from fhir_server.terminology.code_systems import CodeSystem, Concept, Designation
 from fhir_server.terminology.load import Terminology
+
+# Properties whose value is a code of the same system: they are told with its display.
+_CODES = ("parent", "child")
+_LANGUAGE = "lang."
 
 
 def lookup(
@@ -23,24 +26,23 @@ def lookup(
 ) -> Resource:
     """What is known of a code, as Parameters: name, version, display, designation, property.
 
-    system: URL or `url|version`. on: the day the code is asked for. properties: those wanted, none for all. Raises
-    FhirError(NOT_FOUND) for a system that is not loaded or was not in force, and for a code that it does not have.
+    system: URL or `url|version`. on: the day the code is asked for. properties: those wanted, none for all; `lang.vi`
+    wants the designations in Vietnamese. Raises FhirError(NOT_FOUND) for a system that is not loaded or was not in
+    force, and for a code that it does not have; and Unread.
     """
-    found, concept = _found(terminology, system, code, on)
+    found, concept = find(terminology, system, code, on)
     parts: list[Resource] = [{"name": "name", "valueString": found.title}]
     if found.version:
         parts.append({"name": "version", "valueString": found.version})
     parts.append({"name": "display", "valueString": concept.display_in(language) or concept.code})
-    if not properties or "designation" in properties:
-        parts += [_designation(one.value, one.language) for one in concept.designations]
-    parts += [
-        one for one in _properties(found, concept, on) if not properties or one["part"][0]["valueCode"] in properties
-    ]
+    parts += [_designation(one) for one in concept.designations if _is_wanted(one, properties)]
+    parts += _properties(found, concept, on, properties)
     return {"resourceType": "Parameters", "parameter": parts}
 
 
-def _found(terminology: Terminology, system: str, code: str, on: date | None) -> tuple[CodeSystem, Concept]:
-    found = terminology.code_system(system)
+def find(terminology: Terminology, system: str, code: str, on: date | None) -> tuple[CodeSystem, Concept]:
+    """A code system and its concept. Raises FhirError(NOT_FOUND) as `lookup` does."""
+    found = terminology.code_system(system, on)
     if found is None:
         raise FhirError(Kind.NOT_FOUND, f"the code system {system[:200]!r} is not loaded")
     if not found.period.holds(on):
@@ -51,22 +53,46 @@ def _found(terminology: Terminology, system: str, code: str, on: date | None) ->
     return found, concept
 
 
-def _designation(value: str, language: str | None) -> Resource:
-    told = designation(value, language)
-    kinds = {"language": "valueCode", "value": "valueString"}
-    return {"name": "designation", "part": [{"name": name, kinds[name]: text} for name, text in told.items()]}
+def _is_wanted(one: Designation, properties: Collection[str]) -> bool:
+    if not properties or "designation" in properties:
+        return True
+    language = (one.language or "").lower()
+    wanted = [name.removeprefix(_LANGUAGE).lower() for name in properties if name.startswith(_LANGUAGE)]
+    return any(language == tag or language.startswith(tag + "-") for tag in wanted)
 
 
-def _properties(system: CodeSystem, concept: Concept, on: date | None) -> list[Resource]:
-    told = [_property("inactive", "valueBoolean", not concept.active(on))]
-    told += [_property("parent", "valueCode", one) for one in system.parents(concept.code)]
-    told += [_property("child", "valueCode", one) for one in system.children(concept.code)]
-    told += [_property(name, kind, value) for name, kind, value in concept.properties if name not in _TOLD]
-    return told
+def _designation(one: Designation) -> Resource:
+    parts: list[Resource] = []
+    if one.language:
+        parts.append({"name": "language", "valueCode": one.language})
+    if one.use:
+        parts.append({"name": "use", "valueCoding": one.use})
+    return {"name": "designation", "part": [*parts, {"name": "value", "valueString": one.value}]}
 
 
-_TOLD = frozenset({"inactive", "parent", "child"})
+def _properties(system: CodeSystem, concept: Concept, on: date | None, wanted: Collection[str]) -> Iterator[Resource]:
+    if _is_asked("inactive", wanted):
+        yield _property("inactive", "valueBoolean", not concept.active(on))
+    if concept.definition and _is_asked("definition", wanted):
+        yield _property("definition", "valueString", concept.definition)
+    for name, codes in zip(_CODES, (system.parents, system.children), strict=True):
+        if _is_asked(name, wanted):
+            for one in codes(concept.code):
+                yield _property(name, "valueCode", one, system.get(one))
+    for name, kind, value in concept.properties:
+        if name not in _TOLD and _is_asked(name, wanted):
+            yield _property(name, kind, value)
 
 
-def _property(code: str, kind: str, value: Any) -> Resource:
-    return {"name": "property", "part": [{"name": "code", "valueCode": code}, {"name": "value", kind: value}]}
+def _is_asked(name: str, wanted: Collection[str]) -> bool:
+    return not wanted or name in wanted
+
+
+_TOLD = frozenset({"inactive", *_CODES})
+
+
+def _property(code: str, kind: str, value: Any, named: Concept | None = None) -> Resource:
+    parts: list[Resource] = [{"name": "code", "valueCode": code}, {"name": "value", kind: value}]
+    if named is not None and named.display:
+        parts.append({"name": "description", "valueString": named.display})
+    return {"name": "property", "part": parts}

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.terminology.code_systems import CodeSystem, Concept
+from fhir_server.terminology.code_systems import CodeSystem, Concept, concept_of
 from fhir_server.terminology.filters import Test, Verdict, compile_filters
 from fhir_server.terminology.load import Terminology
 
 # How deep value sets may include each other.
-_DEPTH = 12
+DEPTH = 12
 
 
 def is_member(
@@ -24,14 +25,14 @@ def is_member(
     system None asks for the code in whatever system (a `code` element has none). Raises FhirError(VALUE) for value sets
     that include each other without end, FhirError(NOT_IMPLEMENTED) for an unknown filter.
     """
-    return _within(terminology, value_set, system, code, on, _DEPTH)
+    return _within(terminology, value_set, system, code, on, DEPTH)
 
 
 def _within(
     terminology: Terminology, value_set: Resource, system: str | None, code: str, on: date | None, depth: int
 ) -> Verdict:
     if depth == 0:
-        raise FhirError(Kind.VALUE, f"value sets include each other more than {_DEPTH} deep")
+        raise FhirError(Kind.VALUE, f"value sets include each other more than {DEPTH} deep")
     compose = value_set.get("compose")
     if compose is None:
         return _expanded(value_set, system, code)
@@ -68,7 +69,7 @@ def _part(
     for canonical in part.get("valueSet", ()):
         if verdict is False:
             return False
-        named = terminology.value_set(canonical)
+        named = terminology.value_set(canonical, on)
         inner = _within(terminology, named, system, code, on, depth - 1) if named is not None else None
         verdict = False if inner is False else verdict and inner
     return verdict
@@ -81,11 +82,17 @@ def _in_system(
         return False
     if "concept" in part:
         return any(one["code"] == code for one in part["concept"])
-    found = terminology.code_system(part["system"])
+    found = system_of(terminology, part, on)
     if found is not None and not found.period.holds(on):
         return False
     verdict = filters_of(part, found)(code)
     return False if verdict is False else verdict and _exists(found, code, on)
+
+
+def system_of(terminology: Terminology, part: Mapping[str, Any], on: date | None) -> CodeSystem | None:
+    """The code system of an include, in the version that it names, else in the one of the day."""
+    version = part.get("version")
+    return terminology.code_system(f"{part['system']}|{version}" if version else part["system"], on)
 
 
 def _exists(system: CodeSystem | None, code: str, on: date | None) -> Verdict:
@@ -109,14 +116,16 @@ def _expanded(value_set: Resource, system: str | None, code: str) -> Verdict:
         return None
     return any(
         one.get("code") == code and (system is None or one.get("system") == system)
-        for one in _flat(expansion.get("contains", ()))
+        for one in flat(expansion.get("contains", ()))
     )
 
 
-def _flat(contains: Any) -> Iterator[Mapping[str, Any]]:
+def flat(contains: Any) -> Iterator[Mapping[str, Any]]:
+    """The entries of an expansion, those within others too."""
+    """The entries of an expansion, those within others too."""
     for one in contains:
         yield one
-        yield from _flat(one.get("contains", ()))
+        yield from flat(one.get("contains", ()))
 
 
 def members(terminology: Terminology, value_set: Resource, on: date | None = None) -> Iterator[tuple[str, Concept]]:
@@ -125,16 +134,16 @@ def members(terminology: Terminology, value_set: Resource, on: date | None = Non
     Raises FhirError(UNPROCESSABLE) when a member cannot be listed, because a system it needs is not loaded or only in
     part, FhirError(VALUE) for value sets that include each other without end.
     """
-    return _members(terminology, value_set, on, _DEPTH)
+    return _members(terminology, value_set, on, DEPTH)
 
 
 def _members(
     terminology: Terminology, value_set: Resource, on: date | None, depth: int
 ) -> Iterator[tuple[str, Concept]]:
     if depth == 0:
-        raise FhirError(Kind.VALUE, f"value sets include each other more than {_DEPTH} deep")
+        raise FhirError(Kind.VALUE, f"value sets include each other more than {DEPTH} deep")
     if "compose" not in value_set and "expansion" in value_set:
-        for one in _flat(value_set["expansion"].get("contains", ())):
+        for one in flat(value_set["expansion"].get("contains", ())):
             if "code" in one:
                 yield one.get("system", ""), Concept(one["code"], one.get("display"))
         return
@@ -158,7 +167,7 @@ def _members(
 def _listed(
     terminology: Terminology, part: Mapping[str, Any], on: date | None, depth: int
 ) -> Iterator[tuple[str, Concept]]:
-    named = [_needed(terminology, canonical) for canonical in part.get("valueSet", ())]
+    named = [needed(terminology, canonical, on) for canonical in part.get("valueSet", ())]
     if "system" in part:
         source = _of_system(terminology, part, on)
     elif named:
@@ -178,11 +187,10 @@ def _listed(
 
 def _of_system(terminology: Terminology, part: Mapping[str, Any], on: date | None) -> Iterator[tuple[str, Concept]]:
     url = part["system"]
-    system = terminology.code_system(url)
+    system = system_of(terminology, part, on)
     if "concept" in part:
-        for one in {one["code"]: one for one in part["concept"]}.values():
-            known = system.get(one["code"]) if system is not None else None
-            yield url, known or Concept(one["code"], one.get("display"))
+        for code, one in {one["code"]: one for one in part["concept"]}.items():
+            yield url, named_by(one, system.get(code) if system is not None else None)
         return
     if system is None:
         raise _unlisted(url, "it is not loaded")
@@ -199,11 +207,21 @@ def _of_system(terminology: Terminology, part: Mapping[str, Any], on: date | Non
             yield url, concept
 
 
-def _needed(terminology: Terminology, canonical: str) -> Resource:
-    found = terminology.value_set(canonical)
+def needed(terminology: Terminology, canonical: str, on: date | None) -> Resource:
+    """A value set that another includes. Raises FhirError(UNPROCESSABLE) when it is not loaded."""
+    found = terminology.value_set(canonical, on)
     if found is None:
         raise FhirError(Kind.UNPROCESSABLE, f"the value set {canonical} is not loaded")
     return found
+
+
+def named_by(listed: Mapping[str, Any], known: Concept | None) -> Concept:
+    """A concept as a value set lists it: its display and its designations go before those of the code system."""
+    own = concept_of(listed)
+    if known is None:
+        return own
+    names = {(one.language, one.value): one for one in (*own.designations, *known.designations)}
+    return replace(known, display=own.display or known.display, designations=tuple(names.values()))
 
 
 def _unlisted(system: str, why: str) -> FhirError:

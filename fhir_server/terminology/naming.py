@@ -124,6 +124,27 @@ class NamingSystems:
         return None
 
 
+def preferred_of(resources: Iterable[Mapping[str, Any]], id: str, type: str) -> str | None:
+    """NamingSystem/$preferred-id among resources of any kind: the preferred name of this type, else its first one.
+
+    An OID or UUID is found with and without `urn:oid:` or `urn:uuid:` (R4 section 5.10.6).
+    """
+    wanted = _bare(id)
+    for resource in resources:
+        names = resource.get("uniqueId") or ()
+        if any(_bare(one["value"]) == wanted for one in names):
+            of_type = sorted(
+                (one for one in names if one.get("type") == type), key=lambda one: not one.get("preferred", False)
+            )
+            if of_type:
+                return str(of_type[0]["value"])
+    return None
+
+
+def _bare(id: str) -> str:
+    return id.removeprefix("urn:oid:").removeprefix("urn:uuid:")
+
+
 def _read(resource: Mapping[str, Any]) -> NamingSystem:
     ids = resource["uniqueId"]
     preferred = [one["value"] for one in ids if one.get("preferred")]

@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import Coding
-from fhir_server.terminology.concept_maps import ConceptMap, Match
+from fhir_server.terminology.concept_maps import ConceptMap, Dependency, Match
 from fhir_server.terminology.load import Terminology
+from fhir_server.terminology.membership import is_member
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is asked of $translate. system: of the code; None for any source. target: the system wanted. reverse: from
-    target to source."""
+    """What is asked of $translate.
 
-    code: str
-    system: str | None = None
+    codings: the codes, any of which may be translated; one with the system "" is of any source. target: the system
+    wanted. target_set: the value set wanted, source_set: the one the code was taken from. reverse: from target to
+    source. known: other values that a mapping may depend on.
+    """
+
+    codings: tuple[Coding, ...]
     target: str | None = None
+    target_set: str | None = None
+    source_set: str | None = None
     reverse: bool = False
+    known: tuple[Dependency, ...] = ()
     on: date | None = None
 
 
+# How far one map may send on to another.
+_DEPTH = 4
 # Maps with an id of this ending tell which unit took the place of which.
 _SUCCESSION = "-succession"
 
@@ -65,36 +75,82 @@ def _source_code(terminology: Terminology, concept_map: ConceptMap, source: str,
     return concept.code if concept else text
 
 
-def translation(terminology: Terminology, map_key: str, asked: Asked) -> Resource:
-    """ConceptMap/$translate (R4 section 4.10.8) as Parameters: result, message, match.
-
-    Raises FhirError(NOT_FOUND) for a map that is not loaded.
-    """
-    concept_map = terminology.concept_map(map_key)
-    if concept_map is None:
-        raise FhirError(Kind.NOT_FOUND, f"the concept map {map_key[:200]!r} is not loaded")
-    if asked.reverse:
-        found = concept_map.reverse(asked.code, asked.system)
-    elif concept_map.period.holds(asked.on):
-        found = concept_map.matches(asked.code, asked.system)
-    else:
-        found = []
-    if asked.target is not None:
-        found = [match for match in found if match.system == asked.target]
+def translation(terminology: Terminology, maps: Iterable[ConceptMap], asked: Asked) -> Resource:
+    """ConceptMap/$translate (R4 section 4.10.8) as Parameters: result, message, match. maps: those to translate by."""
+    found = [
+        (match, one) for one in maps for coding in asked.codings for match in _found(terminology, one, coding, asked)
+    ]
     parts: list[Resource] = [{"name": "result", "valueBoolean": bool(found)}]
     if not found:
-        parts.append({"name": "message", "valueString": f"{asked.code!r} has no match in {concept_map.title}"})
-    parts += [{"name": "match", "part": _match(terminology, match, concept_map.url)} for match in found]
+        codes = ", ".join(repr(coding.code) for coding in asked.codings)
+        parts.append({"name": "message", "valueString": f"{codes} has no match"})
+    parts += [{"name": "match", "part": _match(terminology, match, one)} for match, one in found]
     return {"resourceType": "Parameters", "parameter": parts}
 
 
-def _match(terminology: Terminology, match: Match, source: str) -> list[Resource]:
-    display = match.display or _display(terminology, match.system, match.code)
-    return [
-        {"name": "equivalence", "valueCode": match.equivalence},
-        {"name": "concept", "valueCoding": Coding(match.system, match.code, display).resource()},
-        {"name": "source", "valueUri": source},
-    ]
+def fitting(terminology: Terminology, asked: Asked) -> list[ConceptMap]:
+    """The maps that can translate what is asked, when the caller names none: by their source and target systems and by
+    the value sets that they are for."""
+    systems = {coding.system for coding in asked.codings if coding.system}
+    found = []
+    for entry in terminology.entries("ConceptMap"):
+        sides = [(group.source, group.target) for group in entry.head.group]
+        if asked.reverse:
+            sides = [(target, source) for source, target in sides]
+        if any(
+            (not systems or source in systems) and asked.target in (None, target) for source, target in sides
+        ) and entry.period.holds(asked.on):
+            found.append(terminology.concept_map(entry.head.canonical))
+    return [one for one in found if one is not None and _is_for(one, asked)]
+
+
+def _is_for(one: ConceptMap, asked: Asked) -> bool:
+    """False for a map from or to another value set than the one that is asked for."""
+    source, target = (one.target, one.source) if asked.reverse else (one.source, one.target)
+    return all(
+        wanted is None or has is None or wanted == has
+        for wanted, has in ((asked.source_set, source), (asked.target_set, target))
+    )
+
+
+def _found(terminology: Terminology, one: ConceptMap, coding: Coding, asked: Asked, depth: int = _DEPTH) -> list[Match]:
+    if not one.period.holds(asked.on):
+        return []
+    system = coding.system or None
+    found = one.reverse(coding.code, system) if asked.reverse else one.matches(coding.code, system)
+    found = [match for match in found if match.holds(asked.known) and _is_in(terminology, match, asked)]
+    if not asked.reverse and depth:
+        for url in one.elsewhere(coding.code, system):
+            other = terminology.concept_map(url, asked.on)
+            if other is not None:
+                found += _found(terminology, other, coding, asked, depth - 1)
+    return found
+
+
+def _is_in(terminology: Terminology, match: Match, asked: Asked) -> bool:
+    """Whether a match is of the system and of the value set that are wanted."""
+    if asked.target is not None and match.system != asked.target:
+        return False
+    wanted = terminology.value_set(asked.target_set, asked.on) if asked.target_set else None
+    return wanted is None or is_member(terminology, wanted, match.system, match.code, asked.on) is not False
+
+
+def _match(terminology: Terminology, match: Match, source: ConceptMap) -> list[Resource]:
+    parts: list[Resource] = [{"name": "equivalence", "valueCode": match.equivalence}]
+    if match.code:
+        display = match.display or _display(terminology, match.system, match.code)
+        concept = Coding(match.system, match.code, display, match.version).resource()
+        parts.append({"name": "concept", "valueCoding": {name: value for name, value in concept.items() if value}})
+    parts += [{"name": "product", "part": _product(one)} for one in match.products]
+    if source.url:
+        parts.append({"name": "source", "valueUri": source.url})
+    return parts
+
+
+def _product(one: Dependency) -> list[Resource]:
+    coding = {"system": one.system, "code": one.value, "display": one.display}
+    concept = {name: value for name, value in coding.items() if value}
+    return [{"name": "element", "valueUri": one.property}, {"name": "concept", "valueCoding": concept}]
 
 
 def successors(terminology: Terminology, system: str, code: str) -> list[Coding]:

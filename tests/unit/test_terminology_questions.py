@@ -15,6 +15,7 @@ from fhir_server.config import DATA_ROOT
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import Coding
+from fhir_server.terminology.concept_maps import Dependency
 from fhir_server.terminology.expand import Expansion, codes, expand
 from fhir_server.terminology.filters import whole_pattern
 from fhir_server.terminology.folding import fold_words
@@ -23,7 +24,7 @@ from fhir_server.terminology.lookup import lookup
 from fhir_server.terminology.membership import is_member, members
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.terminology.subsumes import subsumes
-from fhir_server.terminology.translate import Asked, translation
+from fhir_server.terminology.translate import Asked, fitting, translation
 from fhir_server.terminology.validate_code import code_in_system, code_in_value_set
 
 OWN = "urn:vn-basic:CodeSystem:"
@@ -141,7 +142,7 @@ def test_a_wrong_code_names_its_neighbours_and_a_wrong_name_the_right_one(termin
     judged = code_in_system(terminology, OWN + "ward", "14759")
     assert judged.valid is False
     assert judged.neighbours
-    assert all(one.code.startswith("1475") for one in judged.neighbours)
+    assert judged.neighbours[0].code == "14758"
     assert judged.neighbours[0].code in judged.message
     wrong = code_in_system(terminology, OWN + "sex", "1", display="Nữ")
     assert (wrong.valid, wrong.display) == (False, "Nam")
@@ -244,7 +245,7 @@ def test_too_many_codes_without_a_count_are_refused_and_a_count_of_zero_gives_th
     assert wards
     with pytest.raises(FhirError) as refused:
         expand(terminology, wards, Expansion(), NOW)
-    assert refused.value.kind is Kind.TOO_COSTLY
+    assert refused.value.kind is Kind.TOO_LARGE
     counted = expand(terminology, wards, Expansion(count=0), NOW)
     assert counted["expansion"]["total"] == 10035
     assert codes_of(counted) == []
@@ -429,8 +430,14 @@ def test_a_search_by_what_cannot_be_listed_is_refused(
 # --- $translate and $preferred-id ------------------------------------------------------------------------------------
 
 
+def translated(terminology: Terminology, map: str, code: str, **asked: Any) -> Resource:
+    found = terminology.concept_map(map)
+    assert found is not None
+    return translation(terminology, [found], Asked((Coding("", code),), **asked))
+
+
 def test_translation_tells_every_match_with_its_equivalence(terminology: Terminology) -> None:
-    told = translation(terminology, "ward-succession", Asked("32122"))
+    told = translated(terminology, "ward-succession", "32122")
     assert named(told, "result") == [True]
     assert [part[0]["valueCode"] for part in named(told, "match")] == ["inexact"] * 3
     concept = named(told, "match")[0][1]["valueCoding"]
@@ -438,18 +445,75 @@ def test_translation_tells_every_match_with_its_equivalence(terminology: Termino
 
 
 def test_translation_goes_back_when_asked(terminology: Terminology) -> None:
-    told = translation(terminology, "province-succession", Asked("24", reverse=True))
+    told = translated(terminology, "province-succession", "24", reverse=True)
     assert [part[1]["valueCoding"]["code"] for part in named(told, "match")] == ["24", "27"]
+    assert {part[0]["valueCode"] for part in named(told, "match")} == {"narrower"}  # the map says wider
+
+
+A_MAP = {
+    "resourceType": "ConceptMap",
+    "id": "mine",
+    "url": "urn:test:map",
+    "status": "active",
+    "group": [
+        {
+            "source": "urn:test:from",
+            "target": "urn:test:to",
+            "element": [
+                {
+                    "code": "a",
+                    "target": [
+                        {
+                            "code": "1",
+                            "equivalence": "equivalent",
+                            "dependsOn": [{"property": "urn:test:side", "value": "left"}],
+                            "product": [{"property": "urn:test:more", "system": "urn:test:to", "value": "9"}],
+                        },
+                        {"code": "2", "equivalence": "inexact"},
+                        {"code": "3", "equivalence": "disjoint"},
+                    ],
+                }
+            ],
+            "unmapped": {"mode": "other-map", "url": "urn:vn-basic:ConceptMap:sex-gender"},
+        }
+    ],
+}
+
+
+def test_a_mapping_that_depends_on_another_value_holds_where_that_is_known(terminology: Terminology) -> None:
+    loaded = terminology.with_resources([A_MAP])
+    plain = translated(loaded, "urn:test:map", "a")
+    left = translated(loaded, "urn:test:map", "a", known=(Dependency("urn:test:side", None, "left"),))
+    assert [part[1]["valueCoding"]["code"] for part in named(plain, "match")] == ["2"]
+    assert [part[1]["valueCoding"]["code"] for part in named(left, "match")] == ["1", "2"]
+    product = named(left, "match")[0][2]
+    assert product["name"] == "product"
+    assert product["part"][1]["valueCoding"] == {"system": "urn:test:to", "code": "9"}
+
+
+def test_a_map_may_send_on_to_another(terminology: Terminology) -> None:
+    loaded = terminology.with_resources([A_MAP])
+    found = loaded.concept_map("urn:test:map")
+    assert found
+    assert found.elsewhere("b") == ["urn:vn-basic:ConceptMap:sex-gender"]
+    assert named(translated(loaded, "urn:test:map", "1"), "result") == [True]
+
+
+def test_of_all_maps_those_fit_that_lead_from_the_system_to_the_one_that_is_wanted(terminology: Terminology) -> None:
+    vaccine = (Coding(OWN + "vaccine", "BCG"),)
+    everything = [one.url for one in fitting(terminology, Asked(vaccine))]
+    assert everything == ["urn:vn-basic:ConceptMap:vaccine-atc", "urn:vn-basic:ConceptMap:vaccine-cvx"]
+    cvx = fitting(terminology, Asked(vaccine, target="http://hl7.org/fhir/sid/cvx"))
+    assert [one.url for one in cvx] == everything[1:]
+    back = fitting(terminology, Asked((Coding("http://hl7.org/fhir/sid/cvx", "19"),), reverse=True))
+    assert [one.url for one in back] == everything[1:]
 
 
 def test_no_match_is_a_result_of_false_with_a_message(terminology: Terminology) -> None:
-    told = translation(terminology, "allergy-group-category", Asked("4"))
+    told = translated(terminology, "allergy-group-category", "4")
     assert named(told, "result") == [False]
     assert named(told, "message")
-    assert named(translation(terminology, "sex-gender", Asked("1", target="urn:other")), "result") == [False]
-    with pytest.raises(FhirError) as refused:
-        translation(terminology, "no-such-map", Asked("1"))
-    assert refused.value.kind is Kind.NOT_FOUND
+    assert named(translated(terminology, "sex-gender", "1", target="urn:other"), "result") == [False]
 
 
 def test_preferred_id_gives_the_name_that_stands_for_all() -> None:

@@ -1,0 +1,143 @@
+"""All terminology that this server knows: what is shipped, what clients have stored, and what was loaded as tables."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import TypeVar
+
+import msgspec
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.model.resources import Resource
+from fhir_server.store.contract import EVERYTHING, Store, Stored
+from fhir_server.store.table_contract import Table
+from fhir_server.terminology.kept import Kept
+from fhir_server.terminology.load import Entry, Head, Index, Terminology, head_of, read_head
+from fhir_server.terminology.naming import NamingSystems
+from fhir_server.terminology.scope import Place, Scope
+from fhir_server.terminology.unread import Unread
+
+T = TypeVar("T")
+
+# The resource types that define terminology.
+TYPES = ("CodeSystem", "ValueSet", "ConceptMap", "NamingSystem")
+# What each process keeps ready of what it had to read, as bytes of JSON.
+KEPT_BYTES = 24 << 20
+# Things that one question may need one after the other.
+_MOST_READINGS = 5_000
+# Up to this many changed definitions are read one by one, more in a walk over all of their type.
+_FEW = 50
+
+
+class Catalogue:
+    """Answers questions on the terminology of the moment.
+
+    shipped and naming: what came with the program; they never change, and answer without waiting.
+    """
+
+    def __init__(self, shipped: Terminology, naming: NamingSystems, store: Store) -> None:
+        self.shipped = shipped
+        self.naming = naming
+        self._store = store
+        self._kept = Kept(KEPT_BYTES)
+        self._stored: dict[tuple[str, str], Entry] = {}
+        self._tables: list[Table] = []
+        self._generation = 0
+        self._index = Index.of(shipped.entries())
+        self._adopting = asyncio.Lock()
+        self._asked = self._done = 0
+
+    async def ask(self, question: Callable[[Terminology], T]) -> T:
+        """The answer of a pure function of the terminology, which is called again after each thing that it lacked was
+        read. Raises what it raises, and FhirError(TOO_LARGE) when there is no end to what it lacks."""
+        scope = self.scope()
+        for _ in range(_MOST_READINGS):
+            try:
+                return question(scope)
+            except Unread as unread:
+                wanted = unread
+            scope.hold(wanted, await wanted.read(self._store))
+        raise FhirError(Kind.TOO_LARGE, "the answer needs more of the database than one request may read")
+
+    def scope(self) -> Scope:
+        """What is known now, for one question that is put without `ask`."""
+        return Scope(self.shipped, self._index, self._kept)
+
+    def entries(self, type: str) -> Iterator[Entry]:
+        """Every definition of a type."""
+        return self._index.entries(type)
+
+    def naming_systems(self) -> Iterator[Resource]:
+        """What the stored NamingSystem resources name."""
+        for (type, _), entry in self._stored.items():
+            if type == "NamingSystem":
+                yield {"uniqueId": entry.head.uniqueId}
+
+    async def follow(self) -> None:
+        """Reads what another process has changed, if one has."""
+        if await self._store.tables.generation() != self._generation:
+            await self.adopt()
+
+    async def announce(self) -> None:
+        """Takes what this process has changed, and tells the others."""
+        await self._store.tables.announce()
+        await self.adopt()
+
+    async def adopt(self) -> None:
+        """Takes what the store has now. Of the resources only the heads are read, and those alone that have changed."""
+        self._asked += 1
+        wanted = self._asked
+        async with self._adopting:
+            if self._done < wanted:  # else one that began after this call has done it already
+                covered = self._asked
+                await self._adopt()
+                self._done = covered
+
+    async def _adopt(self) -> None:
+        generation = await self._store.tables.generation()
+        for type in TYPES:
+            await self._adopt_type(type)
+        self._tables = await self._store.tables.ready()
+        self._index = Index.of([*self.shipped.entries(), *self._added()])
+        self._generation = generation
+
+    async def _adopt_type(self, type: str) -> None:
+        now = {found.id: found.version async for found in self._store.walk(type, EVERYTHING, raw=False)}
+        known = {id: entry.source.version for (kind, id), entry in self._stored.items() if kind == type}
+        for id in known.keys() - now.keys():
+            del self._stored[type, id]
+        changed = [id for id, version in now.items() if known.get(id) != version]
+        async for found in self._read(type, changed):
+            self._stored[type, found.id] = _entry(found)
+
+    async def _read(self, type: str, ids: list[str]) -> AsyncIterator[Stored]:
+        if len(ids) > _FEW:
+            wanted = frozenset(ids)
+            async for found in self._store.walk(type, EVERYTHING):
+                if found.id in wanted:
+                    yield found
+            return
+        for id in ids:
+            one = await self._store.read(type, id, EVERYTHING)
+            if one is not None and not one.deleted:
+                yield one
+
+    def _added(self) -> Iterator[Entry]:
+        tables = [Entry(head_of(table.head), table, rank=1) for table in self._tables]
+        whole = {entry.head.canonical for entry in tables}
+        for (type, _), entry in self._stored.items():
+            # A resource without concepts describes the table; it does not take its place.
+            describes = entry.head.content == "not-present" and entry.head.canonical in whole
+            if entry.head.url and type != "NamingSystem" and not describes:
+                yield entry
+        yield from tables
+
+
+def _entry(found: Stored) -> Entry:
+    """A definition that cannot be read as one (stored while validation only reported) defines nothing."""
+    try:
+        head = read_head(found.raw)
+    except msgspec.DecodeError:
+        head = Head(found.type, found.id)
+    return Entry(head, Place(found.type, found.id, found.version, len(found.raw)), rank=1)
