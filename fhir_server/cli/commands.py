@@ -86,6 +86,20 @@ def map_(
     raise typer.Exit(map_files(_settings(), paths, form))
 
 
+@records.command("export")
+def export_(
+    format: Annotated[str, typer.Option("--format", help="hssk831, bhxh or basic")],
+    out: Annotated[Path, typer.Option(help="folder to write to")] = Path("export"),
+    form: Annotated[str | None, typer.Option(help="xml, json, ndjson or csv, where the format has several")] = None,
+    patient: Annotated[list[str] | None, typer.Option(help="id of a Patient; may be repeated; nobody: all")] = None,
+    facility: Annotated[str, typer.Option(help="code of the facility in whose name to write; else its sender's")] = "",
+) -> None:
+    """Write people as records of a Vietnamese format, by the same tables that read such records."""
+    from fhir_server.cli.exporting import export_files
+
+    raise typer.Exit(export_files(_settings(), format, form, out, patient or [], facility))
+
+
 @app.command()
 def sample(
     people: Annotated[int, typer.Option(min=1, max=1_000_000, help="people of the commune")] = 1000,

@@ -53,6 +53,7 @@ class Export:
     def __init__(self, format: Format) -> None:
         self.format = format
         self.data: Mapping[str, Any] = decode((format.folder / "export.json").read_bytes())
+        self.root: str = self.data["root"]
         self.many = {split_path(path) for path in self.data.get("many", ())}
         self.groups = [InverseGroup(one) for one in format.data["resources"]]
         record = format.data["record"]

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
-from fhir_server.config import DATA_ROOT
+from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource
@@ -36,6 +36,11 @@ OnRecord = Callable[[RecordOutcome], None]
 def formats_for(guide: str, zone: str) -> Formats:
     """The formats of this installation, read and compiled once."""
     return Formats.load(DATA_ROOT, guide, zone)
+
+
+def formats_of(settings: Settings) -> Formats:
+    """The formats as the settings want them."""
+    return formats_for(settings.guide, settings.zone)
 
 
 def map_records(

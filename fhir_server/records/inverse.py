@@ -56,6 +56,7 @@ class InverseGroup:
         self.split: tuple[str, ...] = tuple(data.get("split", ()))
         self._fixed: Resource = data.get("fixed", {})
         self._links: list[_Link] = []
+        self._always: list[tuple[tuple[str, ...], Any]] = []  # what rows write whatever the source says
         self._node = Node()
         self._places: dict[tuple[str, tuple[str, ...]], _Place] = {}
         self.has_sources = False
@@ -70,6 +71,8 @@ class InverseGroup:
         elif "link" in row:
             self._links.append(_Link(_names(row["target"]), row["link"]))
         elif "line" not in row and is_invertible(row):
+            if "value" in row and "when" not in row:
+                self._always.append((_names(row["target"]), row["value"]))
             made = inverse_row(row)
             self.has_sources = self.has_sources or bool(made.sources)
             self._node.put(row["target"], made, items)
@@ -110,6 +113,8 @@ class InverseGroup:
     def fits(self, resource: Resource, strictly: bool) -> bool:
         """True when the resource has what every one of the group has; not strictly: but for its state."""
         if is_withdrawn(resource):
+            return False
+        if not all(any(holds(one, value) for one in at(resource, names)) for names, value in self._always):
             return False
         fixed = self._fixed if strictly else {k: v for k, v in self._fixed.items() if k not in _STATES}
         return holds(resource, fixed)

@@ -39,7 +39,7 @@ def day_of(record: Record) -> date | None:
 
 def back(record: Record, resources: list[dict[str, Any]]) -> Exported:
     """The record of a record's own resources."""
-    return export_of(record.format).record(resources, record.facility, day_of(record), date(2026, 7, 1), "KEY")
+    return export_of(record.format).record(resources, record.facility, day_of(record), date(2026, 7, 1), record.key)
 
 
 class Sameness:

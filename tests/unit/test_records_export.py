@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
 from records_round_trip import Sameness, back, bare, day_of, mapped, resources_of, rows_of
-from records_sources import FORMATS, as_json, basic, dossier, health_record, one, person, total
+from records_sources import FORMATS, as_json, basic, dossier, health_record, one, person, read, total
 
 from fhir_server.records.export import export_of
+from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.files import read_files
 from fhir_server.records.inverse import is_invertible
 from fhir_server.records.record import Record
@@ -156,3 +158,43 @@ def test_a_patient_of_another_system_is_exported_as_far_as_the_format_goes() -> 
         },
         "tien_su": {"benh_tat": [{"ma_benh": "I10", "ten_benh": "Tăng huyết áp"}]},
     }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_file_of_exported_records_is_read_as_those_records(commune: Path, name: str) -> None:
+    export = export_of(FORMATS.by_name[name])
+    records = [record for record, _ in zip(generated_few(commune, name), range(6), strict=False)]
+    contents = [back(record, resources_of(record)).content for record in records]
+    groups = [contents] if together(export) else [[one] for one in contents]
+    for form in forms(export):
+        for group in groups:
+            written = body(export, group, form, records[0].facility, date(2026, 7, 1))
+            read_again = [source.content for source in read(written, f"a.{form}")]
+            same = Sameness(export.format, day_of(records[0]), records[0].facility)
+            assert [same.of(one) for one in read_again if one] == [same.of(one) for one in group], form
+
+
+def generated_few(folder: Path, name: str) -> Iterator[Record]:
+    for source in read_files([folder], FORMATS):
+        if source.format == name and source.content is not None:
+            yield mapped(FORMATS.by_name[name], source.content)
+
+
+def test_text_that_is_markup_or_unfit_for_xml_is_written_harmlessly() -> None:
+    export = export_of(FORMATS.by_name["hssk831"])
+    content = {"HEADER": {"SENDER_CODE": "<&>"}, "HOSOSUCKHOE": {"THONGTINCHUNG": {"HOTEN": "A\x0b]]>B"}}}
+    (source,) = read(body(export, [content], "xml", "", date(2026, 7, 1)))
+    assert source.content == {
+        "HEADER": {"SENDER_CODE": "<&>"},
+        "HOSOSUCKHOE": {"THONGTINCHUNG": {"HOTEN": "A]]>B"}},
+    }
+
+
+def test_a_relative_who_is_no_guardian_is_not_exported_as_a_legal_representative() -> None:
+    spouse = {"TEN_QUANHE": "Vợ", "HOTEN": "Lê Thị Bình", "GIAMHO": "0"}
+    mother = {"TEN_QUANHE": "Mẹ", "HOTEN": "Lê Thị Ba", "GIAMHO": "1"}
+    resources = resources_of(one(health_record(person(QUANHE_GIADINH=[spouse, mother]))))
+    exported = export_of(FORMATS.by_name["basic"]).record(resources, "38280", None)
+    assert [one["ho_ten"] for one in exported.content["hanh_chinh"]["nguoi_dai_dien"]] == ["Lê Thị Ba"]
+    (left,) = exported.left
+    assert left.startswith("RelatedPerson/")

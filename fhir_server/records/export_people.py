@@ -1,0 +1,162 @@
+"""The stored resources of people, and the records that a format makes of them: one a person, or one a visit."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any
+
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.references import literal
+from fhir_server.model.resources import Resource, decode
+from fhir_server.records.export import Export
+from fhir_server.records.inverse import walk_groups
+from fhir_server.records.source import Tree
+from fhir_server.search.compartments import patient_key
+from fhir_server.store.contract import INDEX_KEYS, Find
+from fhir_server.terminology.naming import NamingSystems
+
+PAGE = 1000
+MOST_OF_A_PERSON = 50_000  # resources; nobody's record has more, and memory is bounded
+PEOPLE_AT_ONCE = 50
+_SOURCE = "urn:vn-basic:source:"
+
+
+@dataclass(frozen=True, slots=True)
+class PersonRecord:
+    """One record of a person. facility: whose record it is. left: with the first record of each person, `Type/id` of
+    what found no place in any."""
+
+    patient: str
+    facility: str
+    content: Tree
+    left: tuple[str, ...]
+
+
+async def records_of(
+    context: Context, export: Export, patients: Sequence[str], facility: str = ""
+) -> AsyncIterator[PersonRecord]:
+    """The records of people whom the caller may see, in the order given.
+
+    patients: ids. facility: in whose name to write, "" for who sent most of it. Raises FhirError TOO_COSTLY.
+    """
+    for start in range(0, len(patients), PEOPLE_AT_ONCE):
+        some = patients[start : start + PEOPLE_AT_ONCE]
+        for id, resources in (await _compartments(context, export, some)).items():
+            made = list(_records(context, export, resources, facility))
+            # What one visit's record leaves may stand in that of another.
+            left = set.intersection(*(set(left) for _, _, left in made)) if made else set()
+            for number, (sender, content, _) in enumerate(made):
+                yield PersonRecord(id, sender, content, () if number else tuple(sorted(left)))
+
+
+def _records(
+    context: Context, export: Export, resources: list[Resource], facility: str
+) -> Iterator[tuple[str, Tree, tuple[str, ...]]]:
+    day = today(context)
+    roots = [one for one in resources if one["resourceType"] == export.root]
+    for root in sorted(roots, key=lambda one: (str((one.get("period") or {}).get("start", "")), one["id"])):
+        bag = [one for one in resources if one is root or one["resourceType"] != export.root]
+        naming = export.format.tools.naming
+        sender = facility or next(filter(None, (_sender(one, naming) for one in [root, *bag])), "")
+        made = export.record(bag, sender, _day(root) or day, day, root["id"])
+        yield sender, made.content, made.left
+
+
+def today(context: Context) -> date:
+    """The day in the zone of the setting."""
+    zone = context.settings.zone
+    offset = timedelta() if zone in ("Z", "UTC") else _offset(zone)
+    return (datetime.fromtimestamp(context.clock() / 1000, UTC) + offset).date()
+
+
+def _offset(zone: str) -> timedelta:
+    hours = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
+    return -hours if zone.startswith("-") else hours
+
+
+def _day(root: Resource) -> date | None:
+    start = (root.get("period") or {}).get("start", "")
+    return date.fromisoformat(start[:10]) if len(start) >= 10 else None
+
+
+def _sender(resource: Resource, naming: NamingSystems) -> str:
+    """The facility that a resource came from: the one that numbers the visit, or the source that the import noted."""
+    for number in resource.get("identifier", ()) if resource["resourceType"] == "Encounter" else ():
+        system = number.get("system", "")
+        if naming.kind(system) == "ma-lk" and system not in naming.by_uri:
+            return str(system.rpartition("/")[2])
+    source = (resource.get("meta") or {}).get("source", "")
+    if source.startswith(_SOURCE):
+        code = source.removeprefix(_SOURCE).partition("#")[0].partition(":")[2]
+        return "" if code == "unknown" else str(code)
+    return ""
+
+
+async def _compartments(context: Context, export: Export, ids: Sequence[str]) -> dict[str, list[Resource]]:
+    """The resources of each person that the format knows, with what all people share. Those who are gone are left out;
+    so is who was joined to somebody else."""
+    people = await context.store.read_many("Patient", ids, context.view)
+    found: dict[str, list[Resource]] = {}
+    for id in ids:
+        stored = people.get(id)
+        if stored is not None and not stored.deleted:
+            patient = decode(stored.raw)
+            if not any(link.get("type") == "replaced-by" for link in patient.get("link", ())):
+                found[id] = [patient]
+    groups = list(walk_groups(export.groups))
+    shared = {group.type for group in groups if group.owner == "shared"}
+    own = {group.type for group in groups} - shared - {"Patient"}
+    for type in sorted(own & await context.store.types()):
+        await _add_members(context, type, found)
+    await _add_shared(context, shared, found)
+    return found
+
+
+async def _add_members(context: Context, type: str, found: dict[str, list[Resource]]) -> None:
+    marks = {patient_key(id): id for id in found}
+    last = ""
+    while marks:
+        members = {"k": {"$in": sorted(marks)}, "_id": {"$gt": last}}
+        query = Find(type, members, (("_id", 1),), PAGE, want_keys=True, hint=INDEX_KEYS)
+        page = await context.store.find(query, context.view)
+        for stored in page:
+            resource = decode(stored.raw)
+            for id in {marks[key] for key in stored.keys or () if key in marks}:
+                found[id].append(resource)
+                if len(found[id]) > MOST_OF_A_PERSON:
+                    raise FhirError(Kind.TOO_COSTLY, f"Patient/{id} has more than {MOST_OF_A_PERSON} resources")
+        if len(page) < PAGE:
+            return
+        last = page[-1].id
+
+
+async def _add_shared(context: Context, types: set[str], found: dict[str, list[Resource]]) -> None:
+    wanted: dict[str, set[str]] = defaultdict(set)
+    named: dict[str, set[tuple[str, str]]] = defaultdict(set)
+    for id, resources in found.items():
+        for target in (literal(one) for resource in resources for one in _references(resource)):
+            if target is not None and target.type in types:
+                wanted[target.type].add(target.id)
+                named[id].add((target.type, target.id))
+    for type, ids in wanted.items():
+        stored = await context.store.read_many(type, sorted(ids), context.view)
+        for id, resources in found.items():
+            for one in stored.values():
+                if (type, one.id) in named[id] and not one.deleted:
+                    resources.append(decode(one.raw))
+
+
+def _references(value: Any) -> Iterator[str]:
+    waiting = [value]
+    while waiting:
+        one = waiting.pop()
+        if isinstance(one, Mapping):
+            if isinstance(one.get("reference"), str):
+                yield one["reference"]
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
