@@ -28,6 +28,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
+from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import decode
 from fhir_server.operations.reindex import following
 from fhir_server.routes import dispatch
@@ -59,7 +60,8 @@ def build_app(settings: Settings) -> FastAPI:
             held.append(context if gate is None else context.with_(smart=gate.configuration(context)))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()):
-                yield
+                with rare_collections():
+                    yield
             held.clear()
 
     app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)

@@ -6,9 +6,11 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from email.utils import formatdate, parsedate_to_datetime
+from functools import lru_cache
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.outcomes import ENGLISH, VIETNAMESE
+from fhir_server.model.remember import remembered
 from fhir_server.store.contract import Stored
 
 _ETAG = re.compile(r'(?:W/)?"(?P<quoted>[A-Za-z0-9\-.]{1,64})"|(?P<bare>\d{1,18})')
@@ -21,7 +23,13 @@ def version_headers(stored: Stored) -> dict[str, str]:
 
 
 def http_date(milliseconds: int) -> str:
-    return formatdate(milliseconds // 1000, usegmt=True)
+    return _http_date(milliseconds // 1000)
+
+
+@lru_cache(maxsize=256)
+def _http_date(seconds: int) -> str:
+    """What one transaction writes is of one second."""
+    return formatdate(seconds, usegmt=True)
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:
@@ -62,9 +70,15 @@ def prefer_return(headers: Mapping[str, str], default: str) -> str:
     return value if value in _PREFER_RETURN else default
 
 
-def prefer(headers: Mapping[str, str]) -> dict[str, str]:
+def prefer(headers: Mapping[str, str]) -> Mapping[str, str]:
     """The Prefer header as a table: `return=minimal, respond-async` is {return: minimal, respond-async: ""}."""
-    parts = re.split(r"[;,]", headers.get("prefer", ""))
+    return _prefer(headers["prefer"]) if "prefer" in headers else {}
+
+
+@remembered(64)
+def _prefer(text: str) -> Mapping[str, str]:
+    """Every entry of a bundle asks for the same."""
+    parts = re.split(r"[;,]", text)
     return {name.strip(): value.strip().strip('"') for name, _, value in (part.partition("=") for part in parts)}
 
 

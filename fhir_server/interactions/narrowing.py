@@ -101,19 +101,17 @@ class NarrowingRules:
         return found | self._by_codes(resource, by_codes) if by_codes else found
 
     def _by_codes(self, resource: Resource, wanted: Sequence[Restricted]) -> int:
-        """A walk with a stack of its own: this runs for every write."""
+        """A walk with a list of its own: this runs for every write."""
         found = 0
         waiting: list[Any] = [resource]
-        while waiting:
-            value = waiting.pop()
-            if isinstance(value, list):
-                waiting.extend(value)
-            elif isinstance(value, dict):
+        for value in waiting:
+            if value.__class__ is dict:
                 code = value.get("code")
-                if isinstance(code, str):
+                if code.__class__ is str:
                     system = value.get("system", "")
                     found |= sum(one.bit for one in wanted if code.startswith(one.codes.get(system, ())))
-                waiting.extend(item for item in value.values() if isinstance(item, dict | list))
+                value = value.values()
+            waiting.extend([item for item in value if item.__class__ is dict or item.__class__ is list])
         return found
 
 

@@ -20,7 +20,7 @@ from fhir_server.interactions.planning import check, draft, faults
 from fhir_server.interactions.provenance import record
 from fhir_server.interactions.rights import ALL_RIGHTS, Action
 from fhir_server.model.json_body import refuse_deep
-from fhir_server.model.references import by_table, conditional, literal, references, rewrite
+from fhir_server.model.references import by_table, conditional, has_conditional, literal, references, rewriter
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
@@ -152,7 +152,7 @@ def _is_settled(write: Write) -> bool:
     """True when identity and content are known without looking into the store."""
     if write.criteria is not None or write.change is not None:
         return False
-    return write.resource is None or not any(conditional(text) for _, text in references(write.resource))
+    return write.resource is None or not has_conditional(write.resource)
 
 
 async def _check_contents(context: Context, writes: Sequence[Write]) -> None:
@@ -313,14 +313,14 @@ async def _drafts(context: Context, targets: Sequence[_Target], links: dict[str,
     """The drafts by place in `targets`, links rewritten to the identities that were settled."""
     table = {**links, **_table(targets)}
     names = uri_element_names(context.definitions) if table else frozenset()
-    change = by_table(table)
+    linked = rewriter(by_table(table), names)
     drafts = {}
     for place, target in enumerate(targets):
         await _let_others_run(place)
         resource = target.write.resource
         if resource is not None and target.found is None and target.id is not None:
-            linked = rewrite(resource, change, names) if table else resource
-            drafts[place] = await draft(context, context.rights.sign(linked), target.id)
+            made = linked(resource) if table else resource
+            drafts[place] = await draft(context, context.rights.sign(made), target.id)
     return drafts
 
 

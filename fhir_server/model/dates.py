@@ -96,7 +96,7 @@ def range_of(text: str, zone: str) -> tuple[int, int] | None:
 def instant(ms: int) -> str:
     """Milliseconds since the epoch as an R4 instant in UTC, `2026-01-31T17:00:00.123Z`."""
     seconds, rest = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%S}.{rest:03d}Z"
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"
 
 
 def day_of(text: str, zone: str) -> date | None:

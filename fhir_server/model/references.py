@@ -58,33 +58,56 @@ def references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
             yield from references(item, f"{path}[{place}]")
 
 
-def rewrite(resource: Resource, change: Callable[[str], str], uri_names: Collection[str]) -> Resource:
-    """The resource with `change` applied to each link: Reference.reference, elements named in uri_names (those of type
+def has_conditional(resource: Resource) -> bool:
+    """True when a reference of the resource is a conditional one. Every write asks, so it makes no paths."""
+    waiting: list[Any] = [resource]
+    for value in waiting:
+        if value.__class__ is dict:
+            text = value.get("reference")
+            if text.__class__ is str and "?" in text and conditional(text):
+                return True
+            value = value.values()
+        waiting.extend([item for item in value if item.__class__ is dict or item.__class__ is list])
+    return False
+
+
+def rewriter(change: Callable[[str], str], uri_names: Collection[str]) -> Callable[[Resource], Resource]:
+    """What applies `change` to each link of a resource: Reference.reference, elements named in uri_names (those of type
     uri, url, oid, uuid) and href or src in narrative. R4 section 3.1.0.11.2 says which. The input stays as it was.
     """
+    links = frozenset(("reference", *uri_names))
 
-    def walk(value: Any, name: str) -> Any:
-        if isinstance(value, dict):
-            return {key: walk(item, key) for key, item in value.items()}
-        if isinstance(value, list):
-            return [walk(item, name) for item in value]
-        if isinstance(value, str):
-            if name == "reference" or name in uri_names:
-                return change(value)
-            if name == "div":
-                return _LINK.sub(lambda m: f"{m[1]}{m[2][0]}{change(m[2][1:-1])}{m[2][0]}", value)
-        return value
+    def of_object(value: Resource) -> Resource:
+        made = {}
+        for name, item in value.items():
+            kind = item.__class__
+            if kind is str:
+                if name in links:
+                    item = change(item)
+                elif name == "div":
+                    item = _LINK.sub(lambda m: f"{m[1]}{m[2][0]}{change(m[2][1:-1])}{m[2][0]}", item)
+            elif kind is dict:
+                item = of_object(item)
+            elif kind is list:
+                item = of_list(item, name)
+            made[name] = item
+        return made
 
-    return {key: walk(item, key) for key, item in resource.items()}
+    def of_list(items: list[Any], name: str) -> list[Any]:
+        # An item stands for the element of its list, so it is looked at as that.
+        return [of_object(item) if item.__class__ is dict else of_object({name: item})[name] for item in items]
+
+    return of_object
 
 
 def by_table(table: Mapping[str, str]) -> Callable[[str], str]:
-    """A change for `rewrite`: exact links through a table, a `#fragment` kept."""
+    """A change for `rewriter`: exact links through a table, a `#fragment` kept."""
 
     def change(link: str) -> str:
-        if link in table:
-            return table[link]
-        whole, mark, fragment = link.partition("#")
-        return f"{table[whole]}#{fragment}" if mark and whole in table else link
+        found = table.get(link)
+        if found is not None or "#" not in link:
+            return found or link
+        whole, _, fragment = link.partition("#")
+        return f"{table[whole]}#{fragment}" if whole in table else link
 
     return change

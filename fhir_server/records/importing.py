@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -13,6 +11,7 @@ from pathlib import Path
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.files import find_files, read_files
@@ -113,20 +112,6 @@ async def import_records(
         async with context.store.bulk_load():
             await run.all(read_files(files, known))
     return run.report
-
-
-@contextmanager
-def rare_collections() -> Iterator[None]:
-    """Makes Python look for garbage less often, and not among what is there already: definitions and compiled tables
-    are hundreds of thousands of objects that stay, and a quarter of an import's time went into walking them."""
-    before = gc.get_threshold()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
-    try:
-        yield
-    finally:
-        gc.set_threshold(*before)
-        gc.unfreeze()
 
 
 @dataclass(slots=True)

@@ -149,7 +149,7 @@ def same_version(draft: Draft, previous: Document) -> bool:
 
 
 def _refuse_too_long(draft: Draft, document: Document) -> None:
-    size = len(document["raw"]) + sum(len(key) + 16 for key in document["k"])
+    size = len(document["raw"]) + sum(map(len, document["k"])) + 16 * len(document["k"])
     if size > LARGEST_RESOURCE_BYTES:
         raise FhirError(
             Kind.TOO_LONG,

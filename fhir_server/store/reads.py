@@ -23,6 +23,7 @@ from fhir_server.store.faults import wrapped
 
 MOST_IDS_A_QUERY = 1000
 WALK_STEP = 200
+MOST_COLLECTIONS = 500  # more than R4 has types
 # What a tombstone never satisfies, as a range that the index of `o` answers.
 LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -43,14 +44,20 @@ class Reads:
         self.limit_seconds = limit_seconds
         self.database = database
         self._limit_ms = max(1, int(limit_seconds * 1000))
+        self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
         self._waiting: dict[tuple[str, bytes], _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def collection(self, type: str) -> AsyncCollection[Document]:
         """The collection of a resource type; no other collection can be named. Raises FhirError UNKNOWN_TYPE."""
+        known = self._collections.get(type)
+        if known is not None:
+            return known
         if _TYPE.fullmatch(type) is None:
             raise FhirError(Kind.UNKNOWN_TYPE, f"{type[:64]!r} is no resource type")
-        return self.database[type]
+        if len(self._collections) == MOST_COLLECTIONS:
+            self._collections.clear()
+        return self._collections.setdefault(type, self.database[type])
 
     async def read(self, type: str, id: str, view: View) -> Stored | None:
         """Joins the reads that arrive while an earlier query of the same type and View is under way."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.errors import BulkWriteError
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.compartments import Compartments, Shared, members_of
@@ -25,6 +26,7 @@ from fhir_server.store.documents import (
 from fhir_server.store.indexes import HISTORY, Collections
 from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
 
+MOST_BYTES_A_COMMAND = 4 << 20  # of documents, as far as they are counted; MongoDB takes 16 MiB
 Identity = tuple[str, str]
 
 
@@ -41,23 +43,17 @@ class RunAgain(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Step:
-    """One op with what it found (`previous`) and what it leaves (`document`, None when nothing is written).
+    """An op with what it found (`previous`) and what it leaves (`document`, None when nothing is written).
 
     same_version: only keys or narrowing are written anew.
     """
 
     op: Op
+    type: str
+    id: str
     previous: Document | None
     document: Document | None
     same_version: bool = False
-
-    @property
-    def type(self) -> str:
-        return _identity(self.op)[0]
-
-    @property
-    def id(self) -> str:
-        return _identity(self.op)[1]
 
     def joins(self, patients: Mapping[str, Shared]) -> bool:
         """True when it enters the compartment of a patient who does not say something new in this very batch."""
@@ -67,10 +63,8 @@ class _Step:
         return entered and self.document["p"] not in patients
 
     @property
-    def history(self) -> Document | None:
-        if self.previous is None or self.document is None or self.same_version:
-            return None
-        return history_document(self.previous, self.document["u"])
+    def ends_a_version(self) -> bool:
+        return self.previous is not None and self.document is not None and not self.same_version
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,8 +89,7 @@ class Writes:
 
     async def _apply_batch(self, ops: Sequence[Op], guard: Guard | None) -> list[Written]:
         """Ops on different identities."""
-        types = {self.reads.collection(_identity(op)[0]).name for op in ops}
-        self._require(types)
+        self._require(self.reads.collection(type).name for type in {_identity(op)[0] for op in ops})
         found = await self._previous(ops, guard is not None)
         if guard is not None:
             found = _known_to(guard, ops, found)
@@ -106,7 +99,7 @@ class Writes:
         for step in steps if guard is not None else ():
             if step.document is not None and guard is not None:
                 guard.admit(step.op, step.previous, step.document)
-        self._require({step.type + HISTORY for step in steps if step.history})
+        self._require({step.type + HISTORY for step in steps if step.ends_a_version})
         await self._write(steps)
         await self._settle(steps, patients)
         return [_written(step) for step in steps]
@@ -143,7 +136,7 @@ class Writes:
     async def _write(self, steps: Iterable[_Step]) -> None:
         inserts: dict[str, list[Document]] = defaultdict(list)
         replacements: dict[str, list[ReplaceOne[Document]]] = defaultdict(list)
-        for step in sorted(steps, key=lambda step: _identity(step.op)):
+        for step in sorted(steps, key=lambda step: (step.type, step.id)):
             if step.document is None:
                 continue
             if step.previous is None:
@@ -152,15 +145,24 @@ class Writes:
                 # By `_id` alone, which needs no query planner: `previous` was read in this snapshot, so a version that
                 # somebody else has written since is a write conflict.
                 replacements[step.type].append(ReplaceOne({"_id": step.document["_id"]}, step.document))
-            if step.history:
-                inserts[step.type + HISTORY].append(step.history)
+            if step.previous is not None and step.ends_a_version:
+                inserts[step.type + HISTORY].append(history_document(step.previous, step.document["u"]))
         database = self.reads.database
         for name, documents in sorted(inserts.items()):
-            await database[name].insert_many(documents, session=self.session)
+            await self._insert(name, documents)
         for name, requests in sorted(replacements.items()):
             result = await database[name].bulk_write(requests, session=self.session)
             if result.matched_count != len(requests):
                 raise RunAgain
+
+    async def _insert(self, name: str, documents: list[Document]) -> None:
+        """New documents, by the command itself where it holds them all: at two thirds of the driver's own cost."""
+        if sum(map(_size, documents)) > MOST_BYTES_A_COMMAND:
+            await self.reads.database[name].insert_many(documents, session=self.session)
+            return
+        answer = await self.reads.database.command({"insert": name, "documents": documents}, session=self.session)
+        if "writeErrors" in answer:
+            raise BulkWriteError(answer)
 
     async def _settle(self, steps: Sequence[_Step], patients: Mapping[str, Shared]) -> None:
         """Keeps what the Patients of this batch say now, and brings it to what is stored already."""
@@ -176,6 +178,11 @@ class Writes:
             await self.compartments.change(id, patients[id], members.get(id, set()))
 
 
+def _size(document: Document) -> int:
+    """Bytes in the database, about: never less than half of what it will be."""
+    return len(document.get("raw", b"")) + sum(map(len, document["k"])) + 16 * len(document["k"]) + 500
+
+
 def _known_to(guard: Guard, ops: Iterable[Op], found: Mapping[Identity, Document]) -> dict[Identity, Document]:
     """What was found, without what the caller may not know of."""
     identities = [(op, _identity(op)) for op in ops]
@@ -188,8 +195,9 @@ def _rounds(ops: Sequence[Op]) -> list[list[int]]:
     rounds: list[list[int]] = []
     times: dict[Identity, int] = defaultdict(int)
     for place, op in enumerate(ops):
-        turn = times[_identity(op)]
-        times[_identity(op)] += 1
+        identity = _identity(op)
+        turn = times[identity]
+        times[identity] += 1
         if turn == len(rounds):
             rounds.append([])
         rounds[turn].append(place)
@@ -202,29 +210,29 @@ def _identity(op: Op) -> Identity:
 
 def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step:
     """What the op leaves, before narrowing. Raises FhirError PRECONDITION, TOO_LONG, VALUE."""
+    type, id = _identity(op)
     is_live = previous is not None and not previous.get("d", False)
     version = previous["v"] if previous is not None and is_live else 0
     if op.expected is not None and op.expected != version:
-        type, id = _identity(op)
         current = f"version {version} is current" if version else "it does not exist"
         wanted = f"version {op.expected}" if op.expected else "a new resource"
         raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}")
     if isinstance(op, Remove):
         left = tombstone(previous, now, generation) if previous is not None and is_live else None
-        return _Step(op, previous, left)
-    if not is_id(op.draft.id):
-        raise FhirError(Kind.VALUE, f"{op.draft.id[:80]!r} is no id of R4 (section 2.24.0.1)")
+        return _Step(op, type, id, previous, left)
+    if not is_id(id):
+        raise FhirError(Kind.VALUE, f"{id[:80]!r} is no id of R4 (section 2.24.0.1)")
     if previous is not None and is_live and same_version(op.draft, previous):
         fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
-        return _Step(op, previous, {**previous, **fields, "g": generation}, same_version=True)
-    return _Step(op, previous, live_document(op.draft, previous, now, op.method, generation))
+        return _Step(op, type, id, previous, {**previous, **fields, "g": generation}, same_version=True)
+    return _Step(op, type, id, previous, live_document(op.draft, previous, now, op.method, generation))
 
 
 def _changed_patients(steps: Iterable[_Step]) -> dict[str, Shared]:
     """What those Patients say whose compartment has to hear of it: new ones and those that say something else."""
     changed = {}
     for step in steps:
-        if step.type == "Patient" and step.document is not None:
+        if step.document is not None and step.type == "Patient":
             shared = Shared.of(step.document)
             if shared is not None and (step.previous is None or Shared.of(step.previous) != shared):
                 changed[step.id] = shared

@@ -26,7 +26,7 @@ from fhir_server.interactions.patch import json_patch, merge_patch
 from fhir_server.model.dates import range_of
 from fhir_server.model.duplicates import first_duplicate
 from fhir_server.model.json_body import decode_body
-from fhir_server.model.references import conditional, literal, references, rewrite
+from fhir_server.model.references import conditional, literal, references, rewriter
 from fhir_server.model.resources import decode, encode
 from fhir_server.search.page_links import unseal
 from fhir_server.search.parameters import Parameters
@@ -137,7 +137,7 @@ def test_validation_tells_faults_and_raises_none(value: Any) -> None:
     )
     VALIDATOR.validate(resource, "Patient")
     list(references(resource))
-    rewrite(resource, lambda link: link, frozenset({"url"}))
+    rewriter(lambda link: link, frozenset({"url"}))(resource)
 
 
 @given(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fhir_server.model.references import Literal, by_table, conditional, is_id, literal, references, rewrite
+from fhir_server.model.references import Literal, by_table, conditional, is_id, literal, references, rewriter
 
 
 def test_a_restful_reference_is_taken_apart() -> None:
@@ -36,7 +36,7 @@ def test_rewriting_reaches_references_links_and_narrative_and_nothing_else() -> 
         "extension": [{"url": "urn:x", "valueUri": "urn:uuid:1"}, {"url": "urn:y", "valueString": "urn:uuid:1"}],
         "text": {"div": "<a href=\"urn:uuid:1#part\">urn:uuid:1</a><img src='urn:uuid:1'/>"},
     }
-    made = rewrite(resource, by_table({"urn:uuid:1": "Patient/9"}), {"valueUri", "url"})
+    made = rewriter(by_table({"urn:uuid:1": "Patient/9"}), {"valueUri", "url"})(resource)
     assert made["subject"] == {"reference": "Patient/9", "display": "urn:uuid:1"}
     assert [item.get("valueUri", item.get("valueString")) for item in made["extension"]] == ["Patient/9", "urn:uuid:1"]
     assert made["text"]["div"] == "<a href=\"Patient/9#part\">urn:uuid:1</a><img src='Patient/9'/>"

@@ -1,0 +1,27 @@
+"""Python's search for garbage, made rare: it walks hundreds of thousands of objects that stay for good."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+# Containers made and not freed until the youngest are searched; the older ones each so many times less often.
+THRESHOLDS = (50_000, 20, 100)
+
+
+@contextmanager
+def rare_collections() -> Iterator[None]:
+    """Within it Python looks for garbage less often, and not among what is there already: definitions and compiled
+    tables, whose walking took a quarter of an import's time. Within itself it changes nothing."""
+    if gc.get_freeze_count():
+        yield
+        return
+    before = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(*THRESHOLDS)
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)
+        gc.unfreeze()
