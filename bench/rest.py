@@ -1,4 +1,4 @@
-"""REST interactions over HTTP against the raw driver: `python -m bench.rest [--seconds 0.7] [--repeat 6] [--workers 2]`.
+"""REST over HTTP against the raw driver: `python -m bench.rest [--seconds 0.7] [--repeat 6] [--workers 2]`.
 
 A server and a mongod of their own; create, update, read and a transaction of 50 creates by 1, 4 and 16 clients, and
 between them the same documents written by PyMongo alone in a transaction of the same kind. The figures of a busy
