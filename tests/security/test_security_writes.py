@@ -1,0 +1,303 @@
+"""Writes are narrowed as reads are: citizens their own reports, facilities what they sent, communes their ward."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.builders import CCCD, a_condition, a_patient, an_entry
+from tests.security.callers import SENSITIVE, Caller, living_in
+from tests.security.conftest import Ask
+from tests.security.people import HA_NOI, THANH_HOA, patient, settle
+
+PATRPT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "PATRPT"}
+SENDER = "urn:vn-basic:CodeSystem:sender"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def world(admin: Caller) -> None:
+    await settle(admin)
+
+
+@pytest.fixture
+def citizen(ask: Ask) -> Caller:
+    return ask("patient/*.cruds", patient="an")
+
+
+@pytest.fixture
+def hospital(ask: Ask) -> Caller:
+    return ask("system/*.cruds", organization="h1")
+
+
+@pytest.fixture
+def officer(ask: Ask) -> Caller:
+    return ask("user/*.cruds", administrative_unit=f"ward:{THANH_HOA}")
+
+
+@pytest.fixture
+def narrowed(citizen: Caller, hospital: Caller, officer: Caller) -> list[Caller]:
+    return [citizen, hospital, officer]
+
+
+async def stored(admin: Caller, name: str) -> dict[str, Any]:
+    answer = await admin.get(name)
+    assert answer.status_code == 200, answer.text
+    found: dict[str, Any] = answer.json()
+    return found
+
+
+def no_id(answer: httpx.Response, id: str) -> tuple[int, str]:
+    return answer.status_code, answer.text.replace(id, "")
+
+
+async def test_citizens_change_what_is_administrative_in_their_own_record(citizen: Caller, admin: Caller) -> None:
+    own = await stored(admin, "Patient/an")
+    changed = {**own, "telecom": [{"system": "phone", "value": "0900000001"}]}
+    answer = await citizen.put(changed)
+    assert answer.status_code == 200, answer.text
+    assert (await stored(admin, "Patient/an"))["telecom"] == changed["telecom"]
+    provenance = (await admin.get("Provenance?target=Patient/an")).json()["entry"][-1]["resource"]
+    assert provenance["agent"][0]["who"] == {"reference": "Patient/an"}
+    version = answer.json()["meta"]["versionId"]
+    assert provenance["target"] == [{"reference": f"Patient/an/_history/{version}"}]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"birthDate": "1990-01-01"},
+        {"name": [{"text": "Nguyễn Văn Khác"}]},
+        {"identifier": [{"system": CCCD, "value": "038085000001"}]},
+        {"managingOrganization": {"reference": "Organization/h2"}},
+        {"deceasedBoolean": True},
+        {"meta": {"security": [PATRPT]}},
+        {"_birthDate": {"extension": [{"url": "urn:x", "valueString": "y"}]}},
+    ],
+)
+async def test_citizens_do_not_change_who_they_are(citizen: Caller, admin: Caller, change: dict[str, Any]) -> None:
+    own = await stored(admin, "Patient/an")
+    answer = await citizen.put({**own, **change})
+    assert answer.status_code == 403, answer.text
+    patch = await citizen.send("PATCH", "Patient/an", change, content_type="application/merge-patch+json")
+    assert patch.status_code == 403, patch.text
+    assert (await stored(admin, "Patient/an"))["meta"]["versionId"] == own["meta"]["versionId"]
+
+
+async def test_what_citizens_report_is_theirs_labelled_and_unconfirmed(citizen: Caller, admin: Caller) -> None:
+    answer = await citizen.post("Condition", a_condition("Patient/an", "J45"))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["meta"]["security"] == [PATRPT]
+    assert made["verificationStatus"]["coding"][0]["code"] == "unconfirmed"
+    name = f"Condition/{made['id']}"
+    assert (await admin.get(f"Provenance?target={name}&_summary=count")).json()["total"] == 1
+    assert (await citizen.put({**made, "note": [{"text": "từ nhỏ"}]})).status_code == 200
+    assert (await citizen.send("DELETE", name)).status_code == 204
+    assert (await admin.get(name)).status_code == 410
+
+
+async def test_citizens_confirm_nothing_and_touch_no_record_of_a_facility(citizen: Caller, admin: Caller) -> None:
+    confirmed = {
+        "coding": [{"system": "http://terminology.hl7.org/CodeSystem/condition-ver-status", "code": "confirmed"}]
+    }
+    made = await citizen.post("Condition", a_condition("Patient/an", "J45", verificationStatus=confirmed))
+    assert made.status_code == 403
+    plain = await stored(admin, "Condition/an-plain")
+    unlabelled = {**plain, "note": [{"text": "của tôi"}]}
+    for resource in (unlabelled, {**unlabelled, "meta": {"security": [PATRPT]}}):
+        assert (await citizen.put(resource)).status_code == 403
+    assert (await citizen.send("DELETE", "Condition/an-plain")).status_code == 403
+    assert (await stored(admin, "Condition/an-plain"))["meta"]["versionId"] == plain["meta"]["versionId"]
+    assert (await citizen.post("Encounter", await stored(admin, "Encounter/an-encounter"))).status_code == 403
+
+
+async def test_nobody_writes_into_a_record_that_is_not_theirs(
+    citizen: Caller, hospital: Caller, officer: Caller
+) -> None:
+    for caller in (citizen, hospital, officer):
+        answer = await caller.post("Condition", a_condition("Patient/binh", "J45"))
+        assert answer.status_code == 403, answer.text
+        nobody = await caller.post("Condition", a_condition("Patient/nobody", "J45"))
+        assert no_id(nobody, "nobody") == no_id(answer, "binh")
+
+
+async def test_ids_cannot_be_tried_out_by_writing(narrowed: list[Caller]) -> None:
+    """Hidden and unknown are answered alike by every kind of write."""
+    for caller in narrowed:
+        for hidden, unknown in (("binh-plain", "nobody-plain"), ("binh-hiv", "nobody-hiv")):
+            answers = []
+            for id in (hidden, unknown):
+                resource = a_condition("Patient/binh", id=id)
+                patch = [{"op": "replace", "path": "/subject/reference", "value": "Patient/an"}]
+                found = [
+                    await caller.put(resource),
+                    await caller.put(resource, if_match='W/"1"'),
+                    await caller.put(resource, if_none_match="*"),
+                    await caller.send("PUT", "Condition?code=http://hl7.org/fhir/sid/icd-10|X99", resource),
+                    await caller.send("PATCH", f"Condition/{id}", patch, content_type="application/json-patch+json"),
+                    await caller.send("DELETE", f"Condition/{id}"),
+                    await caller.send("DELETE", f"Condition/{id}", if_match='W/"1"'),
+                    await caller.send("DELETE", f"Condition?_id={id}"),
+                    await caller.post("", _transaction(an_entry("PUT", f"Condition/{id}", resource))),
+                    await caller.post("", _transaction(an_entry("DELETE", f"Condition/{id}"))),
+                ]
+                answers.append([no_id(answer, id) for answer in found])
+            assert answers[0] == answers[1]
+            assert [status for status, _ in answers[0]] == [403, 403, 403, 403, 404, 204, 412, 204, 403, 200]
+
+
+async def test_what_was_hidden_from_the_writer_is_still_there(admin: Caller) -> None:
+    for name in ("Condition/binh-plain", "Condition/binh-hiv", "Condition/an-hiv"):
+        await stored(admin, name)
+    assert (await admin.get("Condition/nobody-plain")).status_code == 404
+
+
+def _transaction(*entries: dict[str, Any]) -> dict[str, Any]:
+    return {"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}
+
+
+async def test_facilities_write_what_they_send_and_it_bears_their_mark(
+    hospital: Caller, ask: Ask, admin: Caller
+) -> None:
+    forged = {"tag": [{"system": SENDER, "code": "h2"}, {"system": "urn:own", "code": "kept"}]}
+    answer = await hospital.post("Condition", a_condition("Patient/an", "J45", meta=forged))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert made["meta"]["tag"] == [{"system": "urn:own", "code": "kept"}, {"system": SENDER, "code": "h1"}]
+    assert (await hospital.put({**made, "note": [{"text": "x"}]})).status_code == 200
+    other = ask("system/*.cruds", organization="h2")
+    assert (await other.get(f"Condition/{made['id']}")).status_code == 404
+    assert (await hospital.put(await stored(admin, "Condition/an-plain"))).status_code == 403
+    assert (await hospital.send("DELETE", "Condition/an-plain")).status_code == 403
+    assert (await hospital.send("DELETE", f"Condition/{made['id']}")).status_code == 204
+
+
+async def test_facilities_take_over_nothing_that_names_them(ask: Ask, admin: Caller) -> None:
+    other = ask("system/*.cruds", organization="h2")
+    seen = (await other.get("Encounter/an-encounter")).json()
+    assert (await other.put({**seen, "status": "cancelled"})).status_code == 403
+
+
+async def test_a_patient_and_the_record_arrive_together(hospital: Caller) -> None:
+    person = a_patient("Lê Thị Mới", identifier=[{"system": CCCD, "value": "038185000777"}])
+    entries = (
+        an_entry("POST", "Patient", person, full_url="urn:uuid:p"),
+        an_entry("POST", "Condition", a_condition("urn:uuid:p")),
+    )
+    answer = await hospital.post("", _transaction(*entries))
+    assert answer.status_code == 200, answer.text
+    found = await hospital.ids("Condition?patient.name=moi")
+    assert len(found) == 1
+
+
+async def test_communes_create_and_correct_in_their_ward(officer: Caller, admin: Caller) -> None:
+    answer = await officer.post("Patient", a_patient("Phạm Văn Xã", address=[living_in(THANH_HOA)]))
+    assert answer.status_code == 201, answer.text
+    made = answer.json()
+    assert (await officer.put({**made, "birthDate": "1970-01-01"})).status_code == 200
+    assert (await officer.post("Condition", a_condition(f"Patient/{made['id']}", "E11"))).status_code == 201
+    for elsewhere in ([living_in(HA_NOI)], [{"text": "không rõ"}]):
+        assert (await officer.post("Patient", a_patient("Khác", address=elsewhere))).status_code == 403
+        assert (await officer.put({**made, "address": elsewhere})).status_code == 403
+    dung = await stored(admin, "Condition/dung-plain")
+    assert (await officer.put({**dung, "note": [{"text": "đã sửa"}]})).status_code == 200
+
+
+async def test_a_person_who_moves_takes_the_record_to_the_new_ward(ask: Ask, admin: Caller) -> None:
+    there, here = (ask("user/*.rs", administrative_unit=f"ward:{ward}") for ward in (HA_NOI, THANH_HOA))
+    vo = patient("vo")
+    assert "Condition/vo-plain" not in await there.ids("Condition") | await here.ids("Condition")
+    for ward, sees, blind in ((HA_NOI, there, here), (THANH_HOA, here, there)):
+        assert (await admin.put({**vo, "address": [living_in(ward)]})).status_code == 200
+        assert "Condition/vo-plain" in await sees.ids("Condition")
+        assert "Condition/vo-plain" not in await blind.ids("Condition")
+        assert (await sees.get("Condition/vo-plain/_history/1")).status_code == 200
+        assert (await blind.get("Condition/vo-plain/_history/1")).status_code == 404
+        assert (await blind.get("Observation/vo-gone")).status_code == 404
+
+
+async def test_restricted_resources_are_written_with_their_scope_alone(officer: Caller, ask: Ask) -> None:
+    hiv = a_condition("Patient/dung", "B20")
+    assert (await officer.post("Condition", hiv)).status_code == 403
+    cleared = ask(f"user/*.cruds {SENSITIVE}", administrative_unit=f"ward:{THANH_HOA}")
+    answer = await cleared.post("Condition", hiv)
+    assert answer.status_code == 201
+    name = f"Condition/{answer.json()['id']}"
+    assert (await officer.get(name)).status_code == 404
+    plain = {**answer.json(), "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": "I10"}]}}
+    assert (await officer.put(plain)).status_code == 403
+    assert (await cleared.put(plain)).status_code == 200
+    assert (await officer.get(name)).status_code == 200
+    assert (await officer.get(f"{name}/_history/1")).status_code == 404
+
+
+async def test_a_number_that_a_hidden_person_has_is_not_given_twice_nor_told_of(officer: Caller, admin: Caller) -> None:
+    number = f"0010{uuid4().int % 10**8:08d}"
+    hidden = a_patient("Vũ Văn Ẩn", identifier=[{"system": CCCD, "value": number}], address=[living_in(HA_NOI)])
+    made = (await admin.post("Patient", hidden)).json()
+    own = {**hidden, "address": [living_in(THANH_HOA)]}
+    for answer in (
+        await officer.post("Patient", own, if_none_exist=f"identifier={CCCD}|{number}"),
+        await officer.send("PUT", f"Patient?identifier={CCCD}|{number}", own),
+        await officer.post(
+            "", _transaction(an_entry("POST", "Patient", own, ifNoneExist=f"identifier={CCCD}|{number}"))
+        ),
+    ):
+        assert answer.status_code == 409
+        assert made["id"] not in answer.text
+        assert number not in answer.text
+    other = await officer.post("Patient", own, if_none_exist="name=vu van an")
+    assert other.status_code == 201, "a condition that is no number asks only about what the caller sees"
+    reference = a_condition(f"Patient?identifier={CCCD}|{number}")
+    found = await officer.post("", _transaction(an_entry("POST", "Condition", reference)))
+    assert found.status_code == 200, "the conditional reference means the one that is seen"
+
+
+async def test_a_batch_raises_nobodys_rights_and_a_transaction_is_undone_whole(citizen: Caller, admin: Caller) -> None:
+    before = (await admin.get("Condition?_summary=count")).json()["total"]
+    entries = [
+        an_entry("POST", "Condition", a_condition("Patient/an", "J45")),
+        an_entry("POST", "Condition", a_condition("Patient/binh", "J45")),
+        an_entry("POST", "Organization", {"resourceType": "Organization", "name": "x"}),
+        an_entry("GET", "$reindex"),
+        an_entry("GET", "Patient/binh"),
+        an_entry("DELETE", "Condition/an-plain"),
+    ]
+    answer = await citizen.post("", {"resourceType": "Bundle", "type": "batch", "entry": entries})
+    statuses = [entry["response"]["status"][:3] for entry in answer.json()["entry"]]
+    assert statuses == ["201", "403", "403", "403", "404", "403"]
+    assert (await admin.get("Condition?_summary=count")).json()["total"] == before + 1
+    assert (await citizen.post("", _transaction(*entries[:2]))).status_code == 403
+    assert (await admin.get("Condition?_summary=count")).json()["total"] == before + 1
+
+
+async def test_an_answer_that_is_kept_is_given_to_its_caller_alone(ask: Ask, citizen: Caller) -> None:
+    key = str(uuid4())
+    first = await citizen.post("Condition", a_condition("Patient/an", "J45"), idempotency_key=key)
+    again = await citizen.post("Condition", a_condition("Patient/an", "J45"), idempotency_key=key)
+    assert again.headers["idempotent-replayed"] == "true"
+    assert again.json()["id"] == first.json()["id"]
+    other = ask("patient/*.cruds", patient="an", sub="another")
+    mine = await other.post("Condition", a_condition("Patient/an", "J45"), idempotency_key=key)
+    assert mine.json()["id"] != first.json()["id"]
+
+
+async def test_scopes_name_what_may_be_written(ask: Ask) -> None:
+    creator = ask("patient/Condition.c", patient="an")
+    made = await creator.post("Condition", a_condition("Patient/an", "J45"))
+    assert made.status_code == 201
+    assert (await creator.send("DELETE", f"Condition/{made.json()['id']}")).status_code == 403
+    assert (await creator.send("PATCH", f"Condition/{made.json()['id']}", {"note": []})).status_code == 403
+    assert (await creator.post("Condition", a_condition("Patient/an"), if_none_exist="code=x")).status_code == 403
+    assert (await creator.post("Observation", {"resourceType": "Observation"})).status_code == 403
+
+
+async def test_definitions_that_change_the_server_are_not_for_narrowed_callers(
+    hospital: Caller, officer: Caller
+) -> None:
+    definition = {"resourceType": "SearchParameter", "code": "x", "base": ["Patient"], "type": "token"}
+    for caller in (hospital, officer):
+        assert (await caller.post("SearchParameter", definition)).status_code == 403
