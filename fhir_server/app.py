@@ -18,6 +18,7 @@ from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.http import openapi
+from fhir_server.http.authorization import authorization
 from fhir_server.http.cors import allow_origins
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
@@ -57,21 +58,25 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_context(settings) as context, _gated(settings, context) as gate:
-            held.append(context if gate is None else context.with_(smart=gate.configuration(context)))
+            held.append(context if gate is None else context.with_(smart=gate.configuration))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()):
                 with rare_collections():
                     yield
             held.clear()
 
+    def gate_of() -> Gate | None:
+        return gates[0] if gates else None
+
     app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
-    app.include_router(records(lambda: held[0], lambda: gates[0] if gates else None))
+    app.include_router(authorization(lambda request: _context(settings, held, request.scope), gate_of))
+    app.include_router(records(lambda: held[0], gate_of))
     _describe(app, held)
     allow_origins(app, settings.cors_origins)
-    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held), lambda: gates[0] if gates else None)
+    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held), gate_of)
     app.router.redirect_slashes = False
     app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
     return app

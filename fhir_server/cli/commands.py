@@ -19,7 +19,12 @@ app = typer.Typer(
 )
 records = typer.Typer(help="Vietnamese health records as files: HSSK-831 XML, insurance XML, basic group JSON/CSV.")
 app.add_typer(records, name="records", no_args_is_help=True)
+clients = typer.Typer(help="Systems that get access tokens here by their own keys (SMART Backend Services).")
+app.add_typer(clients, name="clients", no_args_is_help=True)
 
+Keys = Annotated[Path | None, typer.Option("--keys", help="its public keys: a JWK Set, a JWK or PEM", exists=True)]
+KeysUrl = Annotated[str | None, typer.Option("--keys-url", help="where its JWK Set is, in place of --keys")]
+ClientId = Annotated[str, typer.Argument(help="the client id")]
 Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]
 
 
@@ -138,6 +143,56 @@ def migrate() -> None:
     from fhir_server.cli.migrate import migrate
 
     migrate(_settings())
+
+
+@clients.command("add")
+def add_client(
+    name: Annotated[str, typer.Argument(help="what the system is called")],
+    scope: Annotated[str, typer.Option(help="what it may do at most: 'system/*.rs system/Patient.cu'")],
+    keys: Keys = None,
+    keys_url: KeysUrl = None,
+    organisation: Annotated[str | None, typer.Option(help="it belongs to the Organization with this id")] = None,
+    unit: Annotated[str | None, typer.Option(help="it serves an administrative unit: ward:14797, province:38")] = None,
+    everything: Annotated[
+        bool, typer.Option("--everything", help="it may see everything that its scopes name")
+    ] = False,
+) -> None:
+    """Register a system and show its client id. No secret is made or kept: the system signs with its own key."""
+    from fhir_server.cli.clients import add
+    from fhir_server.security.clients import Client
+
+    made = Client(name, scope, keys_url=keys_url, organisation=organisation, unit=unit, everything=everything)
+    typer.echo(add(_settings(), made, keys))
+
+
+@clients.command("list")
+def list_clients() -> None:
+    """Show every registered system, a line of JSON each."""
+    from fhir_server.cli.clients import every, shown
+
+    for id, client in every(_settings()).items():
+        typer.echo(shown(id, client))
+
+
+@clients.command("disable")
+def disable_client(id: ClientId) -> None:
+    """Let a system in no more, from ten seconds on at the latest. `rotate` lets it in again."""
+    from fhir_server.cli.clients import change
+
+    change(_settings(), id, disabled=True)
+
+
+@clients.command("rotate")
+def rotate_client(
+    id: ClientId,
+    keys: Keys = None,
+    keys_url: KeysUrl = None,
+    keep: Annotated[bool, typer.Option("--keep", help="the old keys count on beside the new ones")] = False,
+) -> None:
+    """Give a system new keys, and let it in again if it was disabled."""
+    from fhir_server.cli.clients import rotate
+
+    rotate(_settings(), id, keys, keys_url, keep)
 
 
 def _settings(**given: Any) -> Any:

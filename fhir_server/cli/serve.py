@@ -18,6 +18,7 @@ from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from types import FrameType
 
+import structlog
 import uvicorn
 from uvicorn.config import STARTUP_FAILURE
 from uvicorn.supervisors import Multiprocess
@@ -31,6 +32,8 @@ from fhir_server.config import VERSION, Settings
 from fhir_server.http.protocol import BoundedProtocol
 from fhir_server.store.contract import StartError
 from fhir_server.store.mongo import open_store
+
+log = structlog.get_logger("fhir_server.serve")
 
 DRAIN_SECONDS = 30  # requests that run when the signal comes may take this long
 BACKLOG = 2048
@@ -54,6 +57,8 @@ def serve(settings: Settings, sample: bool | None) -> None:
     started = time.monotonic()
     refuse_open_network(settings)
     configure_logs(settings.log_level)
+    if not settings.asks_who:
+        log.warning("open mode: nobody is asked who they are; everyone who reaches this server reads and writes all")
     for name in unknown_variables(os.environ):
         _say(f"{name} is no setting; is it misspelt?")
     with _stopped_by_signals(), contextlib.closing(listen(settings)) as listener:

@@ -74,7 +74,18 @@ def _parameter(word: str, types: Json) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schemas[word]}
 
 
-def page(document: Json) -> str:
+OPEN = """<p class="open"><strong>Open mode.</strong> Nobody is asked who they are: everyone who reaches this address
+reads and writes everything. / <strong>Chế độ mở:</strong> mọi người truy cập được địa chỉ này đều đọc và ghi được dữ
+liệu.</p>"""
+CLOSED = """<p>An access token is needed; <a href="/.well-known/smart-configuration">how an app gets one</a>.</p>"""
+
+
+def notice(is_open: bool) -> str:
+    """What every page says of who is let in."""
+    return OPEN if is_open else CLOSED
+
+
+def page(document: Json, is_open: bool) -> str:
     """The document as one plain HTML page that needs nothing from elsewhere."""
     rows = "".join(
         f"<tr><td><code>{method.upper()}</code></td><td><code>{escape(path)}</code></td>"
@@ -83,7 +94,9 @@ def page(document: Json) -> str:
         for method, operation in item.items()
         if method != "parameters"
     )
-    return _PAGE.format(title=escape(document["info"]["title"]), version=FHIR_VERSION, rows=rows)
+    return _PAGE.format(
+        title=escape(document["info"]["title"]), version=FHIR_VERSION, rows=rows, notice=notice(is_open)
+    )
 
 
 _PAGE = """<!doctype html>
@@ -95,9 +108,11 @@ body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem aut
 table {{ border-collapse: collapse; width: 100%; }}
 td {{ border-top: 1px solid #8884; padding: .4rem .6rem .4rem 0; vertical-align: top; }}
 code {{ white-space: nowrap; }}
+.open {{ border-left: 4px solid #c60; padding: .3rem .9rem; margin: 1.4rem 0; }}
 </style></head><body>
 <h1>{title}</h1>
 <p>HL7 FHIR R4 ({version}). The same as <a href="/openapi.json">OpenAPI JSON</a>; what each resource type offers is in
 <a href="/fhir/metadata?_pretty=true">the capability statement</a>.</p>
+{notice}
 <table>{rows}</table>
 </body></html>"""

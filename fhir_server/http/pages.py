@@ -28,8 +28,7 @@ li {{ margin: .5rem 0; }}
 </style></head><body>
 <h1>FHIR server for Việt Nam</h1>
 <p>HL7 FHIR R4 (4.0.1), version {version}. Base URL: <code>{base}</code></p>
-<p class="open"><strong>Open mode.</strong> Nobody is asked who they are: everyone who reaches this address reads and
-writes everything. / <strong>Chế độ mở:</strong> mọi người truy cập được địa chỉ này đều đọc và ghi được dữ liệu.</p>
+{notice}
 <ul>{links}</ul>
 </body></html>"""
 
@@ -47,7 +46,7 @@ def pages(context_of: Callable[[], Context], document_of: Callable[[], dict[str,
 
     @router.get("/docs", response_class=HTMLResponse, summary="The interface, to read")
     async def docs() -> HTMLResponse:
-        return HTMLResponse(openapi.page(document_of()))
+        return HTMLResponse(openapi.page(document_of(), context_of().smart is None))
 
     @router.get("/", response_class=HTMLResponse, summary="The start page")
     async def start() -> HTMLResponse:
@@ -57,7 +56,8 @@ def pages(context_of: Callable[[], Context], document_of: Callable[[], dict[str,
             f"{escape(meaning)}</li>"
             for path, meaning in EXAMPLES
         )
-        return HTMLResponse(_PAGE.format(version=VERSION, base=escape(base), links=links))
+        notice = openapi.notice(context_of().smart is None)
+        return HTMLResponse(_PAGE.format(version=VERSION, base=escape(base), notice=notice, links=links))
 
     @router.get("/health", summary="The process answers")
     async def health() -> JSONResponse:

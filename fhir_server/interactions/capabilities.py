@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from itertools import groupby
 from typing import Any
+from urllib.parse import urlsplit
 
 from fhir_server.config import FHIR_VERSION, VERSION
 from fhir_server.errors import FhirError, Kind
@@ -42,7 +44,7 @@ async def capabilities(context: Context, request: FhirRequest) -> FhirResponse:
         raise FhirError(Kind.VALUE, f"mode is one of {', '.join(MODES)}, not {mode[:32]!r}", ("mode",))
     if mode == "terminology":
         return FhirResponse(200, encode(terminology(context)))
-    told = statement(context)
+    told = await statement(context)
     return FhirResponse(200, encode(_normative(told) if mode == "normative" else told))
 
 
@@ -50,29 +52,41 @@ async def smart_configuration(context: Context, request: FhirRequest) -> FhirRes
     """What an app must know to get an access token: SMART App Launch 2, section "Conformance". 404 in open mode."""
     if context.smart is None:
         raise FhirError(Kind.NOT_FOUND, "this server is in open mode: nobody is asked who they are")
-    return FhirResponse(200, encode(dict(context.smart)), media_type="application/json")
+    return FhirResponse(200, encode(_told(context, await context.smart())), media_type="application/json")
 
 
-def statement(context: Context) -> Resource:
+def token_endpoint(context: Context) -> str:
+    """Where registered systems get their tokens: beside the base URL, at `/token` of the same host."""
+    parts = urlsplit(context.base)
+    return f"{parts.scheme}://{parts.netloc}/token"
+
+
+def _told(context: Context, smart: Mapping[str, Any]) -> dict[str, Any]:
+    """With our own token endpoint, where no authorization server has one."""
+    own = {"token_endpoint": token_endpoint(context)} if "client_credentials" in smart["grant_types_supported"] else {}
+    return {**own, **smart}
+
+
+async def statement(context: Context) -> Resource:
     """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
     told = {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
-    return {**told, "rest": [_secured(context, _with_additions(context, rest)) for rest in told.get("rest", ())]}
+    smart = _told(context, await context.smart()) if context.smart is not None else None
+    rest = [_with_additions(context, one) for one in told.get("rest", ())]
+    return {**told, "rest": rest if smart is None else [{**one, "security": _security(context, smart)} for one in rest]}
 
 
-def _secured(context: Context, rest: Resource) -> Resource:
-    """With CapabilityStatement.rest.security, as SMART App Launch 1 apps read it."""
-    if context.smart is None:
-        return rest
+def _security(context: Context, smart: Mapping[str, Any]) -> Resource:
+    """CapabilityStatement.rest.security, as apps of SMART App Launch 1 read it."""
     uris = [
-        {"url": name, "valueUri": context.smart[f"{name}_endpoint"]}
-        for name in ("authorize", "token", "introspect")
-        if (f"{name}_endpoint") in context.smart
+        {"url": name, "valueUri": smart[member]}
+        for name, member in (("authorize", "authorization_endpoint"), ("token", "token_endpoint"))
+        if member in smart
     ]
     service = {"coding": [{"system": _SERVICE, "code": "SMART-on-FHIR"}], "text": "SMART App Launch 2, OAuth 2"}
     security: Resource = {"cors": bool(context.settings.cors_origins), "service": [service]}
     if uris:
         security["extension"] = [{"url": _OAUTH_URIS, "extension": uris}]
-    return {**rest, "security": security}
+    return security
 
 
 def _with_additions(context: Context, rest: Resource) -> Resource:

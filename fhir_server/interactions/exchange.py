@@ -84,7 +84,7 @@ class Context:
     view: View = EVERYTHING
     caller: Caller = NOBODY
     rights: Rights = ALL_RIGHTS
-    smart: Mapping[str, Any] | None = None
+    smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None
 
     def with_(self, **changes: Any) -> Context:

@@ -42,10 +42,10 @@ def identity(issuer: Issuer, claims: Mapping[str, Any]) -> Identity:
         unit=_text(claims, names.unit),
         purposes=_words(_at(claims, names.purpose)),
     )
-    return Identity(_marked(caller, scopes), parse_scopes(scopes), issuer.unbound == "everything")
+    return Identity(marked(caller, scopes), parse_scopes(scopes), issuer.unbound == "everything")
 
 
-def _marked(caller: Caller, scopes: tuple[str, ...]) -> Caller:
+def marked(caller: Caller, scopes: tuple[str, ...]) -> Caller:
     """With the fingerprint of all that its rights come from."""
     parts = (caller.key, caller.user, caller.patient, caller.organisation, caller.unit, caller.purposes, sorted(scopes))
     return replace(caller, fingerprint=hashlib.sha256(repr(parts).encode()).hexdigest())

@@ -16,14 +16,17 @@ from fhir_server.interactions.rights import Rights
 from fhir_server.security.callers import Identity, identity
 from fhir_server.security.certificates import check_binding, is_within, networks
 from fhir_server.security.fetch import Fetch
+from fhir_server.security.grants import OWN_TOKEN, Denied, Grants
 from fhir_server.security.introspection import Introspections
 from fhir_server.security.issuers import Issuer, load_issuers
 from fhir_server.security.keys import Keys
 from fhir_server.security.policy import Policy
-from fhir_server.security.smart import smart_configuration
+from fhir_server.security.smart import SmartConfiguration
 from fhir_server.security.tokens import Tokens, refused
+from fhir_server.store.contract import Store
 
 MOST_KEPT = 10_000  # tokens that were verified and are remembered
+CLIENT_SECONDS = 10.0  # for which a registered client is let in without looking whether it has been disabled
 KEPT_SECONDS = 60.0  # for which a verified token is not verified again, and rights that cannot change are kept
 # What is told to everyone: what the server can do, and how to be let in.
 PUBLIC = (("metadata",), (".well-known", "smart-configuration"))
@@ -44,7 +47,9 @@ class _Kept:
 class Gate:
     """Lets callers in. One for the process."""
 
-    def __init__(self, settings: Settings, policy: Policy, clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, settings: Settings, policy: Policy, store: Store, clock: Callable[[], float] = time.time
+    ) -> None:
         """Raises IssuersError, and ValueError for FHIR_TRUSTED_PROXIES."""
         self._fetch = Fetch()
         self._policy = policy
@@ -53,10 +58,12 @@ class Gate:
         self._proxies = networks(settings.trusted_proxies)
         issuers = load_issuers(settings.issuers) if settings.issuers else ()
         self._keys: dict[str, tuple[Issuer, Keys]] = {
-            issuer.issuer: (issuer, Keys(issuer, self._fetch)) for issuer in issuers
+            issuer.issuer: (issuer, Keys(issuer.issuer, issuer.jwks, self._fetch)) for issuer in issuers
         }
         self._tokens = Tokens(self._keys, clock, settings.token_skew)
         self._introspections = Introspections(issuers, self._fetch, clock, settings.token_skew)
+        self._grants = Grants(store, self._fetch, clock, settings.token_skew) if settings.clients else None
+        self._smart = SmartConfiguration(issuers, settings.clients, self._fetch)
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
 
     async def admit(
@@ -99,13 +106,25 @@ class Gate:
             keys = self._keys[issuer.issuer][1]
             until = min(now + KEPT_SECONDS, float(claims["exp"]))
             return _Kept(identity(issuer, claims), claims, until, keys, keys.generation)
+        if self._grants is not None and token.startswith(OWN_TOKEN):
+            return await self._of_client(self._grants, token)
         issuer, claims, seconds = await self._introspections.verify(token)
         until = min(now + seconds, float(claims.get("exp", now + seconds)))
         return _Kept(identity(issuer, claims), claims, until, None, 0)
 
-    def configuration(self, context: Context) -> Mapping[str, Any]:
-        """The SMART configuration of this installation."""
-        return smart_configuration(tuple(issuer for issuer, _ in self._keys.values()))
+    async def _of_client(self, grants: Grants, token: str) -> _Kept:
+        found, expires = await grants.identity(token)
+        return _Kept(found, {}, min(self._clock() + CLIENT_SECONDS, expires), None, 0)
+
+    async def grant(self, form: Mapping[str, str], endpoint: str) -> dict[str, Any]:
+        """An access token for a registered client. Raises Denied."""
+        if self._grants is None:
+            raise Denied("unsupported_grant_type", "no clients are registered here")
+        return await self._grants.grant(form, endpoint)
+
+    async def configuration(self) -> Mapping[str, Any]:
+        """What an app must know to be let in; see security.smart."""
+        return await self._smart.document()
 
     async def close(self) -> None:
         await self._fetch.close()
@@ -125,4 +144,4 @@ def _bearer(headers: Mapping[str, str]) -> str:
 
 async def open_gate(settings: Settings, context: Context, lists: Mapping[str, Any]) -> Gate:
     """lists: profiles/vn_basic/access.json. Raises IssuersError, ValueError."""
-    return Gate(settings, await Policy.open(lists, context))
+    return Gate(settings, await Policy.open(lists, context), context.store)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -85,13 +86,14 @@ def _refuse_unsafe(path: Path, issuer: Issuer) -> None:
         raise IssuersError(f"{where}: unbound is everything or nothing.")
     introspection = issuer.introspection.url if issuer.introspection else None
     for url in (issuer.issuer if issuer.jwks is None else issuer.jwks, introspection):
-        if url is not None and url.startswith("http:") and not is_loopback_url(url):
+        if url is not None and "://" in url and not is_safe_url(url):
             raise IssuersError(f"{where}: {url} must be https, or on this machine.")
 
 
-def is_loopback_url(url: str) -> bool:
-    host = url.partition("://")[2].partition("/")[0]
-    return host.rpartition(":")[0] in ("127.0.0.1", "localhost", "[::1]") or host in ("127.0.0.1", "localhost", "[::1]")
+def is_safe_url(url: str) -> bool:
+    """True for https, and for plain http to this very machine."""
+    parts = urlsplit(url)
+    return parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "localhost", "::1"))
 
 
 def _beside(path: Path, issuer: Issuer) -> Issuer:

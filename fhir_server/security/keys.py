@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from time import monotonic
 from typing import Any
@@ -16,7 +16,7 @@ from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.security.fetch import Fetch, Unreachable
-from fhir_server.security.issuers import Issuer
+from fhir_server.security.issuers import is_safe_url
 
 log = structlog.get_logger("fhir_server.security")
 
@@ -30,10 +30,12 @@ _FAMILY = {"RS": "RSA", "ES": "EC", "Ed": "OKP"}
 
 
 class Keys:
-    """The keys of one issuer. generation: grows whenever the set of keys is another one than before."""
+    """The keys of one issuer or client. owner: its name; place: URL or file of the keys, None for those of an OpenID
+    Connect issuer that says where they are. generation: grows whenever the set of keys is another one than before."""
 
-    def __init__(self, issuer: Issuer, fetch: Fetch, clock: Callable[[], float] = monotonic) -> None:
-        self._issuer = issuer
+    def __init__(self, owner: str, place: str | None, fetch: Fetch, clock: Callable[[], float] = monotonic) -> None:
+        self._owner = owner
+        self._place = place
         self._fetch = fetch
         self._clock = clock
         self._keys: tuple[PublicKey, ...] = ()
@@ -48,16 +50,11 @@ class Keys:
         never been read."""
         if self._clock() - self._read_at > FRESH_SECONDS:
             await self._read()
-        found = self._among(kid, algorithm)
+        found = fitting(self._keys, kid, algorithm)
         if found is None and self._clock() - self._tried_at > COOLDOWN_SECONDS:
             await self._read()
-            found = self._among(kid, algorithm)
+            found = fitting(self._keys, kid, algorithm)
         return found
-
-    def _among(self, kid: str | None, algorithm: str) -> PublicKey | None:
-        """Without a key id the only key that fits; an id is a name to compare and nothing else."""
-        fitting = [key for key in self._keys if _fits(key, algorithm) and (kid is None or key.kid == kid)]
-        return fitting[0] if len(fitting) == 1 or (fitting and kid is not None) else None
 
     async def _read(self) -> None:
         before = self._tried_at
@@ -68,7 +65,7 @@ class Keys:
             try:
                 self._take(await self._source())
             except (Unreachable, OSError, msgspec.DecodeError) as fault:
-                log.warning("keys cannot be read", issuer=self._issuer.issuer, why=str(fault))
+                log.warning("keys cannot be read", owner=self._owner, why=str(fault))
                 if self._clock() - self._read_at > STALE_SECONDS:
                     self._keys = ()
                     raise FhirError(
@@ -78,12 +75,11 @@ class Keys:
                     ) from None
 
     async def _source(self) -> Mapping[str, Any]:
-        place = self._issuer.jwks
+        place = self._place
         if place is None:
-            found = await self._fetch.json(self._issuer.issuer.rstrip("/") + "/.well-known/openid-configuration")
-            place = str(found.get("jwks_uri", ""))
-            if found.get("issuer") != self._issuer.issuer or not place.startswith(("https://", "http://")):
-                raise Unreachable(f"{self._issuer.issuer}: discovery names another issuer, or no keys")
+            place = str((await discovered(self._fetch, self._owner)).get("jwks_uri", ""))
+            if not is_safe_url(place):
+                raise Unreachable(f"{self._owner}: discovery names no keys at an https address")
         if "://" in place:
             return await self._fetch.json(place)
         content: Mapping[str, Any] = msgspec.json.decode(await asyncio.to_thread(Path(place).read_bytes), type=dict)
@@ -92,11 +88,19 @@ class Keys:
     def _take(self, found: Mapping[str, Any]) -> None:
         keys = public_keys(found)
         if not keys:
-            raise Unreachable(f"{self._issuer.issuer}: no key that can be used")
+            raise Unreachable(f"{self._owner}: no key that can be used")
         self._read_at = self._clock()
         if found != self._set:
             self._set, self._keys = found, keys
             self.generation += 1
+
+
+async def discovered(fetch: Fetch, issuer: str) -> dict[str, Any]:
+    """What an issuer says of itself by OpenID Connect discovery. Raises Unreachable."""
+    found = await fetch.json(issuer.rstrip("/") + "/.well-known/openid-configuration")
+    if found.get("issuer") != issuer:
+        raise Unreachable(f"{issuer}: discovery names another issuer")
+    return found
 
 
 def public_keys(found: Mapping[str, Any]) -> tuple[PublicKey, ...]:
@@ -118,6 +122,12 @@ def _public_key(row: Mapping[str, Any]) -> PublicKey | None:
     if isinstance(key, RSAKey) and key.public_key.key_size < LEAST_RSA_BITS:
         return None
     return key if isinstance(key, RSAKey | ECKey | OKPKey) else None
+
+
+def fitting(keys: Iterable[PublicKey], kid: str | None, algorithm: str) -> PublicKey | None:
+    """The key that is meant: the one with the id, which is a name to compare and nothing else; the only one without."""
+    found = [key for key in keys if _fits(key, algorithm) and (kid is None or key.kid == kid)]
+    return found[0] if len(found) == 1 or (found and kid is not None) else None
 
 
 def _fits(key: PublicKey, algorithm: str) -> bool:

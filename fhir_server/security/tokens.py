@@ -39,8 +39,8 @@ class Tokens:
 
     async def verify(self, token: str) -> tuple[Issuer, Claims]:
         """The issuer and the claims. Raises FhirError LOGIN."""
-        header, unproven = _unproven(token)
-        issuer, keys = self._keys.get(str(unproven.get("iss")), (None, None))
+        header, claims = unproven(token)
+        issuer, keys = self._keys.get(str(claims.get("iss")), (None, None))
         if issuer is None or keys is None:
             raise refused("its issuer is not known here")
         algorithm, kid = header.get("alg"), header.get("kid")
@@ -54,19 +54,19 @@ class Tokens:
         key = await keys.find(kid, algorithm)
         if key is None:
             raise refused("its key is not known")
-        try:
-            claims = _decoded(token, key, algorithm)
-        except (JoseError, ValueError, TypeError):
-            raise refused("its signature is not valid") from None
+        claims = decoded(token, key, algorithm)
         check_claims(claims, issuer.issuer, issuer.audience, self._clock(), self._skew)
         return issuer, claims
 
 
-def _decoded(token: str, key: PublicKey, algorithm: str) -> Claims:
-    """The claims, the signature verified. The older name of Ed25519 is what providers send (RFC 9864 deprecates it)."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SecurityWarning)
-        claims: Claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+def decoded(token: str, key: PublicKey, algorithm: str) -> Claims:
+    """The claims, the signature verified. Raises FhirError LOGIN."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SecurityWarning)  # of the older name of Ed25519, which providers still send
+            claims: Claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+    except (JoseError, ValueError, TypeError):
+        raise refused("its signature is not valid") from None
     return claims
 
 
@@ -102,7 +102,7 @@ def _seconds(claims: Claims, name: str) -> float | None:
     return float(value)
 
 
-def _unproven(token: str) -> tuple[Mapping[str, Any], Claims]:
+def unproven(token: str) -> tuple[Mapping[str, Any], Claims]:
     """Header and claims before anything is verified: good for choosing the key, and for nothing else."""
     if len(token) > LONGEST:
         raise refused("it is too long")

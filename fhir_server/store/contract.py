@@ -383,6 +383,20 @@ class Store(Protocol):
         """What is kept under the key for a day by whoever came first: `content`, or what was there before."""
         ...
 
+    async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
+        """Keeps an entry of a register for ever. False when the name is taken; nothing is written then."""
+        ...
+
+    async def replace(self, register: str, name: str, entry: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+        """Changes an entry that still is as it `was`; False when it is not."""
+        ...
+
+    async def entry(self, register: str, name: str) -> dict[str, Any] | None: ...
+
+    async def entries(self, register: str) -> dict[str, dict[str, Any]]:
+        """All entries of a register by name, sorted."""
+        ...
+
     async def defer(self, id: str, caller: str, request: bytes) -> None:
         """Keeps a request that is to be answered later, for a day. id: not known to anybody yet."""
         ...

@@ -17,6 +17,7 @@ from fhir_server.store.compartments import COMPARTMENTS, GATES
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.registers import REGISTERS
 from fhir_server.store.transactions import CLAIMS
 
 KEPT_SECONDS = 7 * 24 * 3600
@@ -42,7 +43,7 @@ class Keeping:
     async def open(self) -> None:
         """Makes the collections that no transaction may have to make."""
         existing = set(await self._database.list_collection_names())
-        for name in {"registry", "systems", "secrets", COMPARTMENTS, *_EXPIRING} - existing:
+        for name in {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, *_EXPIRING} - existing:
             await create(self._database, name)
         for name, seconds in _EXPIRING.items():
             await self._database[name].create_index("at", name="expiry", expireAfterSeconds=seconds)

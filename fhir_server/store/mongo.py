@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.errors import ConfigurationError, InvalidURI, OperationFailure, PyMongoError
@@ -35,6 +35,7 @@ from fhir_server.store.history import History
 from fhir_server.store.indexes import Collections
 from fhir_server.store.keeping import Keeping
 from fhir_server.store.reads import Reads
+from fhir_server.store.registers import Registers
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
@@ -104,6 +105,7 @@ class MongoStore:
         self._answers = Answers(self._database)
         self._deferrals = Deferrals(self._database)
         self.tables = MongoTables(self._database, settings.search_seconds)
+        self._registers = Registers(self._database)
         self._reads = Reads(self._database, settings.search_seconds)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
@@ -245,6 +247,22 @@ class MongoStore:
     async def agree(self, key: str, content: bytes) -> bytes:
         with wrapped("agreeing on a request"):
             return await self._answers.agree(key, content)
+
+    async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
+        with wrapped(f"entering into {register}"):
+            return await self._registers.enter(register, name, entry)
+
+    async def replace(self, register: str, name: str, entry: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+        with wrapped(f"changing {register}"):
+            return await self._registers.replace(register, name, entry, was)
+
+    async def entry(self, register: str, name: str) -> dict[str, Any] | None:
+        with wrapped(f"reading {register}"):
+            return await self._registers.entry(register, name)
+
+    async def entries(self, register: str) -> dict[str, dict[str, Any]]:
+        with wrapped(f"reading {register}"):
+            return await self._registers.entries(register)
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:
         with wrapped("keeping a request"):

@@ -1,0 +1,53 @@
+"""Small registers kept beside the resources: entries under a name; what they mean and who may change them, says who
+keeps the register.
+
+registers: {_id: "register/name", r: register, n: name, e: the entry}
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pymongo.asynchronous.client_session import AsyncClientSession
+from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import DuplicateKeyError
+
+from fhir_server.store.documents import Document
+from fhir_server.store.indexes import MAJORITY
+
+REGISTERS = "registers"
+
+
+class Registers:
+    """The registers of one database. Names are plain text, so they are no queries."""
+
+    def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession | None = None) -> None:
+        rows = database[REGISTERS]
+        self._rows = rows if session is not None else rows.with_options(write_concern=MAJORITY)
+        self._session = session
+
+    async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
+        """False when the name is taken; nothing is written then."""
+        row = {"_id": f"{register}/{name}", "r": register, "n": name, "e": dict(entry)}
+        try:
+            await self._rows.insert_one(row, session=self._session)
+        except DuplicateKeyError:
+            return False
+        return True
+
+    async def replace(self, register: str, name: str, entry: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
+        """False when the entry is not as it `was`, or not there; nothing is written then."""
+        wanted = {"_id": f"{register}/{name}", "e": {"$eq": dict(was)}}
+        result = await self._rows.update_one(wanted, {"$set": {"e": dict(entry)}}, session=self._session)
+        return result.matched_count == 1
+
+    async def entry(self, register: str, name: str) -> dict[str, Any] | None:
+        found = await self._rows.find_one({"_id": f"{register}/{name}"}, session=self._session)
+        return dict(found["e"]) if found else None
+
+    async def entries(self, register: str) -> dict[str, dict[str, Any]]:
+        """All of a register by name, sorted."""
+        span = {"$gte": f"{register}/", "$lt": f"{register}0"}  # "0" follows "/"
+        rows = await self._rows.find({"_id": span}, session=self._session).sort("_id").to_list()
+        return {row["n"]: dict(row["e"]) for row in rows}
