@@ -43,6 +43,11 @@ class Settings(BaseSettings):
         "moh",
         description="whose profiles (meta.profile), identifier systems and extensions mapped records carry",
     )
+    restricted_tables: str = Field(
+        "",
+        pattern=r"^(hiv|tb|hiv,tb|tb,hiv)?$",
+        description="tables of insurance dossiers that are taken in only when named here: hiv (XML6), tb (XML15)",
+    )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",
         description="unknown search parameters when a request has no Prefer: handling",

@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from fhir_server.records.mapping_files import read_mapping, read_shared
+
 ROOT = Path(__file__).resolve().parent.parent
 MAPPINGS, PAGES = ROOT / "mappings", ROOT / "docs" / "mappings"
 
@@ -28,7 +30,8 @@ WRONG = {"tell": "bỏ qua, cảnh báo / left out, warning", "refuse": "**từ 
 # Transforms that take every text, so that nothing can be wrong.
 TAKES_ALL = {
     "text", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
-    "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list",
+    "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list", "narrative",
+    "first_of_list", "shared_reference",
 }  # fmt: skip
 WORDS = {
     "not": "∉",
@@ -36,6 +39,17 @@ WORDS = {
     "ends": "kết thúc bằng / ends with",
     "any": "có / has",
     "any_starts": "có mã bắt đầu bằng / has a code that starts with",
+    "words": "có chữ / has the word",
+    "other_than": "có và ∉ / present and ∉",
+    "same": "= ",
+    "same_day": "cùng ngày / same day as",
+    "not_same_day": "khác ngày / not the same day as",
+}
+SIGNS = {
+    "present": "có / present",
+    "absent": "trống / absent",
+    "number": "là số / is a number",
+    "words": "là chữ / is no number",
 }
 KEPT = {
     "concept": "giữ mã, cảnh báo / code kept, warning",
@@ -72,6 +86,8 @@ def _record(data: Mapping[str, Any]) -> str:
         f"| Khóa hồ sơ / key of a record (the first that is there) | {keys} |\n"
         f"| Nơi gửi / sender | {facility} |\n"
         f"| Ngày hồ sơ / day of the record (chooses the code lists) | {dates} |\n\n"
+        + "".join(f"- {line}\n" for line in _labels(data))
+        + "\n"
     )
 
 
@@ -79,7 +95,13 @@ def _group(group: Mapping[str, Any], above: tuple[str, ...]) -> str:
     each = group.get("each", ".")
     here = ("", *_parts(each)) if each.startswith("/") else (*above, *_parts(each))
     head = f"## {group['type']} `{group['name']}`\n\n"
-    lines = [f"Từ / from `{'/'.join(here) or '/'}`" + _split(group)]
+    lines = [_from(group, here)]
+    if group.get("only"):
+        lines.append(f"Chỉ khi FHIR_RESTRICTED_TABLES có / only when FHIR_RESTRICTED_TABLES names `{group['only']}`")
+    if group.get("derived"):
+        lines.append(
+            "Suy ra từ hồ sơ, không dùng để viết lại hồ sơ / follows from the record, not needed to write it back"
+        )
     if group.get("when"):
         lines.append(f"Khi / when: {condition(group['when'])}")
     if group.get("key"):
@@ -90,6 +112,7 @@ def _group(group: Mapping[str, Any], above: tuple[str, ...]) -> str:
         f"Cảnh báo / warning when {condition(note['when'])}: {note['vi']} / {note['en']}"
         for note in group.get("notes", ())
     ]
+    lines += _labels(group)
     fixed = _fixed(group.get("fixed", {}))
     if fixed:
         lines.append(f"Cố định / fixed: {fixed}")
@@ -102,7 +125,28 @@ def _parts(path: str) -> list[str]:
     return [part for part in path.split("/") if part and part != "."]
 
 
+def _from(group: Mapping[str, Any], here: tuple[str, ...]) -> str:
+    if "each_of" in group:
+        return "Mỗi giá trị khác nhau của / each different value of " + ", ".join(
+            f"`{path}`" for path in group["each_of"]
+        )
+    if group.get("each") == "*":
+        return "Mỗi dòng của nhóm / each row of the group"
+    return f"Từ / from `{'/'.join(here) or '/'}`" + _split(group)
+
+
+def _labels(data: Mapping[str, Any]) -> list[str]:
+    """What makes resources restricted."""
+    return [
+        f"Nhãn / label `{label['value']['code']}`{when}: {label['vi']} / {label['en']}"
+        for label in data.get("labels", ())
+        for when in (f" khi / when {condition(label['when'])}" if label.get("when") else "",)
+    ]
+
+
 def _split(group: Mapping[str, Any]) -> str:
+    if group.get("group_by"):
+        return f", gộp theo / rows joined by {', '.join(group['group_by'])}"
     return f", mỗi phần tử `;` / each item of the `;` list {', '.join(group['split'])}" if group.get("split") else ""
 
 
@@ -153,17 +197,23 @@ def condition(when: Any) -> str:
 
 
 def _rule(rule: Any) -> str:
-    if rule == "present":
-        return "có / present"
-    if rule == "absent":
-        return "trống / absent"
+    if isinstance(rule, str):
+        return SIGNS[rule]
     if isinstance(rule, list):
         return "∈ " + ", ".join(rule)
     ((name, values),) = rule.items()
-    return "≠ «không»" if name == "not_words" else f"{WORDS[name]} {', '.join(values)}"
+    if name == "not_words":
+        return "≠ «không»"
+    return f"{WORDS[name]} {f'`{values}`' if isinstance(values, str) else ', '.join(values)}"
 
 
 def _target(row: Mapping[str, Any], type: str) -> str:
+    """Where the value goes; in brackets what is not read when the record is written back."""
+    shown = _place(row, type)
+    return f"({shown})" if row.get("derived") else shown
+
+
+def _place(row: Mapping[str, Any], type: str) -> str:
     return f"{row['on']}: `{row['target']}`" if "on" in row else f"`{type}.{row['target']}`"
 
 
@@ -187,6 +237,8 @@ def _lists(row: Mapping[str, Any]) -> str:
 def _absent(row: Mapping[str, Any]) -> str:
     if "source" not in row:
         return ""
+    if "copy_of" in row:
+        return f"lấy `{row['copy_of']}` / that one stands for it"
     if "default" in row:
         return f"`{_short(row['default'])}`"
     return ABSENT[row.get("absent", "leave")]
@@ -194,6 +246,8 @@ def _absent(row: Mapping[str, Any]) -> str:
 
 def _wrong(row: Mapping[str, Any]) -> str:
     names = _names(row)
+    if "copy_of" in row:
+        return "khác thì giữ / kept where it differs"
     if "source" not in row or all(name in TAKES_ALL for name in names):
         return ""
     if names[-1] in KEPT:
@@ -204,8 +258,9 @@ def _wrong(row: Mapping[str, Any]) -> str:
 def pages() -> dict[Path, str]:
     """Path → content of every page."""
     found = {}
+    shared = read_shared(MAPPINGS)
     for file in sorted(MAPPINGS.glob("*/mapping.json")):
-        found[PAGES / f"{file.parent.name}.md"] = page(json.loads(file.read_text(encoding="utf-8")))
+        found[PAGES / f"{file.parent.name}.md"] = page(read_mapping(file.parent, shared))
     return found
 
 

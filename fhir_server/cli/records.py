@@ -18,7 +18,7 @@ from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.model.resources import encode
 from fhir_server.records.formats import Formats
-from fhir_server.records.importing import OnRecord, formats_for, import_records, map_records
+from fhir_server.records.importing import OnRecord, formats_of, import_records, map_records
 from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
 from fhir_server.records.report_files import ReportFile, report_file
 
@@ -29,7 +29,7 @@ def import_files(settings: Settings, paths: list[Path], report_to: Path | None) 
     report_to: a file for the report, by its suffix JSON, NDJSON, CSV or HTML.
     """
     started = time.monotonic()
-    formats = formats_for(settings.guide, settings.zone)
+    formats = formats_of(settings)
     with ExitStack() as stack:
         told = stack.enter_context(_opened(report_to, formats)) if report_to else None
         running = stack.enter_context(database(settings, share=True))
@@ -76,7 +76,7 @@ def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord
 def map_files(settings: Settings, paths: list[Path], form: str) -> int:
     """Writes resources (`ndjson`) or the transaction of each record (`bundle`) to stdout. Gives the exit code."""
     refused = 0
-    for outcome, bundle in map_records(paths, formats_for(settings.guide, settings.zone), settings.record_checks):
+    for outcome, bundle in map_records(paths, formats_of(settings), settings.record_checks):
         for line in refusal(outcome):
             print(line, file=sys.stderr)
         if bundle is None:
@@ -114,7 +114,7 @@ def summary(report: ImportReport, settings: Settings, seconds: float) -> Iterato
         f"{report.files} files, {report.read} records: {report.stored} stored, {report.unchanged} unchanged, "
         f"{report.refused} refused, {report.with_warnings} stored with warnings"
     )
-    whole = report.as_json(formats_for(settings.guide, settings.zone))
+    whole = report.as_json(formats_of(settings))
     for rule in whole["rules"]:
         if rule["severity"] == "warning":
             yield f"  warning   {rule['rule']} ×{rule['count']}"

@@ -16,7 +16,7 @@ from fhir_server.http.errors import refusal
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import encode
 from fhir_server.records.formats import Formats
-from fhir_server.records.importing import formats_for, import_records
+from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.report import ImportReport
 from fhir_server.records.report_files import as_csv
 from fhir_server.records.report_page import page
@@ -81,7 +81,7 @@ async def _import(context: Context, request: Request, name: str) -> Response:
         report = await import_records(context, [path])
     report.name_files()
     status = 422 if report.read and report.refused == report.read else 200
-    media_type, body = _told(report, request, formats_for(context.settings.guide, context.settings.zone))
+    media_type, body = _told(report, request, formats_of(context.settings))
     return Response(body, status, media_type=media_type)
 
 

@@ -27,10 +27,10 @@ from fhir_server.records.export_items import (
     written,
 )
 from fhir_server.records.formats import Format
-from fhir_server.records.inverse import InverseGroup
+from fhir_server.records.inverse import InverseGroup, settled, walk_groups
 from fhir_server.records.inverse_targets import Found, InverseRow
-from fhir_server.records.inverse_transforms import Known, invert
-from fhir_server.records.scopes import split_path
+from fhir_server.records.inverse_transforms import LAST, Known, invert
+from fhir_server.records.scopes import split_path, walk
 from fhir_server.records.source import Tree
 from fhir_server.terminology.naming import NamingSystems
 
@@ -55,7 +55,10 @@ class Export:
         self.data: Mapping[str, Any] = decode((format.folder / "export.json").read_bytes())
         self.root: str = self.data["root"]
         self.many = {split_path(path) for path in self.data.get("many", ())}
-        self.groups = [InverseGroup(one) for one in format.data["resources"]]
+        self.groups = [InverseGroup(one) for one in settled(format.data["resources"])]
+        self.shared = {one.type for one in walk_groups(self.groups) if one.owner == "shared"}
+        self.copies = list(_copies(format.data["resources"], ()))
+        self.stand_in: Mapping[str, Any] = self.data.get("stand_in", {})
         record = format.data["record"]
         self.facility = split_path(record["facility"][0])
         self.dates = [split_path(path) for path in record["date"]["source"]]
@@ -108,9 +111,31 @@ class Export:
         words = written(today, tree)
         for fill in self.fill:
             fill.apply(parts_at(tree, fill.at), words)
+        for at, field, original in self.copies:
+            told = walk(tree, original)
+            for part in parts_at(tree, at) if isinstance(told, str) else ():
+                part.setdefault(field, told)
+        if self.stand_in and self._stood_in(tree):
+            del tree[self.stand_in["table"]]
         checks = self.format.checks
         made: Tree = ordered(tree, (), checks.order if checks else {})
         return made
+
+    def _stood_in(self, tree: Tree) -> bool:
+        """True when the record lacked a table that rows of another one stood in for."""
+        table, rows = tree.get(self.stand_in["table"], {}), parts_at(tree, split_path(self.stand_in["rows"]))
+        return any(True for _ in rows) and not any(name in table for name in self.stand_in["lacks"])
+
+
+def _copies(groups: Iterable[Mapping[str, Any]], above: Keys) -> Iterator[tuple[Keys, str, Keys]]:
+    """(where, field, path of the field that it repeats) of every row that is written only where it differs."""
+    for group in groups:
+        each = group.get("each", ".").removesuffix("*")
+        here = split_path(each) if each.startswith("/") else above + split_path(each)
+        for row in group["rows"]:
+            if "copy_of" in row:
+                yield here, row["source"], split_path(row["copy_of"])
+        yield from _copies(group.get("resources", ()), here)
 
 
 @dataclass(slots=True)
@@ -137,13 +162,14 @@ class _Writer:
         for resource in bag:
             self._by_type[resource["resourceType"]].append(resource)
         self._by_type["Patient"] = [_with_numbers_held(one, bag) for one in self._by_type["Patient"]]
+        self._main = _main_patient(self._by_type)
         self._used: set[str] = set()
         self._choices: list[tuple[list[Spot], Candidate]] = []
         self._there: set[tuple[Item, Keys]] = set()  # fields that were there, whatever they held
 
     def left(self) -> Iterator[str]:
         for type, held in self._by_type.items():
-            if type != "Organization":
+            if type not in self._export.shared:
                 yield from (f"{type}/{one['id']}" for one in held if f"{type}/{one['id']}" not in self._used)
 
     # --- which resource belongs to which group ---
@@ -218,6 +244,8 @@ class _Writer:
         names, owners = at_hand
         reference = f"{group.type}/{resource['id']}"
         is_shared = group.owner == "shared"
+        if group.type == "Patient" and (reference == self._main) != (group.owner == "person"):
+            return None, None
         if (reference in self._used and not is_shared) or not group.fits(resource, strictly):
             return None, None
         if not group.linked(resource, names):
@@ -225,7 +253,9 @@ class _Writer:
         on, is_named, order = group.find_on(resource, owners, self._known)
         if group.wants_parent and not is_named and (strictly or is_shared):
             return None, None
-        if is_shared and group.wants_parent == (self._known.facilities.get(reference) == self._known.facility):
+        if group.type == "Organization" and group.wants_parent == (
+            self._known.facilities.get(reference) == self._known.facility
+        ):
             return None, None  # the sender stands for the record, any other facility for a part of it
         found = group.find(resource, self._known)
         if (strictly and found.failed) or (not strictly and self._fits_better(group, siblings, resource, names, found)):
@@ -254,8 +284,10 @@ class _Writer:
 
     def _say(self, found: Found, spot: Spot, parent: _Made | None) -> None:
         by_row: dict[int, list[tuple[InverseRow, str, int]]] = defaultdict(list)
+        held = {one[0].sources[0] for one in found.texts if one[0].sources and one[2] < LAST}
         for one in found.texts:
-            by_row[id(one[0])].append(one)
+            if held.isdisjoint(one[0].without):
+                by_row[id(one[0])].append(one)
         for several in by_row.values():
             row, text, rank = several[0]
             if row.several:
@@ -320,6 +352,13 @@ def _when(resource: Resource) -> tuple[str, str]:
     period = resource.get("period")
     start = period.get("start", "") if isinstance(period, dict) else ""
     return str(start), resource["id"]
+
+
+def _main_patient(by_type: Mapping[str, Sequence[Resource]]) -> str:
+    """`Patient/id` of the one that the record is about: others are newborns of a mother's dossier."""
+    visits = (one.get("subject", {}).get("reference") for one in by_type.get("Encounter", ()))
+    held = [f"Patient/{one['id']}" for one in by_type.get("Patient", ())]
+    return next((one for one in visits if one in held), held[0] if held else "")
 
 
 def _with_numbers_held(patient: Resource, bag: Iterable[Resource]) -> Resource:

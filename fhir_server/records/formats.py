@@ -15,11 +15,13 @@ from fhir_server.config import DATA_ROOT
 from fhir_server.model.resources import decode
 from fhir_server.records.checks import Checks
 from fhir_server.records.codes import Codes
+from fhir_server.records.conditions import Test, compile_test
 from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
 from fhir_server.records.guides import Finish, guides
-from fhir_server.records.mapping import Group
-from fhir_server.records.scopes import Read, Test, compile_source, compile_test, split_path
+from fhir_server.records.mapping import Group, Labels
+from fhir_server.records.mapping_files import read_mapping, read_shared
+from fhir_server.records.scopes import Read, compile_source, split_path
 from fhir_server.records.targets import steps
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
@@ -52,7 +54,11 @@ class Format:
         container = data["container"]
         self.kind: str = container["kind"]
         self.xml = _xml(container) if self.kind == "xml" else None
-        self.groups = [Group(one, tools.extensions) for one in data["resources"]]
+        taken = [one for one in data["resources"] if one.get("only", "") in ("", *tools.restricted)]
+        self.data = data = {**data, "resources": taken}
+        self.groups = [Group(one, tools.extensions) for one in taken]
+        self.labels = Labels(data.get("labels", ()))
+        self.stand_in = {name: split_path(path) for name, path in data.get("stand_in", {}).items()}
         record = data["record"]
         self.key = Key(
             tuple(tuple(compile_source(path) for path in paths) for paths in record["key"]),
@@ -61,7 +67,9 @@ class Format:
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))
         self.left_out: Mapping[tuple[str, ...], Mapping[str, str]] = {
-            split_path(path): reason for path, reason in data.get("left_out", {}).items()
+            split_path(path): reason
+            for path, reason in data.get("left_out", {}).items()
+            if reason.get("unless", "-") not in tools.restricted
         }
 
     @cached_property
@@ -123,7 +131,8 @@ class Format:
 @dataclass(frozen=True, slots=True)
 class Tools:
     """What all formats share. guide: the one whose URIs rows write. digest: of the setting, mappings, code maps and
-    tables of guides, so that a change is seen. finish: what a resource gets when its rows are done."""
+    tables of guides, so that a change is seen. finish: what a resource gets when its rows are done. restricted: which
+    of the tables that are taken in only on request (`hiv`, `tb`) are."""
 
     naming: NamingSystems
     codes: Codes
@@ -133,6 +142,7 @@ class Tools:
     zone: str
     digest: str
     finish: Finish
+    restricted: frozenset[str] = frozenset()
 
     def facts(self) -> Facts:
         return Facts(self.naming, self.codes, self.guide, self.systems, self.extensions, self.zone)
@@ -146,13 +156,14 @@ class Formats:
     tools: Tools
 
     @classmethod
-    def load(cls, root: Path = DATA_ROOT, guide: str = "moh", zone: str = "+07:00") -> Formats:
+    def load(cls, root: Path = DATA_ROOT, guide: str = "moh", zone: str = "+07:00", restricted: str = "") -> Formats:
         """Reads root/mappings and what it needs of root/terminology and root/profiles. Raises ValueError or KeyError
-        for a mapping that names a transform, target, list or guide that does not exist."""
+        for a mapping that names a transform, target, list or guide that does not exist. restricted: which tables that
+        are taken in only on request are, separated by commas."""
         if guide not in GUIDES:
             raise ValueError(f"no such guide {guide!r}")
         mappings = root / "mappings"
-        shared = decode((mappings / "shared.json").read_bytes())
+        shared = read_shared(mappings)
         extensions = decode((root / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
         families = {name: tuple(ids) for name, ids in shared["families"].items()}
         naming = NamingSystems.load(root)
@@ -169,11 +180,10 @@ class Formats:
             zone,
             f"{guide}-{_digest(root)}",
             Finish.load(root, guide, naming, extensions),
+            frozenset(filter(None, restricted.replace(" ", "").split(","))),
         )
         folders = sorted(file.parent for file in mappings.glob("*/mapping.json"))
-        made = (
-            Format(folder.name, decode((folder / "mapping.json").read_bytes()), tools, folder) for folder in folders
-        )
+        made = (Format(folder.name, read_mapping(folder, shared), tools, folder) for folder in folders)
         return cls({one.name: one for one in made}, tools)
 
 
@@ -190,7 +200,8 @@ def _xml(container: Mapping[str, Any]) -> XmlContainer:
 
 def _digest(root: Path) -> str:
     digest = hashlib.sha256()
-    files = [*root.glob("mappings/*.json"), *root.glob("mappings/*/mapping.json"), *root.glob("terminology/*/*.json")]
+    folders = ("mappings", "mappings/*/tables", "terminology/*")
+    files = [*root.glob("mappings/*/mapping.json"), *(file for one in folders for file in root.glob(f"{one}/*.json"))]
     own = root / "profiles" / "vn_basic"
     for file in [*sorted(files), own / "extensions.json", own / "claims.json"]:
         digest.update(file.name.encode())
@@ -202,7 +213,7 @@ def _known_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
     record = data["record"]
     for path in (*(p for paths in record["key"] for p in paths), *record["facility"], *record["date"]["source"]):
         yield split_path(path)
-    for path in data.get("also_read", ()):
+    for path in (*data.get("also_read", ()), *_label_paths(data)):
         yield split_path(path)
     yield from _group_paths(data["resources"], ())
 
@@ -211,10 +222,12 @@ def _group_paths(
     groups: Any, above: tuple[str, ...], chain: tuple[tuple[str, ...], ...] = ()
 ) -> Iterator[tuple[str, ...]]:
     for group in groups:
-        each = group.get("each", ".")
+        each = group.get("each", ".").rpartition("*")[0] or group.get("each", ".")
         here = split_path(each) if each.startswith("/") else above + split_path(each)
         yield here
-        found = [*group.get("key", ()), *group.get("split", ()), *_conditions(group.get("when"))]
+        yield from map(split_path, group.get("each_of", ()))
+        found = [*group.get("key", ()), *group.get("split", ()), *group.get("group_by", ())]
+        found += [*_conditions(group.get("when")), *_label_paths(group)]
         found += (group.get("date") or {}).get("source", ())
         for row in group["rows"]:
             source = row.get("source", [])
@@ -230,7 +243,11 @@ def _group_paths(
 def _conditions(when: Any) -> list[str]:
     if not when:
         return []
-    return list(when) if isinstance(when, Mapping) else [path for one in when for path in one]
+    return [path.removesuffix("[]") for one in ([when] if isinstance(when, Mapping) else when) for path in one]
+
+
+def _label_paths(data: Mapping[str, Any]) -> list[str]:
+    return [path for label in data.get("labels", ()) for path in _conditions(label.get("when"))]
 
 
 def _absolute(path: str, here: tuple[str, ...], chain: tuple[tuple[str, ...], ...]) -> tuple[str, ...]:
@@ -238,4 +255,5 @@ def _absolute(path: str, here: tuple[str, ...], chain: tuple[tuple[str, ...], ..
     if path.startswith("/"):
         return split_path(path)
     ups = path.count("../")
-    return (chain[-ups] if ups else here) + split_path(path.replace("../", ""))
+    inner = tuple(part for part in split_path(path.replace("../", "")) if part != "*")
+    return (chain[-ups] if ups else here) + inner

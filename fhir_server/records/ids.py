@@ -18,3 +18,8 @@ def named_id(*parts: str) -> str:
     digits = sha1(NAMESPACE + name, usedforsecurity=False).hexdigest()
     variant = _VARIANT[int(digits[16], 16) & 3]
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
+
+
+def shared_name(type: str, *key: str) -> str:
+    """`Type/id` of what all records share, from its own key: a facility, a member of staff."""
+    return f"{type}/{named_id('shared', type, type, *key)}"

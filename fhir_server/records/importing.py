@@ -32,14 +32,14 @@ OnRecord = Callable[[RecordOutcome], None]
 
 
 @lru_cache(maxsize=4)
-def formats_for(guide: str, zone: str) -> Formats:
+def formats_for(guide: str, zone: str, restricted: str = "") -> Formats:
     """The formats of this installation, read and compiled once."""
-    return Formats.load(DATA_ROOT, guide, zone)
+    return Formats.load(DATA_ROOT, guide, zone, restricted)
 
 
 def formats_of(settings: Settings) -> Formats:
     """The formats as the settings want them."""
-    return formats_for(settings.guide, settings.zone)
+    return formats_for(settings.guide, settings.zone, settings.restricted_tables)
 
 
 def map_records(
@@ -104,7 +104,7 @@ async def import_records(
     in no particular order. Raises FileNotFoundError for a path that is not there, and FhirError when the store fails;
     what was told as stored is stored then, and importing again completes the rest.
     """
-    known = formats or formats_for(context.settings.guide, context.settings.zone)
+    known = formats or formats_of(context.settings)
     run = _Run(context, known, on_progress or (lambda done, total: None), on_record or (lambda outcome: None))
     files = list(find_files(paths))
     run.report.files = len(files)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any
 
 from fhir_server.model.resources import Resource
@@ -20,10 +21,11 @@ SELF = "#"
 
 @dataclass(frozen=True, slots=True)
 class _Link:
-    """names: where a resource of the group refers to one of `group`."""
+    """names: where a resource of the group refers to one of `group`. is_conditional: or not."""
 
     names: tuple[str, ...]
     group: str
+    is_conditional: bool = False
 
 
 @dataclass(slots=True)
@@ -42,6 +44,27 @@ class _Place:
     order: tuple[str, ...] = ()
 
 
+def settled(groups: Iterable[Mapping[str, Any]]) -> Iterator[Mapping[str, Any]]:
+    """The groups of a mapping as they are read backwards: what only follows from other fields comes last and says
+    nothing; groups within it stand where it stood."""
+    last = []
+    for group in groups:
+        if not group.get("derived"):
+            yield {**group, "resources": list(settled(group.get("resources", ())))}
+            continue
+        last.append({**group, "rows": [row for row in group["rows"] if "link" in row and "on" not in row]})
+        last[-1]["resources"] = []
+        for child in group.get("resources", ()):
+            rows = [row for row in child["rows"] if row.get("on") != group["name"]]
+            each = group.get("each", ".") if child.get("each") == "*" else child.get("each", group.get("each", "."))
+            inner = {**child, "each": each, "rows": rows}
+            if child.get("derived"):
+                last.append({**inner, "resources": []})
+            else:
+                yield from settled([inner])
+    yield from last
+
+
 class InverseGroup:
     """One group of a mapping, compiled backwards."""
 
@@ -54,22 +77,27 @@ class InverseGroup:
         self.from_root = each.startswith("/")
         self.keys = split_path(each)
         self.split: tuple[str, ...] = tuple(data.get("split", ()))
-        self._fixed: Resource = data.get("fixed", {})
+        overwritten = {row["target"] for row in data["rows"] if "value" in row}
+        self._fixed = {name: value for name, value in data.get("fixed", {}).items() if name not in overwritten}
         self._links: list[_Link] = []
         self._always: list[tuple[tuple[str, ...], Any]] = []  # what rows write whatever the source says
         self._node = Node()
         self._places: dict[tuple[str, tuple[str, ...]], _Place] = {}
         self.has_sources = False
         for row in data["rows"]:
-            self._add(row, data.get("items", {}))
+            if not row.get("derived"):
+                self._add(row, data.get("items", {}))
         self.children = [InverseGroup(child) for child in data.get("resources", ())]
+        self.is_derived: bool = data.get("derived", False)
 
     def _add(self, row: Mapping[str, Any], items: Mapping[str, Resource]) -> None:
         owner = row.get("on", self.name)
         if owner != self.name:
             self._add_place(row, owner)
         elif "link" in row:
-            self._links.append(_Link(_names(row["target"]), row["link"]))
+            self._links.append(_Link(_names(row["target"]), row["link"], "when" in row))
+            if "[" in row["target"]:
+                self._node.put(row["target"], InverseRow((), is_link=True), items)
         elif "line" not in row and is_invertible(row):
             if "value" in row and "when" not in row:
                 self._always.append((_names(row["target"]), row["value"]))
@@ -102,11 +130,14 @@ class InverseGroup:
 
         scopes: group -> `Type/id` of the resource at hand.
         """
-        for link in self._links:
-            wanted = scopes.get(link.group)
-            if wanted is None or wanted.startswith("Organization/"):
+        for names, links in groupby(sorted(self._links, key=lambda link: link.names), key=lambda link: link.names):
+            several = list(links)
+            wanted = {scopes[link.group] for link in several if link.group in scopes}
+            if not wanted or any(one.startswith("Organization/") for one in wanted):
                 continue
-            if not any(one.get("reference") == wanted for one in at(resource, link.names) if isinstance(one, dict)):
+            if len(several) == 1 and several[0].is_conditional:
+                continue
+            if not any(one.get("reference") in wanted for one in at(resource, names) if isinstance(one, dict)):
                 return False
         return True
 
@@ -169,8 +200,12 @@ def inverse_row(row: Mapping[str, Any]) -> InverseRow:
     sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
     several = "semicolon_list" in chain
     when = row.get("when")
-    beside = tuple(path for path, rule in when.items() if rule == "present") if isinstance(when, Mapping) else ()
-    return InverseRow(tuple(sources), chain, row.get("with", {}), several, row.get("default"), beside=beside)
+    rules = when.items() if isinstance(when, Mapping) else ()
+    beside = tuple(path for path, rule in rules if rule == "present")
+    without = tuple(path for path, rule in rules if rule == "absent")
+    return InverseRow(
+        tuple(sources), chain, row.get("with", {}), several, row.get("default"), beside=beside, without=without
+    )
 
 
 def _implied(when: Any) -> tuple[str | None, str | None]:

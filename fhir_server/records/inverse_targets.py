@@ -23,7 +23,7 @@ class InverseRow:
 
     sources: the paths it may have read, in order. several: it reads a `;` list. default: what it wrote where there was
     nothing. constant, implied: what a `value` row wrote, and the text that its condition says the source held. beside:
-    fields that its condition says were there too.
+    fields that its condition says were there too; without: those that were not. is_link: it made a reference.
     """
 
     sources: tuple[str, ...]
@@ -34,6 +34,8 @@ class InverseRow:
     constant: Any = None
     implied: str | None = None
     beside: tuple[str, ...] = ()
+    without: tuple[str, ...] = ()
+    is_link: bool = False
 
 
 @dataclass(slots=True)
@@ -110,9 +112,14 @@ class Node:
     def _here(self, value: Any, known: Known) -> Found:
         """Rows of one place may each have made only some of its values: none has failed if one has not."""
         found = Found()
+        if any(row.constant == value and row.constant is not None and row.implied is None for row in self._rows):
+            found.matched = True  # written where there was nothing to read
+            return found
         for row in self._rows:
             if row.transforms:
                 _read(row, value, known, found)
+            elif row.is_link:
+                found.matched = found.matched or (isinstance(value, dict) and "reference" in value)
             elif row.constant == value:
                 found.matched = True
                 if row.implied is not None:
@@ -141,12 +148,19 @@ def _read(row: InverseRow, value: Any, known: Known, found: Found) -> None:
 def _in_extensions(held: Any, slots: Iterable[_Slot], known: Known) -> Found:
     found = Found()
     for slot in slots:
-        here = [one for chain in known.chains.get(slot.label, ()) for one in _chained(held, chain)]
+        here = [one for chain in _chains(slot.label, known) for one in _chained(held, chain)]
         tried = [slot.node.find(one, known) for one in here]
         best = min(tried, key=lambda one: one.failed, default=None)
         if best is not None:
             found.add(best)
     return found
+
+
+def _chains(label: str, known: Known) -> Iterator[tuple[str, ...]]:
+    """The chains of URLs of an extension's label in every guide: `ward`, `kept:TT_THAU`, `:DON_GIA`."""
+    kind, _, inner = label.partition(":")
+    for chain in known.chains.get(kind.rstrip("#"), ()) if kind else ((),):
+        yield (*chain, inner) if inner else chain
 
 
 def _chained(held: Any, chain: tuple[str, ...]) -> Iterator[Resource]:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
+from xml.sax.saxutils import unescape
 
 from fhir_server.model.resources import Digits
 from fhir_server.records.codes import Codes
@@ -81,6 +82,21 @@ def quantity(value: Any, options: Options, known: Known) -> Text:
     if options["code"] not in (value.get("code"), value.get("unit")):
         raise NotMade
     return decimal_text(value["value"], options, known)
+
+
+def money(value: Any, options: Options, known: Known) -> Text:
+    if not isinstance(value, dict) or value.get("currency", "VND") != "VND" or "value" not in value:
+        raise NotMade
+    return decimal_text(value["value"], options, known)
+
+
+_TAG = re.compile(r"<[^>]*>")
+
+
+def narrative(value: Any, options: Options, known: Known) -> Text:
+    """The text of a Narrative, a line for each `<br/>`."""
+    shown = _text(value.get("div") if isinstance(value, dict) else None)
+    return _text(unescape(_TAG.sub("", shown.replace("<br/>", "\n"))).strip()), 0
 
 
 def flag(value: Any, options: Options, known: Known) -> Text:
@@ -214,6 +230,13 @@ def logical_reference(value: Any, options: Options, known: Known) -> Text:
     return code, 0
 
 
+def shared_reference(value: Any, options: Options, known: Known) -> Text:
+    reference = value.get(options["in"]) if "in" in options and isinstance(value, dict) else value
+    if not isinstance(reference, dict):
+        raise NotMade
+    return identifier_by_shape(reference.get("identifier"), {"title": options["type"], **options}, known)
+
+
 def person_name(value: Any, options: Options, known: Known) -> Text:
     if not isinstance(value, dict):
         raise NotMade
@@ -318,7 +341,7 @@ def local_coding(value: Any, options: Options, known: Known) -> Text:
     return _text(value.get("code")), 0
 
 
-_MARKED = re.compile(r"([A-Z]\d{2}(?:\.?[0-9A-Z]{1,2})?[†*]?)", re.ASCII)
+_CODE_LIKE = re.compile(r"[!-~]{1,8}", re.ASCII)
 
 
 def icd10(value: Any, options: Options, known: Known) -> Text:
@@ -328,8 +351,8 @@ def icd10(value: Any, options: Options, known: Known) -> Text:
     if found:
         same = isinstance(written, str) and _bare(written) == _bare(found[0])
         return (str(written) if same else found[0]), 0
-    if not _codings(value):
-        return _text(written), LAST
+    if not _codings(value) and _CODE_LIKE.fullmatch(_text(written)):
+        return _text(written), LAST  # a code that had not the shape of one; words are a diagnosis without a code
     raise NotMade
 
 
@@ -342,6 +365,8 @@ def blood_group(value: Any, options: Options, known: Known) -> Text:
         if options["part"] != "abo" or not isinstance(value, dict):
             raise NotMade
         return _text(value.get("text")), LAST
+    if isinstance(value.get("text"), str):
+        return value["text"], 0
     return concept(value, options, known)
 
 
@@ -356,6 +381,8 @@ INVERSES: Mapping[str, Inverse] = {
     "integer": integer,
     "decimal_text": decimal_text,
     "quantity": quantity,
+    "money": money,
+    "narrative": narrative,
     "flag": flag,
     "zero_pad": same_text,
     "last_two": same_text,
@@ -371,6 +398,7 @@ INVERSES: Mapping[str, Inverse] = {
     "identifier_by_shape": identifier_by_shape,
     "identifier": identifier,
     "logical_reference": logical_reference,
+    "shared_reference": shared_reference,
     "person_name": person_name,
     "phone": phone,
     "email": email,

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
 
 from fhir_server.model.resources import Resource
+from fhir_server.records.conditions import compile_test
 from fhir_server.records.facts import Facts, WrongValue
 from fhir_server.records.rows import compile_row
 from fhir_server.records.scopes import (
@@ -15,7 +16,8 @@ from fhir_server.records.scopes import (
     Mapped,
     Scope,
     compile_source,
-    compile_test,
+    different_values,
+    grouped,
     split_lists,
     split_path,
     walk_all,
@@ -38,9 +40,12 @@ class Group:
         if self.owner not in OWNERS:
             raise ValueError(f"{self.name}: no such owner {self.owner!r}")
         each: str = data.get("each", ".")
-        self._from_root = each.startswith("/")
+        self._from_root = each.startswith("/") or "each_of" in data
         self._keys = split_path(each)
+        self._values = [split_path(path) for path in data.get("each_of", ())]
         self._split: tuple[str, ...] = tuple(data.get("split", ()))
+        self._group_by: tuple[str, ...] = tuple(data.get("group_by", ()))
+        self._labels = Labels(data.get("labels", ()))
         self._test = compile_test(data.get("when"))
         self._key = [compile_source(path) for path in data.get("key", ())]
         written = {steps(row["target"])[0][0] for row in data["rows"] if row.get("on", self.name) == self.name}
@@ -64,7 +69,9 @@ class Group:
         for line, item in enumerate(items, 1):
             made = Made(self.name, self.owner, (), {"resourceType": self.type})
             building = Building(made.resource, self._items, self._extensions)
-            scope = Scope(root, item, parent, line, building, made, f"{self.name}{line}")
+            labels = parent.labels if parent is not None else mapped.labels if self.owner == "record" else ()
+            label = f"{parent.label}{self.name}{line}" if parent is not None else f"{self.name}{line}"
+            scope = Scope(root, item, parent, line, building, made, label, labels)
             told = len(mapped.problems)
             self._tell(scope, mapped)
             if self._test is None or self._test(scope):
@@ -77,16 +84,22 @@ class Group:
 
     def _fill(self, scope: Scope, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
         """The resource of one item, and those of the groups within it; taken back when it would say nothing."""
-        links, made = len(mapped.links), scope.made
+        links, told, made = len(mapped.links), len(mapped.problems), scope.made
         made.resource.update(self._shared)
         made.resource.update(copied(self._own))
+        if self._labels:
+            scope.labels = self._labels.of(scope, scope.labels)
+        if scope.labels and self.owner == "record":
+            made.resource["meta"] = {"security": list(scope.labels)}
         mapped.made.append(made)
         mapped.latest[self.name] = scope
         inner = {**scopes, self.name: scope}
         for row in self._rows:
             row(scope, facts, mapped, inner)
         if any(name not in made.resource for name in self._needs):
-            mapped.made.pop()  # what was wrong has been told
+            if len(mapped.problems) == told:
+                mapped.problems.append(_not_made(self.type, self._needs))
+            mapped.made.pop()
             del mapped.latest[self.name]
             del mapped.links[links:]
             return
@@ -107,8 +120,11 @@ class Group:
                 mapped.problems.append(Problem("warning", note["rule"], text, field=note["field"]))
 
     def _each(self, tree: Any) -> Iterator[Any]:
+        if self._values:
+            yield from different_values(tree, self._values)
+            return
         found = walk_all(tree, self._keys)
-        for item in found:
+        for item in grouped(found, self._group_by) if self._group_by else found:
             if not self._split:
                 yield item
             elif isinstance(item, dict):
@@ -126,6 +142,29 @@ class Group:
             values = (str(scope.line),)
         seen[values] = seen.get(values, 0) + 1
         return values if seen[values] == 1 else (*values, str(seen[values]))
+
+
+def _not_made(type: str, needs: tuple[str, ...]) -> Problem:
+    text = (
+        f"nothing here that {type}.{needs[0]} could be made of; the row is left out",
+        f"không có dữ liệu để tạo {type}.{needs[0]}; bỏ qua dòng này",
+    )
+    return Problem("warning", "not-made", text)
+
+
+class Labels:
+    """Security labels (R4 section 6.1.0) with the conditions under which they are given."""
+
+    def __init__(self, data: Sequence[Mapping[str, Any]]) -> None:
+        self._labels = [(compile_test(one.get("when")), one["value"]) for one in data]
+
+    def __bool__(self) -> bool:
+        return bool(self._labels)
+
+    def of(self, scope: Scope, held: tuple[Resource, ...] = ()) -> tuple[Resource, ...]:
+        """The labels held already, and those whose condition holds here."""
+        found = [value for test, value in self._labels if test is None or test(scope)]
+        return (*held, *(value for value in found if value not in held)) if found else held
 
 
 def _date_of(data: Mapping[str, Any] | None) -> Callable[[Scope, Facts], Any]:

@@ -4,7 +4,7 @@
   a person once had still finds them.
 - An older record of the same sender adds identifiers and nothing else.
 - A record of another sender adds what is missing: identifiers, telecoms, addresses, contacts that are not there, and
-  elements that are absent. It overwrites nothing; what it says otherwise is told.
+  elements that are absent. It overwrites nothing; what it says otherwise is told. A tag says that it speaks too.
 - What another sender added stays when the first one sends again.
 
 So sending the same records again, in any order, changes nothing.
@@ -33,19 +33,17 @@ def merge(stored: Resource, fresh: Resource) -> tuple[Resource, list[str]]:
     if _sender(stored) == _sender(fresh):
         return (_replace(stored, fresh), []) if _rank(stored) <= _rank(fresh) else (_add_numbers(stored, fresh), [])
     made = copied(stored)
-    added = False
     for name, value in fresh.items():
         if name in ("resourceType", "id", "meta"):
             continue
         if name in _GROWING:
-            added |= _grow(made, name, value)
+            _grow(made, name, value)
         elif name == "extension":
-            added |= _add_extensions(made, value)
+            _add_extensions(made, value)
         elif name not in made:
             made[name] = copied(value)
-            added = True
-    if added:
-        _add_tag(made, fresh)
+    # Also when nothing is new: what the first sender may say no more, this one still does.
+    _add_tag(made, fresh)
     return made, [name for name in _TOLD if name in fresh and name in stored and _differ(stored[name], fresh[name])]
 
 
@@ -82,12 +80,11 @@ def _add_numbers(stored: Resource, fresh: Resource) -> Resource:
     return made
 
 
-def _grow(made: Resource, name: str, items: list[Any]) -> bool:
+def _grow(made: Resource, name: str, items: list[Any]) -> None:
     held = made.get(name, [])
     missing = [copied(item) for item in items if not any(_same(item, one) for one in held)]
     if missing:
         made[name] = [*held, *missing]
-    return bool(missing)
 
 
 def _same(item: Any, other: Any) -> bool:
@@ -96,12 +93,11 @@ def _same(item: Any, other: Any) -> bool:
     return bool(item == other)
 
 
-def _add_extensions(made: Resource, items: list[Any]) -> bool:
+def _add_extensions(made: Resource, items: list[Any]) -> None:
     urls = {one["url"] for one in made.get("extension", ())}
     missing = [copied(item) for item in items if item["url"] not in urls]
     if missing:
         made["extension"] = [*made.get("extension", ()), *missing]
-    return bool(missing)
 
 
 def _add_tag(made: Resource, fresh: Resource) -> None:

@@ -15,7 +15,7 @@ import orjson
 from fhir_server.records.formats import Format
 from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
-from fhir_server.records.scopes import Made, Mapped, Scope
+from fhir_server.records.scopes import Made, Mapped, Scope, walk
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
 from fhir_server.records.targets import Building
 
@@ -63,8 +63,9 @@ class Record:
 def map_record(format: Format, source: SourceRecord) -> Record:
     """The resources of a record that was read. A record without content is returned with its reading problems."""
     content: Tree = source.content or {}
+    whole = _completed(format, content)
     facts = format.tools.facts()
-    top = _top(content)
+    top = _top(whole)
     facts.facility = _first(format.key.facility, top)
     moment, facts.on = _moment(format, top)
     mapped = Mapped(problems=list(source.problems))
@@ -72,8 +73,9 @@ def map_record(format: Format, source: SourceRecord) -> Record:
     key = _key(format, top)
     if source.content is not None:
         _check_shape(format, content, mapped)
+        mapped.labels = format.labels.of(top)
         for group in format.groups:
-            group.run(None, content, facts, mapped, {})
+            group.run(None, whole, facts, mapped, {})
         if not any(one.resource["resourceType"] == "Patient" for one in mapped.made):
             text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
             mapped.problems.append(Problem("error", "no-person", text))
@@ -95,6 +97,12 @@ def map_record(format: Format, source: SourceRecord) -> Record:
         kept_out,
         unknown,
     )
+
+
+def _completed(format: Format, content: Tree) -> Tree:
+    """The record with a table that it lacks taken from the one that may stand in for it."""
+    lacking = {name: walk(content, keys) for name, keys in format.stand_in.items() if name not in content}
+    return {**content, **{name: table for name, table in lacking.items() if table is not None}} if lacking else content
 
 
 def _top(content: Tree) -> Scope:

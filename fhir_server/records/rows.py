@@ -6,15 +6,16 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhir_server.model.resources import Resource
+from fhir_server.records.conditions import compile_test
 from fhir_server.records.facts import Facts, WrongValue
-from fhir_server.records.scopes import Mapped, Read, Scope, compile_source, compile_test
+from fhir_server.records.scopes import Mapped, Read, Scope, compile_source
 from fhir_server.records.source import Problem
 from fhir_server.records.targets import Building, Put, compile_target, copied
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 
 Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
-Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], None]
+Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], object]
 
 
 def compile_row(row: Mapping[str, Any], group: str) -> Row:
@@ -50,8 +51,8 @@ def _link(row: Mapping[str, Any], put: Put) -> Act:
         target = scope.made if wanted == "#" else scopes[wanted].made if wanted in scopes else mapped.of(wanted)
         if target is not None:
             reference: Resource = {}
-            mapped.links.append((reference, target))
-            put(building, reference, scope.label)
+            element = put(building, reference, scope.label)
+            mapped.links.append((reference if element is None else element, target))
 
     return act
 
@@ -87,6 +88,27 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
             put(building, value, scope.label)
 
     return act
+
+
+def _copy(row: Mapping[str, Any], put: Put) -> Act:
+    """A field that repeats another: written only where it says something else."""
+    read, read_original = compile_source(row["source"]), compile_source(row["copy_of"])
+
+    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+        found = read(scope)
+        if isinstance(found, str) and not _agree(found, read_original(scope)):
+            put(building, found, scope.label)
+
+    return act
+
+
+def _agree(found: str, wanted: Any) -> bool:
+    """Equal, or dates of which one is told more exactly."""
+    if found == wanted:
+        return True
+    if not isinstance(wanted, str) or not (found.isdigit() and wanted.isdigit() and len(found) in (8, 12)):
+        return False
+    return found.startswith(wanted) or wanted.startswith(found)
 
 
 def _first_present(reads: list[tuple[str, Read]], scope: Scope) -> tuple[str, Any]:
@@ -127,6 +149,7 @@ _ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Act]], ...] = (
     ("link", _link),
     ("value", _constant),
     ("line", _line),
+    ("copy_of", _copy),
 )
 
 _SEVERITY = {"refuse": "error", "tell": "warning"}

@@ -1,9 +1,10 @@
-"""Source paths and conditions of mapping rows, compiled once."""
+"""Source paths of mapping rows, compiled once, and the scopes that they are read in."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import zip_longest
 from typing import Any
 
 from fhir_server.model.resources import Resource
@@ -34,6 +35,7 @@ class Scope:
     building: Building
     made: Made
     label: str
+    labels: tuple[Resource, ...] = ()  # security labels of what is made here and within
 
 
 @dataclass(slots=True)
@@ -44,6 +46,7 @@ class Mapped:
     links: list[tuple[Resource, Made]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     latest: dict[str, Scope] = field(default_factory=dict)  # group -> where it made its last resource
+    labels: tuple[Resource, ...] = ()  # security labels of all that the record alone owns
 
     def of(self, group: str) -> Made | None:
         """The resource that a group made last, None when it has made none."""
@@ -52,7 +55,6 @@ class Mapped:
 
 
 Read = Callable[[Scope], Any]
-Test = Callable[[Scope], bool]
 
 
 def split_path(path: str) -> tuple[str, ...]:
@@ -93,53 +95,6 @@ def compile_source(path: str) -> Read:
     return lambda scope: walk(scope.item, keys)
 
 
-def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -> Test | None:
-    """All of the conditions of an object: path -> "present" | "absent" | list of texts | {"not": […]} | {"starts": […]}
-    | {"ends": […]} | {"any": […]} | {"any_starts": […]} (one of a `;` list) | {"not_words": "none"}. Of several objects
-    in a list one suffices."""
-    if not when:
-        return None
-    if not isinstance(when, Mapping):
-        choices = [test for one in when if (test := compile_test(one)) is not None]
-        return lambda scope: any(test(scope) for test in choices)
-    tests = [(compile_source(path), _predicate(rule)) for path, rule in when.items()]
-    return lambda scope: all(holds(read(scope)) for read, holds in tests)
-
-
-# What senders write for «none» in a list that should be empty.
-_NO_WORDS = frozenset(
-    {"không", "không có", "ko", "k", "không rõ", "chưa phát hiện", "bình thường", "none", "no", "0", "-"}
-)
-
-
-def _predicate(rule: Any) -> Callable[[Any], bool]:
-    if rule == "present":
-        return lambda value: value is not None
-    if rule == "absent":
-        return lambda value: value is None
-    if isinstance(rule, list):
-        wanted = frozenset(rule)
-        return lambda value: isinstance(value, str) and value in wanted
-    if "not" in rule:
-        barred = frozenset(rule["not"])
-        return lambda value: not (isinstance(value, str) and value in barred)
-    if "starts" in rule:
-        starts = tuple(rule["starts"])
-        return lambda value: isinstance(value, str) and value.startswith(starts)
-    if "not_words" in rule:
-        return lambda value: not (isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS)
-    if "ends" in rule:
-        ends = tuple(rule["ends"])
-        return lambda value: isinstance(value, str) and value.endswith(ends)
-    if "any_starts" in rule:
-        begins = tuple(rule["any_starts"])
-        return lambda value: isinstance(value, str) and any(p.strip().startswith(begins) for p in value.split(";"))
-    if "any" in rule:
-        members = frozenset(rule["any"])
-        return lambda value: isinstance(value, str) and not members.isdisjoint(p.strip() for p in value.split(";"))
-    raise ValueError(f"no such condition: {rule!r}")
-
-
 def walk_all(tree: Any, keys: Sequence[str]) -> list[Any]:
     """Every value below `keys`, however often each step repeats."""
     level = [tree]
@@ -152,11 +107,37 @@ def walk_all(tree: Any, keys: Sequence[str]) -> list[Any]:
     return [item for held in level for item in (held if isinstance(held, list) else (held,))]
 
 
+def different_values(tree: Any, paths: Sequence[Sequence[str]]) -> Iterator[str]:
+    """Each text at the paths once, in order; `;` lists are parted."""
+    seen: dict[str, None] = {}
+    for keys in paths:
+        for found in walk_all(tree, keys):
+            if isinstance(found, str):
+                seen.update((part, None) for one in found.split(";") if (part := one.strip()))
+    return iter(seen)
+
+
+def grouped(items: Sequence[Any], names: Sequence[str]) -> Iterator[Tree]:
+    """Items with equal values of the fields as one item: the first of them, with all of them under `*`."""
+    found: dict[tuple[Any, ...], Tree] = {}
+    for item in items:
+        if isinstance(item, dict):
+            values = tuple(str(item.get(name, "")) for name in names)
+            found.setdefault(values, {**item, "*": []})["*"].append(item)
+    return iter(found.values())
+
+
 def split_lists(item: Tree, names: Sequence[str]) -> Iterator[Tree]:
-    """`;` lists that stand side by side, as one item each: {MA_THE: "A;B", TU: "1;2"} → {A, 1}, {B, 2}."""
-    texts = {name: item[name] for name in names if isinstance(item.get(name), str)}
-    columns = {name: [part.strip() for part in text.split(";")] for name, text in texts.items()}
-    for place, first in enumerate(columns.get(names[0], ())):
-        if first:
-            rest = {name: parts[place] for name, parts in columns.items() if place < len(parts) and parts[place]}
-            yield {**{name: value for name, value in item.items() if name not in names}, **rest}
+    """`;` lists that stand side by side, as one item each: {MA_THE: "A;B", TU: "1;2"} → {A, 1}, {B, 2}. Without any of
+    the lists the item itself."""
+    columns = {
+        name: [one.strip() for one in text.split(";")] for name in names if isinstance(text := item.get(name), str)
+    }
+    if not columns:
+        yield item
+        return
+    others = {name: value for name, value in item.items() if name not in names}
+    for row in zip_longest(*columns.values()):
+        parts = {name: part for name, part in zip(columns, row, strict=True) if part}
+        if parts:
+            yield {**others, **parts}

@@ -5,7 +5,10 @@ identifier[+]                    one more element; an equal one is not written t
 address[current].line[+]         labels are free words; the order is that of the first write
 address[current].extension[ward].valueCodeableConcept
                                  an extension is labelled by its kind; its URL is the guide's
+extension[kept:TT_THAU].valueString
+                                 the extension TT_THAU within that of the kind; without a kind within the one around
 diagnosis[#].rank                # stands for the resource that the row belongs to, for rows on a parent
+extension[claim-line#]           one extension of the kind for each such resource
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from fhir_server.model.resources import Resource
 
 T = TypeVar("T")
 
-_STEP = re.compile(r"([A-Za-z_][A-Za-z0-9]*)(?:\[([A-Za-z0-9_+#\-]+)\])?")
+_STEP = re.compile(r"([A-Za-z_][A-Za-z0-9]*)(?:\[([A-Za-z0-9_+#:\-]+)\])?")
 
 
 class Building:
@@ -44,7 +47,8 @@ def copied(value: T) -> T:
     return value
 
 
-Put = Callable[[Building, Any, str], None]  # (where, value, what # stands for)
+# (where, value, what # stands for) -> the list element that took the value up, None where it stands itself.
+Put = Callable[[Building, Any, str], Resource | None]
 
 
 def steps(target: str) -> list[tuple[str, str | None]]:
@@ -62,7 +66,7 @@ def compile_target(target: str) -> Put:
     """The function that writes a value at a target path."""
     path = steps(target)
     parent, (name, label) = path[:-1], path[-1]
-    dynamic = any(one == "#" for _, one in path)
+    dynamic = any("#" in (one or "") for _, one in path)
     prefixes = _prefixes(parent)
 
     def node_of(building: Building, self_label: str) -> Resource:
@@ -81,9 +85,10 @@ def compile_target(target: str) -> Put:
             if not any(_same(item, one) for one in held):
                 held.append(item)
 
-    def put_element(building: Building, value: Any, self_label: str) -> None:
+    def put_element(building: Building, value: Any, self_label: str) -> Resource:
         whole = _make(building, _prefixes(path), self_label)
         whole.update(value)
+        return whole
 
     if label is None:
         return put_value
@@ -123,7 +128,7 @@ def _make(building: Building, prefixes: list[tuple[str, str, str, str | None]], 
 
 def _child(building: Building, node: Resource, path: str, name: str, label: str | None) -> Resource:
     if name in ("extension", "modifierExtension") and label is not None:
-        return _extension(node, name, building.extensions[label])
+        return _extension(node, name, extension_urls(label, building.extensions))
     made: Resource = copied(building.items.get(path, {}))
     if label is None:
         held = node.get(name)
@@ -133,6 +138,13 @@ def _child(building: Building, node: Resource, path: str, name: str, label: str 
     else:
         node.setdefault(name, []).append(made)
     return made
+
+
+def extension_urls(label: str, extensions: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
+    """The chain of URLs of an extension's label: `ward`, `claim-line#`, `kept:TT_THAU`, `:DON_GIA`."""
+    kind, _, inner = label.partition(":")
+    kind = kind.rstrip("#")
+    return (*(extensions[kind] if kind else ()), *((inner,) if inner else ()))
 
 
 def _extension(node: Resource, name: str, urls: tuple[str, ...]) -> Resource:

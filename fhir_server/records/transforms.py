@@ -10,9 +10,11 @@ import re
 import unicodedata
 from collections.abc import Mapping
 from typing import Any
+from xml.sax.saxutils import escape
 
 from fhir_server.model.resources import Digits
 from fhir_server.records.facts import Facts, WrongValue
+from fhir_server.records.ids import shared_name
 from fhir_server.records.transform_dates import (
     Options,
     Transform,
@@ -63,6 +65,17 @@ def quantity(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
     return {"value": number, "unit": options["unit"], "system": "http://unitsofmeasure.org", "code": options["code"]}
 
 
+def money(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """An amount in đồng, digit for digit."""
+    return {"value": decimal_text(found, options, facts), "currency": "VND"}
+
+
+def narrative(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A Narrative (R4 section 2.4) that shows the text as it was written, line by line."""
+    shown = escape(found).replace("\n", "<br/>")
+    return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{shown}</div>'}
+
+
 def flag(found: str, options: Options, facts: Facts) -> bool:
     """1 true, 0 false."""
     if found not in ("0", "1"):
@@ -83,6 +96,11 @@ def last_two(found: str, options: Options, facts: Facts) -> str:
 def semicolon_list(found: str, options: Options, facts: Facts) -> list[str]:
     """The parts of a `;` list; the transforms behind it in a row work on each part."""
     return [part.strip() for part in found.split(";") if part.strip()]
+
+
+def first_of_list(found: str, options: Options, facts: Facts) -> str | None:
+    """The first part of a `;` list."""
+    return next(iter(semicolon_list(found, options, facts)), None)
 
 
 def identifier_by_shape(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
@@ -118,6 +136,17 @@ def number_of_kind(number: str, kind: str, facts: Facts, facility: str | None = 
 def logical_reference(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
     """A Reference that names its target by a number (R4 section 2.3.0.4). options: kind, type."""
     return {"type": options["type"], "identifier": number_of_kind(found, options["kind"], facts)}
+
+
+def shared_reference(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
+    """A Reference to a shared resource by the id that its number gives it, and by the number itself.
+
+    options: type; kinds, otherwise as of identifier_by_shape. A group of owner `shared` with that number as its key
+    makes the resource. options.in: the element that the reference stands in, where the target is a list of those.
+    """
+    number = identifier_by_shape(found, {"title": options["type"], **options}, facts)
+    made = {"reference": shared_name(options["type"], found), "type": options["type"], "identifier": number}
+    return {options["in"]: made} if "in" in options else made
 
 
 def person_name(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
@@ -238,7 +267,7 @@ def icd10(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
         return {"text": found}
     normal = f"{shape[1]}.{shape[2]}" if shape[2] else shape[1]
     made: dict[str, Any] = {"coding": [{"system": uri, "code": normal} for uri in facts.systems["icd10"]]}
-    if shape[3]:
+    if found != normal:
         made["text"] = found
     return made
 
@@ -261,15 +290,17 @@ def blood_group(found: str, options: Options, facts: Facts) -> Mapping[str, Any]
         facts.tell("blood-group", text_of, found)
         return {"text": found}
     part = shape[1] if options["part"] == "abo" else shape[2]
-    return concept(_SIGNS.get(part, part), options, facts) if part else None
+    made = concept(_SIGNS.get(part, part), options, facts) if part else None
+    return {**made, "text": found} if made else None
 
 
 TRANSFORMS: Mapping[str, Transform] = {
     made.__name__: made
     for made in (
-        text, lines, integer, decimal_text, quantity, flag, zero_pad, last_two, semicolon_list, date_from_ymd,
-        datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso, datetime_from_iso, birth_date,
-        birth_time, identifier_by_shape, identifier, logical_reference, person_name, phone, email, code, coding,
-        concept, concept_by_text, list_display, list_coding, local_coding, icd10, blood_group,
+        text, lines, integer, decimal_text, quantity, money, flag, narrative, zero_pad, last_two, semicolon_list,
+        first_of_list, date_from_ymd, datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso,
+        datetime_from_iso, birth_date, birth_time, identifier_by_shape, identifier, logical_reference,
+        shared_reference, person_name, phone, email, code, coding, concept, concept_by_text, list_display,
+        list_coding, local_coding, icd10, blood_group,
     )
 }  # fmt: skip

@@ -67,10 +67,11 @@ def test_neither_side_is_changed() -> None:
     assert (stored["telecom"], fresh["telecom"]) == ([{"value": "1"}], [{"value": "2"}])
 
 
-def test_another_sender_s_contradiction_is_named_and_changes_nothing() -> None:
+def test_another_sender_s_contradiction_is_named_and_changes_no_element() -> None:
     stored = said("a", name=[{"text": "Nguyễn Văn An"}], birthDate="1985-03-02")
     merged, differing = merge(stored, said("b", name=[{"text": "Nguyễn An"}], birthDate="1985-04-02"))
-    assert same_content(merged, stored)
+    assert {**merged, "meta": None} == {**stored, "meta": None}
+    assert merged["meta"]["tag"] == [{"system": "urn:vn-basic:CodeSystem:record-source", "code": "b"}]
     assert differing == ["name", "birthDate"]
 
 

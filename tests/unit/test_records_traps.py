@@ -386,8 +386,8 @@ def test_one_number_in_two_fields_is_one_identifier() -> None:
 def test_tables_that_are_not_mapped_are_counted_and_not_dropped_in_silence() -> None:
     line = {"CHI_TIET_THUOC": [{"STT": "1"}, {"STT": "2"}]}
     drugs = element("CHITIEU_CHITIET_THUOC", {"DSACH_CHI_TIET_THUOC": line})
-    record = one(dossier(total(T_THUOC="1000"), XML2=drugs))
-    assert record.kept_out == {"XML2": 2, "XML1/T_THUOC": 1}
+    record = one(dossier(total(STT="1"), XML12=drugs))
+    assert record.kept_out == {"XML12": 2, "XML1/STT": 1}
 
 
 def test_a_field_that_no_row_knows_is_counted() -> None:
@@ -402,9 +402,9 @@ def test_parts_outside_of_any_dossier_are_one_dossier() -> None:
 
 
 def test_stray_parts_of_two_visits_are_two_dossiers() -> None:
-    parts = file_part("XML1", total()) + file_part("XML2", "<A><B>1</B></A>") + file_part("XML1", total(MA_LK="LK2"))
+    parts = file_part("XML1", total()) + file_part("XML12", "<A><B>1</B></A>") + file_part("XML1", total(MA_LK="LK2"))
     body = f"<GIAMDINHHS><DANHSACHHOSO>{parts}</DANHSACHHOSO></GIAMDINHHS>".encode()
-    assert [(one.key, dict(one.kept_out)) for one in records(body)] == [("LK1", {"XML2": 1}), ("LK2", {})]
+    assert [(one.key, dict(one.kept_out)) for one in records(body)] == [("LK1", {"XML12": 1}), ("LK2", {})]
 
 
 def test_a_fault_in_a_list_names_the_item_it_is_in() -> None:
