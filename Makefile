@@ -70,5 +70,5 @@ $(VENV)/.ready-to-test: $(PINNED)
 	@scripts/environment.sh test
 
 clean:  ## remove what was built; the data directory stays
-	rm -rf $(VENV) dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/clients/node/node_modules
+	rm -rf $(VENV) dist .coverage* .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis tests/clients/node/node_modules tests/security/oidc/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -33,7 +33,7 @@ def issuers(login: Login, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def guarded(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], issuers: Path) -> Iterator[Settings]:
     """Settings with access control on a database for the module."""
     name = f"test_{uuid4().hex}"
-    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers)
+    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers, trusted_proxies="10.0.0.0/8")
     mongodb.drop_database(name)
 
 

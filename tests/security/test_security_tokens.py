@@ -7,10 +7,18 @@ import hmac
 import json
 import time
 import warnings
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+from fastapi import FastAPI
 from joserfc import jwt
 from joserfc.errors import SecurityWarning
 from joserfc.jwk import ECKey, RSAKey
@@ -159,3 +167,38 @@ async def test_clocks_may_differ_a_little(ask: Ask) -> None:
     now = int(time.time())
     late = ask("user/Patient.rs", exp=now - 5, iat=now + 5, nbf=now + 5, organization="h1")
     assert (await late.get("Patient")).status_code == 200
+
+
+def _certificate() -> tuple[bytes, str]:
+    """A self-signed client certificate in PEM, and its thumbprint."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "hospital")])
+    now = datetime.now(UTC)
+    made = x509.CertificateBuilder(name, name, key.public_key(), 1, now, now + timedelta(days=1)).sign(key, SHA256())
+    digest = base64.urlsafe_b64encode(made.fingerprint(SHA256())).rstrip(b"=").decode()
+    return made.public_bytes(Encoding.PEM), digest
+
+
+async def test_a_bound_token_counts_with_its_certificate_from_a_trusted_proxy_alone(
+    app: FastAPI, http: httpx.AsyncClient, login: Login
+) -> None:
+    pem, digest = _certificate()
+    other, _ = _certificate()
+    token = login.token("user/Patient.rs", organization="h1", cnf={"x5t#S256": digest})
+    der = base64.b64encode(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).decode()
+
+    async def status(client: httpx.AsyncClient, certificate: str | None) -> int:
+        headers = {"client-cert": certificate} if certificate else {}
+        return (await Caller(client, token).get("Patient", **headers)).status_code
+
+    proxied = httpx.ASGITransport(app, client=("10.0.0.7", 4000))
+    async with httpx.AsyncClient(transport=proxied, base_url="http://test") as behind:
+        assert await status(behind, quote(pem.decode())) == 200
+        assert await status(behind, f":{der}:") == 200
+        for wrong in (None, quote(other.decode()), "nonsense", ":nonsense:", "-----BEGIN"):
+            assert await status(behind, wrong) == 401
+        for cnf in ({"jkt": "x"}, {}, "x", {"x5t#S256": 1}, {"x5t#S256": digest, "jkt": "x"}):
+            bound = login.token("user/Patient.rs", organization="h1", cnf=cnf)
+            answer = await Caller(behind, bound).get("Patient", **{"client-cert": f":{der}:"})
+            assert answer.status_code == 401
+    assert await status(http, f":{der}:") == 401, "anyone may write a header"
