@@ -25,7 +25,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import MAJORITY, Collections
 from tests.many_clients import Caller, at_once, callers, until_all_answer
-from tests.running_server import RunningServer, environment, running_server
+from tests.running_server import RunningServer, environment, processes_of, running_server
 
 OURS, RAW = "transaction of 50", "the same by the driver"
 CLIENTS = (1, 4, 16)
@@ -228,12 +228,6 @@ async def timed(one: Caller, method: str, path: str, body: Any = None) -> float:
     took = time.perf_counter() - began
     assert answer.status in (200, 201), answer.body
     return took
-
-
-def processes_of(pid: int) -> list[int]:
-    """The server and its workers."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *(int(child) for child in children)]
 
 
 def cpu_of(pids: Iterable[int]) -> float:

@@ -141,6 +141,11 @@ class RunningServer:
         return find_mongod(Path(self.env["FHIR_DATA_DIR"]))
 
 
+def processes_of(pid: int) -> list[int]:
+    """A process and its children."""
+    return [pid, *map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())]
+
+
 def find_mongod(data_dir: Path) -> int | None:
     """Process id of the mongod over a data directory, None when none runs."""
     database = str(data_dir.resolve() / "db").encode()
