@@ -40,7 +40,7 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 	$(BIN)/python bench/validation.py
 	$(BIN)/python bench/importing.py $(PEOPLE)
 	$(BIN)/python -m bench.rest
-	$(BIN)/python -m bench.search load $(RESOURCES) --dir dist/bench
+	$(BIN)/python -m bench.stores $(RESOURCES) dist/bench
 	$(BIN)/python -m bench.search run --dir dist/bench
 
 soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times

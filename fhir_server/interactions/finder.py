@@ -15,14 +15,15 @@ from fhir_server.model.resources import Resource
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
-from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, key_of, key_span
-from fhir_server.search.plan import Part, Plan, cheaply, shorter
+from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, after, along_after, key_of
+from fhir_server.search.plan import Part, Plan, Walk, by_date, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Contains, Leaf, Node, Or, has_joins, is_read
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
-FEW_CANDIDATES = 100  # ways to walk are compared up to this many candidates
+FEW_CANDIDATES = 100  # of a list that is shorter, nobody asks whether another is shorter still
+EVERYTHING_COUNTS = 1 << 40
 _FIRST_BATCH = 60
 
 
@@ -101,46 +102,56 @@ class Finder:
     async def _compile(self, node: Node) -> Filter:
         return await self._model.filter(node, self._store, self._base, self._now)
 
-    async def order_of(self, part: Part, cursor: Cursor | None) -> Order:
-        """The way a part is walked: the one that the cursor stands in, or the one with the fewest candidates.
+    async def walk_of(self, part: Part, cursor: Cursor | None) -> Walk:
+        """The way a part is walked: the one that the cursor stands in, or the one with the shortest list."""
+        walks = part.walks
+        if cursor is not None:
+            walks = tuple(walk for walk in walks if _span_of(walk.order) == cursor.span)
+            if not walks:
+                raise FhirError(Kind.VALUE, "this page link is of an earlier version of the server; search again")
+        return walks[0] if len(walks) == 1 else await self._shortest(part.plan.type, walks)
 
-        Of equal ones the last: given names stand last, and they tell people apart best.
-        """
-        if cursor is not None and cursor.span is not None:
-            return along(Span(*cursor.span))
-        if len(part.orders) == 1:
-            return part.orders[0]
-        found = [len(await self._find(Plan(part.plan.type), FEW_CANDIDATES, order, None)) for order in part.orders]
-        return part.orders[len(found) - 1 - found[::-1].index(min(found))]
+    async def _shortest(self, type: str, walks: Sequence[Walk]) -> Walk:
+        """Of equal ones the last: given names stand last, and they tell people apart best."""
+        for cap in (FEW_CANDIDATES, await self._most_weighed(type)):
+            weights = [await self._store.weigh(type, walk.driver or {}, cap) for walk in walks]
+            if min(weights) < cap:
+                break
+        return walks[len(weights) - 1 - weights[::-1].index(min(weights))]
+
+    async def _most_weighed(self, type: str) -> int:
+        """Beyond this share of all resources, one list is as good as another."""
+        return max(FEW_CANDIDATES, await self._store.weigh(type, {}, EVERYTHING_COUNTS) // 25)
 
     async def page(
         self,
         plan: Plan,
         limit: int,
-        order: Order = BY_DATE,
+        walk: Walk | None = None,
         cursor: Cursor | None = None,
         *,
         raw: bool = True,
         keys: bool = False,
     ) -> list[Stored]:
-        """The first `limit` matches behind the cursor, in order."""
+        """The first `limit` matches behind the cursor, in the order of the walk: by date without one."""
+        walk = walk or by_date(plan)
         if plan.joins is None:
-            return await self._find(plan, limit, order, cursor, raw=raw, keys=keys)
+            return await self._find(plan, limit, walk, cursor, raw=raw, keys=keys)
         told: list[Stored] = []
         batch, walked = _FIRST_BATCH, 0
         while True:
             read = raw or is_read(plan.joins)
-            candidates = await self._find(plan, batch, order, cursor, raw=read, keys=True)
+            candidates = await self._find(plan, batch, walk, cursor, raw=read, keys=True)
             self.work.spend(len(candidates), describe(plan.joins))
             fitting = await self._joins.satisfying(plan.joins, candidates)
             told += [stored for stored in candidates if stored.id in fitting]
             if len(candidates) < batch or len(told) >= limit:
                 return told[:limit]
-            cursor = advance(order, candidates, cursor)
+            cursor = advance(walk.order, candidates, cursor)
             walked += len(candidates)
             batch = min(batch * 2, LARGEST_BATCH)
             if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
-                return told + await self._find(whole, limit - len(told), order, cursor, raw=raw, keys=keys)
+                return told + await self._find(whole, limit - len(told), walk, cursor, raw=raw, keys=keys)
 
     async def _resolved(self, plan: Plan) -> Plan | None:
         """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
@@ -154,26 +165,32 @@ class Finder:
         """Up to `limit` matches in whatever order costs least, without their content."""
         found: list[Stored] = []
         for part in cheaply(plan):
-            order = await self.order_of(part, None)
-            found += await self.page(part.plan, limit - len(found), order, raw=False, keys=keys)
+            walk = await self.walk_of(part, None)
+            found += await self.page(part.plan, limit - len(found), walk, raw=False, keys=keys)
             if len(found) >= limit:
                 break
         return found
 
     async def _find(
-        self, plan: Plan, limit: int, order: Order, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
+        self, plan: Plan, limit: int, walk: Walk, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
     ) -> list[Stored]:
-        query = conjunction((plan.filter, after(order, cursor)))
+        order, query = walk.order, walk.filter(plan)
         if query == NOTHING:
             return []
-        span = key_span(order, cursor)
-        sort = () if span else order.paths
-        keys = keys or span is not None
-        find = Find(plan.type, query, sort, limit, raw=raw, want_sort=order.by_value, want_keys=keys, span=span)
         if order.by_value and cursor is None:
             await self._refuse_large_sort(plan)
+        find = Find(
+            plan.type, {}, order.paths, limit, raw=raw, want_sort=order.by_value, want_keys=keys, hint=walk.hint
+        )
         try:
-            return await self._ask(find, order)
+            if order.span is None:
+                return await self._ask(replace(find, filter=conjunction((query, after(order, cursor)))), order)
+            find = replace(find, sort=(), want_keys=True)
+            found: list[Stored] = []
+            for stretch in along_after(order.span, cursor):
+                asked = replace(find, filter=conjunction((stretch, query)), limit=limit - len(found))
+                found += await self._reader.find(asked, self._view)
+            return found
         except FhirError as fault:
             if fault.kind is not Kind.TOO_COSTLY:
                 raise
@@ -201,7 +218,7 @@ class Finder:
             return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
         number, cursor = 0, None
         while cap is None or number < cap:
-            told = await self.page(plan, 1000, BY_DATE, cursor, raw=False)
+            told = await self.page(plan, 1000, None, cursor, raw=False)
             number += len(told)
             if len(told) < 1000:
                 return number
@@ -219,3 +236,7 @@ class Finder:
     async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
         """The resources within a candidate that satisfy what is asked of them."""
         return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
+
+
+def _span_of(order: Order) -> tuple[str, str] | None:
+    return (order.span.low, order.span.high) if order.span else None

@@ -79,7 +79,7 @@ class Inclusions:
         cursor: Cursor | None = None
         while True:
             room = self._limit - len(self._found) + len(self._seen) + 1
-            told = await self._finder.page(Plan(type, rest=query), min(room, 1000), BY_DATE, cursor, keys=True)
+            told = await self._finder.page(Plan(type, rest=query), min(room, 1000), None, cursor, keys=True)
             self._finder.work.spend(len(told), "_include")
             found += told
             if len(told) < 1000 or len(found) >= room:

@@ -158,7 +158,7 @@ class Joins:
         while left:
             names = [f"{has.type}/{id}" for id in left]
             part = plan.also(await self._finder.pointing_at(has.source, (has.param,), names))
-            found = await self._finder.page(part, AT_ONCE.sources, BY_DATE, cursor, raw=False, keys=True)
+            found = await self._finder.page(part, AT_ONCE.sources, None, cursor, raw=False, keys=True)
             self._finder.work.spend(len(found), describe(has))
             for stored in found:
                 for id in self._ids(stored, has.param.code, has.type):

@@ -190,10 +190,10 @@ class _Answer:
         part = self.parts[place]
         if len(self.plans) > _FEW_TYPES and part.plan.type not in await self.finder.present():
             return []
-        order = await self.finder.order_of(part, cursor)
+        walk = await self.finder.walk_of(part, cursor)
         keys = bool(self.results.inclusions)
-        found = await self.finder.page(part.plan, limit, order, cursor, keys=keys)
-        return [Match(place, order, stored) for stored in found]
+        found = await self.finder.page(part.plan, limit, walk, cursor, keys=keys)
+        return [Match(place, walk.order, stored) for stored in found]
 
     async def _one_after_the_other(self, limit: int) -> list[Match]:
         """All of the first part, then all of the second."""

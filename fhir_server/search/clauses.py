@@ -44,13 +44,16 @@ def ends(path: str, needle: str) -> Filter:
     return {"$expr": {"$anyElementTrue": [{"$map": {"input": closed, "as": "text", "in": found}}]}}
 
 
-class Sooner(dict[str, Any]):
-    """`all` is what is meant; `few`, a range of keys that is part of it, is found at once. The plan makes use of it."""
+class Few(dict[str, Any]):
+    """Exact keys that few resources have, whatever the store holds: an identifier, what is about one person."""
 
-    def __init__(self, few: Filter, all: Filter) -> None:
-        super().__init__({"$or": [few, all]})
-        self.few = few
-        self.all = all
+
+class Ways(dict[str, Any]):
+    """Alternatives of which each is a walk of the index of its own; `plan` has them answered one behind the other."""
+
+    def __init__(self, ways: Iterable[Filter]) -> None:
+        self.ways = tuple(ways)
+        super().__init__({"$or": list(self.ways)})
 
 
 def each(filters: Iterable[Filter]) -> Filter:

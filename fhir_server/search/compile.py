@@ -8,6 +8,7 @@ from typing import Any
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.dates import range_of
 from fhir_server.search import compartments
+from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.tree import And, InCompartment, Leaf, Node, Not, Or
 from fhir_server.store.contract import NOTHING, Filter
 
@@ -29,7 +30,7 @@ def compile_tree(node: Node, leaf_filter: LeafFilter, members: Callable[[InCompa
             case Leaf():
                 return leaf_filter(node)
             case InCompartment(_, compartments.PATIENT, id):
-                return {"k": compartments.patient_key(id)}
+                return Few(k=compartments.patient_key(id))
             case InCompartment():
                 return compiled(members(node))
             case And(nodes):
@@ -72,8 +73,18 @@ def disjunction(filters: Iterable[Filter]) -> Filter:
         elif part != NOTHING:
             others.extend(part["$or"] if set(part) == {"$or"} else [part])
     if keys:
-        others.insert(0, one_of("k", keys))
-    return {"$or": others} if len(others) > 1 else others[0] if others else NOTHING
+        exact_keys = one_of("k", keys)
+        if not others and all(isinstance(part, Few) for part in parts if part != NOTHING):
+            return Few(exact_keys)
+        others.insert(0, exact_keys)
+    if len(others) < 2:
+        return others[0] if others else NOTHING
+    return Ways(others) if all(_is_walked(part) for part in others) else {"$or": others}
+
+
+def _is_walked(part: Filter) -> bool:
+    """True when one range of an index has all that the part finds."""
+    return any(set(one) in ({"k"}, {"o"}) for one in flat(part))
 
 
 def negation(part: Filter) -> Filter:

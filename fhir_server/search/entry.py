@@ -15,6 +15,7 @@ PART = "\x1f"
 OF_TYPE = "\x1d"
 TEXT = "\x1c"
 IDENTIFIER = "\x1e"
+WORDS = "\x1b"
 
 Write = Callable[[Any, "Entry"], None]
 

@@ -23,7 +23,7 @@ from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.contract import Indexed
 
 # Raised when keys of unchanged definitions would come out differently: all stored keys are then of an older making.
-KEYS_VERSION = 1
+KEYS_VERSION = 2
 
 # Answered from the document's own fields.
 _OWN_FIELDS = frozenset({"_id", "_lastUpdated"})

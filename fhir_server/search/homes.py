@@ -57,7 +57,7 @@ def _finding(param: SearchParameter, paths: tuple[Path, ...], parts: Branches) -
     if param.type == "token":
         kind += (any(path.type in token.CODED for path in paths),)
     if param.type == "string":
-        kind += (string.words_of(paths),)
+        kind += (string.parting_of(paths),)
     if param.type == "composite":
         return _Finding((*kind, parts(param)), frozenset((path.steps, path.type) for path in paths), None)
     if param.type == "reference":

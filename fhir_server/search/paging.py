@@ -10,7 +10,9 @@ from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
 
-from fhir_server.store.contract import Filter, KeySpan, Stored
+from fhir_server.search.clauses import between
+from fhir_server.search.compile import conjunction
+from fhir_server.store.contract import Filter, Stored
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,10 @@ class Span:
 
     low: str
     high: str
+
+    @property
+    def filter(self) -> Filter:
+        return between(self.low, self.high)
 
     def first_of(self, keys: Iterable[str]) -> str:
         """The first of a resource's keys that lies in it: where a walk over the span meets the resource."""
@@ -110,34 +116,31 @@ def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Curs
 
 
 def after(order: Order, cursor: Cursor | None) -> Filter:
-    """What stands behind the cursor in this order; {} without a cursor."""
+    """What stands behind the cursor in this order, which walks no span; {} without a cursor."""
     if cursor is None:
         return {}
-    if order.span is not None:
-        return _further_along(order.span, cursor)
     if len(order.paths) == 1 and not order.by_value:
         return _after_one(*order.paths[0], cursor.values[0], cursor.ids)
     return {"$and": [*_bound(order, cursor), {"$or": list(_alternatives(order, cursor))}]}
 
 
-def key_span(order: Order, cursor: Cursor | None) -> KeySpan | None:
-    """Where the walk of the keys begins and ends."""
-    if order.span is None:
-        return None
-    if cursor is None:
-        return KeySpan(order.span.low, order.span.high)
-    key, place = cursor.values
-    return KeySpan(key, order.span.high, place)
+def along_after(span: Span, cursor: Cursor | None) -> tuple[Filter, ...]:
+    """What stands behind the cursor in a walk along the span: filters of which each stands behind the one before."""
+    return (span.filter,) if cursor is None else _further_along(span, cursor)
 
 
-def _further_along(span: Span, cursor: Cursor) -> Filter:
-    """A resource with several keys in the span was told at the first of them, and is met again at the others."""
+def _further_along(span: Span, cursor: Cursor) -> tuple[Filter, Filter]:
+    """The rest of the key where the walk stands, then the keys behind it.
+
+    A resource with several keys in the span was told at the first of them, and is met again at the others.
+    """
     key, place = cursor.values
-    untold: list[Filter] = [{"_id": {"$nin": list(cursor.ids or ())}}]
-    untold.append({"$nor": [{"k": key, "o": {"$gt": place}}]})
+    rest: list[Filter] = [_after_one("o", -1, place, cursor.ids)]
     if key > span.low:
-        untold.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": key}}}})
-    return {"$and": untold}
+        rest.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": key}}}})
+    behind: Filter = {"k": {"$elemMatch": {"$gt": key, "$lt": span.high}}}
+    met: Filter = {"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lte": key}}}}
+    return conjunction(({"k": key}, *rest)), conjunction((behind, met))
 
 
 def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:

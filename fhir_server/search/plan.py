@@ -1,7 +1,8 @@
 """Plans how the database is asked: the answer as disjoint parts, each one walk of one index where there is one.
 
 A filter of alternatives makes MongoDB read everything below the first of them. Cut into parts that follow each other, a
-page reads little more than it gives. How a query is cut depends on its text alone, so that a page link can name a part.
+page reads little more than it gives. How a query is cut depends on its text alone, so that a page link can name a part;
+which of several lists is walked within a part depends on their lengths, too.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from fhir_server.search.clauses import Sooner
+from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
 from fhir_server.search.paging import BY_DATE, Order, Span, along
 from fhir_server.search.tree import Node
-from fhir_server.store.contract import Filter
+from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
+
+_MANY = 50  # keys of one list, of which each may be few
+MOST_WAYS = 8  # alternatives that are answered one behind the other; more are left to the database at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +38,7 @@ class Plan:
 
     @property
     def filter(self) -> Filter:
-        return conjunction((*(leaf.all if isinstance(leaf, Sooner) else leaf for leaf in self.leaves), self.rest))
+        return conjunction((*self.leaves, self.rest))
 
     def also(self, *filters: Filter) -> Plan:
         """The same with more conditions."""
@@ -42,11 +46,42 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Walk:
+    """A way to walk candidates. driver: the condition whose list in an index is walked, while all others are looked at
+    in the documents; None leaves the choice to the database."""
+
+    order: Order
+    driver: Filter | None = None
+
+    @property
+    def hint(self) -> str | None:
+        """The name of the index."""
+        match next(iter(self.driver or ()), None):
+            case "k":
+                return INDEX_KEYS
+            case "o":
+                return INDEX_ORDER
+            case "_id":
+                return "_id_"
+        return None
+
+    def filter(self, plan: Plan) -> Filter:
+        """The plan's filter, in the form that makes the database walk so; without the driver where that is a span."""
+        if self.driver is None:
+            return plan.filter
+        beside = [part for part in flat(plan.filter) if part != self.driver]
+        plain = [part for part in beside if set(part) <= {"o", "u"}]
+        looked_at = conjunction(part for part in beside if not set(part) <= {"o", "u"})
+        driver = {} if self.order.span else self.driver
+        return conjunction((driver, *plain, unwalked(looked_at) if looked_at else {}))
+
+
+@dataclass(frozen=True, slots=True)
 class Part:
-    """One part of an answer. orders: ways to walk it, of which the one with the fewest candidates is taken."""
+    """One part of an answer. walks: the ways to walk it; the cheapest is taken."""
 
     plan: Plan
-    orders: tuple[Order, ...]
+    walks: tuple[Walk, ...]
 
 
 def parts(plan: Plan, phases: Sequence[Phase], is_sorted: bool) -> tuple[Part, ...]:
@@ -56,12 +91,12 @@ def parts(plan: Plan, phases: Sequence[Phase], is_sorted: bool) -> tuple[Part, .
 
 def _parts(plan: Plan, order: Order, is_sorted: bool) -> list[Part]:
     path, direction = order.paths[0]
-    if path != "o":
-        return [Part(plan, (order,))]
+    if path != "o" or order.by_value:
+        return [Part(plan, (Walk(order),))]
     ranges = _by_date_range(plan, direction > 0)
     if is_sorted:
-        return [Part(part, (order,)) for part in ranges]
-    return [Part(part, _unsorted(part)) for within in ranges for part in _sooner_first(within)]
+        return [Part(part, _sorted_walks(part, order)) for part in ranges]
+    return [Part(part, walks_of(part)) for within in ranges for part in _one_by_one(within)]
 
 
 # --- ranges of the primary date --------------------------------------------------------------------------------------
@@ -120,7 +155,13 @@ def _bounds(low: int | None, high: int | None) -> dict[str, Any]:
     return {name: value for name, value in (("$gte", low), ("$lt", high)) if value is not None}
 
 
-# --- searches without an order of their own --------------------------------------------------------------------------
+# --- ways to walk ----------------------------------------------------------------------------------------------------
+
+
+def by_date(plan: Plan) -> Walk:
+    """The walk by date of what is asked for once and not told in pages."""
+    few = next((part for part in flat(plan.filter) if _is_few(part)), None)
+    return Walk(BY_DATE, few)
 
 
 def cheaply(plan: Plan) -> tuple[Part, ...]:
@@ -128,33 +169,51 @@ def cheaply(plan: Plan) -> tuple[Part, ...]:
     return parts(plan, (Phase(BY_DATE),), is_sorted=False)
 
 
-def _sooner_first(plan: Plan) -> tuple[Plan, ...]:
-    """What one range of keys finds at once, then the rest of what was meant."""
-    leaf = next((leaf for leaf in plan.leaves if isinstance(leaf, Sooner)), None)
-    if leaf is None or any(_is_exact(part) for part in flat(plan.filter)):
+def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
+    """Alternatives that are walks of their own as plans of their own, each without what those before it find."""
+    ways = next((leaf for leaf in plan.leaves if isinstance(leaf, Ways) and len(leaf.ways) <= MOST_WAYS), None)
+    if ways is None or any(_is_few(part) for part in flat(plan.filter)):
         return (plan,)
-    others = tuple(other for other in plan.leaves if other is not leaf)
-    return replace(plan, leaves=(leaf.few, *others)), plan.also({"k": {"$not": leaf.few["k"]}})
+    others = tuple(leaf for leaf in plan.leaves if leaf is not ways)
+    return tuple(
+        replace(plan, leaves=(*flat(way), *others)).also(*({"$nor": [before]} for before in ways.ways[:number]))
+        for number, way in enumerate(ways.ways)
+    )
 
 
-def _unsorted(plan: Plan) -> tuple[Order, ...]:
-    """Without _sort any order will do. Ranges of keys are walked as the index has them, unless an exact key, an id or a
-    range of dates gives a walk by date that is as good."""
+def walks_of(plan: Plan) -> tuple[Walk, ...]:
+    """The walks of a search without _sort, which may be answered in any order: exact keys and dates in the order of the
+    primary date, ranges of keys as the index has them."""
     filters = flat(plan.filter)
-    if any(_is_exact(part) for part in filters):
-        return (BY_DATE,)
-    spans = [span for part in filters if (span := _span(part)) is not None]
-    return tuple(along(span) for span in spans) or (BY_DATE,)
+    few = next((part for part in filters if _is_few(part)), None)
+    if few is not None:
+        return (Walk(BY_DATE, few),)
+    exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
+    spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
+    dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if spans and not exact else []
+    return (*exact, *spans, *dates) or (Walk(BY_DATE),)
 
 
-def _is_exact(part: Filter) -> bool:
-    if set(part) & {"o", "u", "_id"}:
-        return True
-    return set(part) == {"k"} and (isinstance(part["k"], str) or "$in" in part["k"])
+def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:
+    """The walks in the order of the primary date."""
+    filters = flat(plan.filter)
+    few = next((part for part in filters if _is_few(part)), None)
+    if few is not None:
+        return (Walk(order, few),)
+    return tuple(Walk(order, part) for part in filters if is_exact(part)) or (Walk(order),)
+
+
+def _is_few(part: Filter) -> bool:
+    return (isinstance(part, Few) and _length(part) <= _MANY) or set(part) == {"_id"}
+
+
+def is_exact(part: Filter) -> bool:
+    """True for exact keys, which the index has in the order of the primary date."""
+    return set(part) == {"k"} and (isinstance(part["k"], str) or set(part["k"]) == {"$in"})
 
 
 def _span(part: Filter) -> Span | None:
-    if set(part) != {"k"} or set(part["k"]) != {"$elemMatch"}:
+    if set(part) != {"k"} or isinstance(part["k"], str) or set(part["k"]) != {"$elemMatch"}:
         return None
     bounds = part["k"]["$elemMatch"]
     return Span(bounds["$gte"], bounds["$lt"]) if set(bounds) == {"$gte", "$lt"} else None

@@ -24,6 +24,12 @@ Filter = Mapping[str, Any]
 
 NOTHING: Filter = {"_id": {"$in": []}}
 
+
+def unwalked(filter: Filter) -> Filter:
+    """The same, in a form for which MongoDB looks at documents and never at an index: so that it walks another one."""
+    return {"$nor": [{"$nor": [filter]}]}
+
+
 # The order key `o` of a dated resource is seconds << 30 | 30 bits of a hash of the id. Dates outside these seconds (the
 # years 1833 to 2242) are written as the nearest one, so a range over `o` must not be planned from or to beyond them.
 ORDER_SHIFT = 30
@@ -175,22 +181,13 @@ class Written:
 
 
 @dataclass(frozen=True, slots=True)
-class KeySpan:
-    """The keys from `low` to before `high`. order: within the key `low` only from this `o` on, downwards."""
-
-    low: str
-    high: str
-    order: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Find:
-    """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; hint: index name.
+    """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; without any the order of
+    the index that the filter needs. hint: name of the index to walk, if the collection has its indexes already.
 
     Over an `x.` path a list counts by its lowest value (descending: its highest), and a resource without a value comes
     last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. Time and work are bounded by the
-    store's settings. Deleted resources are never found. span: in place of sort and hint, walk these keys as the index
-    has them: by key, then by `o` descending; a resource is met once, at the first of its keys.
+    store's settings. Deleted resources are never found.
     """
 
     type: str
@@ -201,7 +198,6 @@ class Find:
     want_sort: bool = False
     want_keys: bool = False
     hint: str | None = None
-    span: KeySpan | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,6 +301,11 @@ class Store(Protocol):
     async def find(self, query: Find, view: View) -> list[Stored]: ...
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int: ...
+
+    async def weigh(self, type: str, filter: Filter, cap: int) -> int:
+        """About how many resources a filter finds that is one condition on `k` or `o`, or none: `cap` when there are at
+        least so many. For the choice between ways to walk only: it may be minutes old, and no View narrows it."""
+        ...
 
     async def types(self) -> set[str]:
         """The resource types that have ever been written: the others need not be asked."""

@@ -39,6 +39,7 @@ from fhir_server.store.registers import Registers
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
+from fhir_server.store.weights import Weights
 
 T = TypeVar("T")
 SELECTION_MS = 5_000  # how long an operation waits for a primary: a restart of the embedded mongod takes one second
@@ -106,7 +107,8 @@ class MongoStore:
         self._deferrals = Deferrals(self._database)
         self.tables = MongoTables(self._database, settings.search_seconds)
         self._registers = Registers(self._database)
-        self._reads = Reads(self._database, settings.search_seconds)
+        self._reads = Reads(self._database, self._collections, settings.search_seconds)
+        self._weights = Weights(self._database)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
         self._transactions = Transactions(
@@ -193,6 +195,9 @@ class MongoStore:
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await self._reads.count(type, filter, view, cap)
+
+    async def weigh(self, type: str, filter: Filter, cap: int) -> int:
+        return cap if self._collections.deferred else await self._weights.of(type, filter, cap)
 
     async def types(self) -> set[str]:
         with wrapped("listing the resource types"):

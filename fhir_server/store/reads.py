@@ -9,17 +9,16 @@ from dataclasses import replace
 from typing import Any
 
 import bson
-from bson.max_key import MaxKey
-from bson.min_key import MinKey
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import INDEX_KEYS, Filter, Find, Stored, View
+from fhir_server.store.contract import Filter, Find, Stored, View, unwalked
 from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import wrapped
+from fhir_server.store.indexes import Collections
 
 MOST_IDS_A_QUERY = 1000
 WALK_STEP = 200
@@ -40,9 +39,10 @@ def is_id(id: str) -> bool:
 class Reads:
     """The read side of one database. limit_seconds: time that one query may take in the database."""
 
-    def __init__(self, database: AsyncDatabase[Document], limit_seconds: float) -> None:
+    def __init__(self, database: AsyncDatabase[Document], collections: Collections, limit_seconds: float) -> None:
         self.limit_seconds = limit_seconds
         self.database = database
+        self._collections = collections
         self._limit_ms = max(1, int(limit_seconds * 1000))
         self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
         self._waiting: dict[tuple[str, bytes], _Waiting] = {}
@@ -115,7 +115,9 @@ class Reads:
         """One page. Raises FhirError TOO_COSTLY when it takes longer than the limit."""
         if query.limit <= 0:
             return []
-        filter = view.narrow(query.type, live(query.filter))
+        filter = _narrowed(query, view)
+        if self._collections.deferred:
+            query = replace(query, hint=None)
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
             if any(path.startswith("x.") for path, _ in query.sort):
                 documents = await self._find_by_values(query, filter, session)
@@ -229,16 +231,12 @@ class Reads:
             last = page[-1].id
 
 
-def _way(query: Find) -> dict[str, Any]:
-    """How the index is walked: sorted, or over a span of keys."""
-    if query.span is None:
-        return {"sort": list(query.sort), "hint": query.hint}
-    start: object = MaxKey() if query.span.order is None else query.span.order
-    return {
-        "min": [("k", query.span.low), ("o", start), ("s", MinKey())],
-        "max": [("k", query.span.high), ("o", MaxKey()), ("s", MinKey())],
-        "hint": INDEX_KEYS,
-    }
+def _narrowed(query: Find, view: View) -> Filter:
+    """A View must not be walked in place of what the hint is meant for."""
+    wanted, allowed = live(query.filter), view.of(query.type)
+    if allowed is None or query.hint is None:
+        return view.narrow(query.type, wanted)
+    return {"$and": [wanted, unwalked(allowed)]}
 
 
 def live(filter: Filter) -> Filter:

@@ -15,6 +15,7 @@ from fhir_server.store.contract import (
     INDEX_ORDER,
     INDEX_UPDATED,
     NOTHING,
+    Filter,
     Find,
     HistoryQuery,
     Narrowing,
@@ -247,3 +248,40 @@ async def test_a_page_examines_no_more_documents_than_it_gives(
     assert len(page) == 20
     assert told["docsExamined"] <= 30
     assert told["planSummary"].startswith(f"IXSCAN {{ {index}")
+
+
+@pytest.mark.parametrize(
+    ("filter", "cap", "weight"),
+    [
+        ({"k": "k0"}, 1000, 100),
+        ({"k": "k0"}, 30, 30),
+        ({"k": {"$in": ["k0", "k1"]}}, 1000, 200),
+        ({"k": {"$elemMatch": {"$gte": "k", "$lt": "l"}}}, 30, 30),
+        ({"k": {"$elemMatch": {"$gte": "k0", "$lt": "k1"}}}, 100, 100),
+        ({"k": {"$elemMatch": {"$gte": "k0", "$lt": "k0"}}}, 100, 0),
+        ({"o": {"$gte": 200 << 30, "$lt": 300 << 30}}, 1000, 100),
+        ({}, 1000, 300),
+    ],
+)
+async def test_the_length_of_a_list_of_the_index_is_told_up_to_a_cap(
+    store: MongoStore, filter: Filter, cap: int, weight: int
+) -> None:
+    await put(store, *[a_draft(id=f"o{number}", keys=[f"k{number % 3}"], order=number) for number in range(300)])
+    assert await store.weigh("Organization", filter, cap) == weight
+    assert await store.weigh("Organization", filter, 10) == min(weight, 10)
+
+
+async def test_a_weight_may_be_old_and_only_a_higher_cap_asks_again(store: MongoStore) -> None:
+    await put(store, *[a_draft(id=f"o{number}", keys=["k"]) for number in range(5)])
+    assert await store.weigh("Organization", {"k": "k"}, 3) == 3
+    assert await store.weigh("Organization", {"k": "k"}, 10) == 5
+    await put(store, a_draft(id="another", keys=["k"]))
+    assert await store.weigh("Organization", {"k": "k"}, 10) == 5
+
+
+async def test_no_hint_stands_in_the_way_of_a_search_before_the_indexes_are_built(store: MongoStore) -> None:
+    async with store.bulk_load() as put_off:
+        assert put_off
+        await put(store, a_draft(keys=["k"]))
+        assert ids(await store.find(Find("Organization", {"k": "k"}, hint=INDEX_KEYS), EVERYTHING)) == ["1"]
+        assert await store.weigh("Organization", {"k": "k"}, 10) == 10

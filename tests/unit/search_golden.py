@@ -25,7 +25,7 @@ FOLDER = Path(__file__).resolve().parent.parent / "golden" / "search"
 BASE = "http://test/fhir"
 NOW = 1_767_225_600_000  # 2026-01-01T00:00Z
 # The marks within keys that no text can hold, as the golden files show them.
-_MARKS = {"\x1f": "␟", "\x1e": "␞", "\x1d": "␝", "\x1c": "␜", "\U0010ffff": "￿"}
+_MARKS = {"\x1f": "␟", "\x1e": "␞", "\x1d": "␝", "\x1c": "␜", "\x1b": "␛", "\U0010ffff": "￿"}
 _CASE = re.compile(
     r"^### (?P<title>.+)\n+```query\n(?P<query>.*)\n```\n+```tree\n(?P<tree>(?:.*\n)*?)```\n+"
     r"```mongodb\n(?P<mongodb>(?:.*\n)*?)```\n",

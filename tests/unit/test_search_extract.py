@@ -168,10 +168,16 @@ def test_an_operators_parameter_that_cannot_be_compiled_is_refused() -> None:
         Extractor(definitions(), "Z", parameters=lambda type: {"p": param}).declared("Patient")
 
 
-def test_what_begins_at_each_word_of_a_name_is_a_key_once() -> None:
-    name = {"text": "Nguyễn Văn An", "family": "Nguyễn", "given": ["Văn", "An"], "prefix": ["Ông"]}
+def test_a_name_has_a_key_for_its_rest_from_each_word_on_and_for_each_choice_of_words() -> None:
+    name = {"text": "Nguyễn Văn An", "family": "Nguyễn", "given": ["Văn", "An"]}
     found = keys_of({"resourceType": "Patient", "name": [name, name]}, "name")
-    assert found == {"nguyen van an", "van an", "an", "ong"}
+    choices = {"an nguyen", "an van", "nguyen van", "an nguyen van"}
+    assert found == {"nguyen van an", "van an", "an", *(f"\x1b{choice}" for choice in choices)}
+
+
+def test_the_keys_of_a_name_of_many_words_are_as_many_as_its_words() -> None:
+    found = keys_of({"resourceType": "Patient", "name": [{"text": " ".join(f"w{n}" for n in range(40))}]}, "name")
+    assert len(found) == 80
 
 
 def test_a_coding_has_a_key_for_each_form_it_is_asked_in() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from fhir_server.model.references import is_id, literal
 from fhir_server.model.remember import remembered
-from fhir_server.search.clauses import beginning, between, key
+from fhir_server.search.clauses import Few, beginning, between, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import IDENTIFIER, PART, Entry, Write, plain
 from fhir_server.search.escapes import split, unescape
@@ -18,6 +18,9 @@ from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import NOTHING, Filter
 
 _CANONICAL = frozenset({"canonical", "uri", "url", "oid", "uuid"})
+
+# What points at one of these is about one person.
+_OF_ONE_PERSON = frozenset({"Patient", "RelatedPerson", "Person", "Encounter", "EpisodeOfCare"})
 
 MODIFIERS = frozenset({"identifier", "below"})
 
@@ -126,11 +129,12 @@ def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
 
 def _one(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
     homes = lookup.homes(leaf.type, leaf.param.code)
+    targets = _targets(leaf, value, lookup)
     if len(homes) == 1:
-        return disjunction(key(letters + target) for target, _ in _targets(leaf, value, lookup))
-    return disjunction(
-        key(lookup.letters(leaf.type, leaf.param.code, type) + target) for target, type in _targets(leaf, value, lookup)
-    )
+        found = disjunction(key(letters + target) for target, _ in targets)
+    else:
+        found = disjunction(key(lookup.letters(leaf.type, leaf.param.code, type) + target) for target, type in targets)
+    return Few(found) if any(type in _OF_ONE_PERSON for _, type in targets) else found
 
 
 def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:

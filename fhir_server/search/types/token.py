@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from fhir_server.search.clauses import beginning, each, key
+from fhir_server.search.clauses import Few, beginning, each, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import OF_TYPE, PART, TEXT, Entry, Write, plain
 from fhir_server.search.escapes import split, unescape
@@ -195,9 +195,10 @@ def _one(leaf: Leaf, value: str, letters: str, paths: tuple[Path, ...], lookup: 
     forms, number = asked
     if not forms:
         return beginning(letters) if number is None else key(f"{letters}{PART}{number}")
-    if number is None:
-        return disjunction(key(letters + form) for form in forms)
-    return disjunction(key(f"{letters}{form}{PART}{number}") for form in forms)
+    ends = forms if number is None else [f"{form}{PART}{number}" for form in forms]
+    found = disjunction(key(letters + end) for end in ends)
+    # Nobody shares a number with many others.
+    return Few(found) if _types(paths) == {"Identifier"} else found
 
 
 def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought | None:
@@ -263,7 +264,7 @@ def _of_type(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
     number = lookup.number(parts[0]) if parts[0] else ""
     if number is None:
         return NOTHING
-    return key(f"{letters}{OF_TYPE}{plain(parts[1])}{PART}{number}{PART}{plain(parts[2])}")
+    return Few(key(f"{letters}{OF_TYPE}{plain(parts[1])}{PART}{number}{PART}{plain(parts[2])}"))
 
 
 def _mime_type(value: str, letters: str) -> Filter:

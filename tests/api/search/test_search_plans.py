@@ -80,6 +80,6 @@ async def walked(context: Context, type: str, pair: tuple[str, str]) -> int:
         raise
     found = context.search.parts(plan, (), context.store.registry, False)
     for part in found:
-        order = await finder.order_of(part, None)
-        await finder.page(replace(part.plan, type="Condition"), 5, order)
+        walk = await finder.walk_of(part, None)
+        await finder.page(replace(part.plan, type="Condition"), 5, walk)
     return len(found)

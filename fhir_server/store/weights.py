@@ -1,0 +1,73 @@
+"""How long the lists of the index are: what one way to walk is preferred to another by, and nothing else."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from typing import Any
+
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.store.contract import INDEX_KEYS, Filter
+from fhir_server.store.documents import Document
+from fhir_server.store.faults import wrapped
+
+_SECONDS = 600.0
+_MOST_REMEMBERED = 20_000
+
+
+class Weights:
+    """Counts of one database, remembered for ten minutes: a choice may be made by an old one, an answer never is."""
+
+    def __init__(self, database: AsyncDatabase[Document]) -> None:
+        self._database = database
+        self._known: OrderedDict[tuple[str, str], tuple[float, int, int]] = OrderedDict()
+
+    async def of(self, type: str, filter: Filter, cap: int) -> int:
+        """As contract.Store.weigh."""
+        place = (type, repr(filter))
+        until, weight, limit = self._known.get(place, (0.0, 0, 0))
+        if until < time.monotonic() or weight == limit < cap:
+            weight = await self._count(type, filter, cap)
+            self._known[place] = (time.monotonic() + _SECONDS, weight, cap)
+            self._known.move_to_end(place)
+            if len(self._known) > _MOST_REMEMBERED:
+                self._known.popitem(last=False)
+        return min(weight, cap)
+
+    async def _count(self, type: str, filter: Filter, cap: int) -> int:
+        span = _span(filter)
+        with wrapped(f"weighing {type}"):
+            if span is None:
+                answer = await self._database.command({"count": type, "query": filter, "limit": cap})
+                return int(answer["n"])
+            return await self._count_span(type, *span, cap)
+
+    async def _count_span(self, type: str, low: str, high: str, cap: int) -> int:
+        """MongoDB counts a range of keys by reading the documents; walking it covered, a step at a time, does not."""
+        walk: dict[str, Any] = {
+            "find": type,
+            "filter": {},
+            "projection": {"_id": 0, "s": 1},
+            "min": {"k": low, "o": MaxKey(), "s": MinKey()},
+            "max": {"k": high, "o": MaxKey(), "s": MinKey()},
+            "hint": INDEX_KEYS,
+            "limit": 1,
+        }
+        if low >= high:
+            return 0
+        reached, step = 0, 100
+        while reached < cap:
+            answer = await self._database.command({**walk, "skip": min(step, cap) - 1})
+            if not answer["cursor"]["firstBatch"]:
+                break
+            reached, step = min(step, cap), step * 3
+        return reached
+
+
+def _span(filter: Filter) -> tuple[str, str] | None:
+    condition = filter.get("k")
+    bounds = condition.get("$elemMatch") if isinstance(condition, dict) else None
+    return (bounds["$gte"], bounds["$lt"]) if bounds else None
