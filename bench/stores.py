@@ -116,7 +116,7 @@ class Original:
 
     def copy(self, number: int) -> bytes:
         """The copy of this number, from 1: everything keeps its length, so the document stays what it is."""
-        start = b"%03x" % number
+        start = b"g%02x" % number
         document = self.document
         for text in self.replaced:
             document = document.replace(text, start + text[3:])

@@ -42,7 +42,7 @@ class Reads:
     def __init__(self, database: AsyncDatabase[Document], collections: Collections, limit_seconds: float) -> None:
         self.limit_seconds = limit_seconds
         self.database = database
-        self._collections = collections
+        self._made = collections
         self._limit_ms = max(1, int(limit_seconds * 1000))
         self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
         self._waiting: dict[tuple[str, bytes], _Waiting] = {}
@@ -116,7 +116,7 @@ class Reads:
         if query.limit <= 0:
             return []
         filter = _narrowed(query, view)
-        if self._collections.deferred:
+        if self._made.deferred:
             query = replace(query, hint=None)
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
             if any(path.startswith("x.") for path, _ in query.sort):
