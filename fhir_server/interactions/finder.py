@@ -12,6 +12,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, Joins
 from fhir_server.model.resources import Resource
+from fhir_server.search.clauses import Few
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
@@ -93,7 +94,8 @@ class Finder:
         others = tuple(part for part in parts if not isinstance(part, Leaf))
         joins = tuple(part for part in others if has_joins(part))
         rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
-        rest = conjunction((rest, self._view.walked(type)))
+        if own := self._view.walked(type):
+            rest = conjunction((rest, Few(own)))
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))

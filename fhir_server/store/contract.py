@@ -79,11 +79,11 @@ class View:
         allowed = self.of(type)
         parts = () if allowed is None else allowed.get("$and", (allowed,))
         patients = next((part["p"] for part in parts if "p" in part), None)
-        if patients is None:
-            return {}
         if isinstance(patients, str):
             return {"k": f"@{patients}"}
-        return {"k": {"$in": [f"@{patient}" for patient in patients["$in"]]}}
+        if isinstance(patients, Mapping) and set(patients) == {"$in"}:
+            return {"k": {"$in": [f"@{patient}" for patient in patients["$in"]]}}
+        return {}
 
 
 EVERYTHING = View()
