@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 records = typer.Typer(help="Vietnamese health records as files: HSSK-831 XML, insurance XML, basic group JSON/CSV.")
 app.add_typer(records, name="records", no_args_is_help=True)
+terminology = typer.Typer(help="Code systems that are loaded as tables: ICD-10 of Việt Nam, SNOMED CT, LOINC, lists.")
+app.add_typer(terminology, name="terminology", no_args_is_help=True)
 clients = typer.Typer(help="Systems that get access tokens here by their own keys (SMART Backend Services).")
 app.add_typer(clients, name="clients", no_args_is_help=True)
 
@@ -193,6 +195,49 @@ def rotate_client(
     from fhir_server.cli.clients import rotate
 
     rotate(_settings(), id, keys, keys_url, keep)
+
+
+@terminology.command("load")
+def load_terminology(
+    file: Annotated[Path, typer.Argument(help="CSV, XLSX, ZIP (RF2, LOINC) or a CodeSystem as JSON", exists=True)],
+    form: Annotated[
+        Literal["icd-10-vn", "list", "snomed", "loinc", "code-system"] | None,
+        typer.Option("--as", help="what the file is; without it the file itself tells, and a table is icd-10-vn"),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option("--code-version", help="which version it is, such as '06/2026/TT-BYT' or '4469/QĐ-BYT'"),
+    ] = None,
+    system: Annotated[str | None, typer.Option(help="URL of the code system, needed for --as list")] = None,
+    title: Annotated[str | None, typer.Option(help="its name for people")] = None,
+    start: Annotated[str | None, typer.Option("--from", help="first day on which it is in force, 2026-07-01")] = None,
+    end: Annotated[str | None, typer.Option("--to", help="last day on which it is in force")] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(help="where a column is when its header does not tell: code=18, vi=21, en=20 (from 1)"),
+    ] = None,
+) -> None:
+    """Load a code system as a table. The same file again changes nothing; what was cut off goes on."""
+    from fhir_server.cli.terminology import load, table_file
+
+    wanted = table_file(file, form, version, system, title, (start, end), column or [])
+    raise typer.Exit(load(_settings(), wanted))
+
+
+@terminology.command("list")
+def list_terminology() -> None:
+    """Show the tables: URL, version, how many codes, when in force."""
+    from fhir_server.cli.terminology import show
+
+    show(_settings())
+
+
+@terminology.command("remove")
+def remove_terminology(canonical: Annotated[str, typer.Argument(help="URL|version as `list` shows it")]) -> None:
+    """Remove a table and the CodeSystem resources that describe it."""
+    from fhir_server.cli.terminology import remove
+
+    raise typer.Exit(remove(_settings(), canonical))
 
 
 def _settings(**given: Any) -> Any:

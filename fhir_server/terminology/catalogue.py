@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 import msgspec
@@ -14,6 +15,7 @@ from fhir_server.store.contract import EVERYTHING, Store, Stored
 from fhir_server.store.table_contract import Table
 from fhir_server.terminology.kept import Kept
 from fhir_server.terminology.load import Entry, Head, Index, Terminology, head_of, read_head
+from fhir_server.terminology.loaded import aliases
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.terminology.scope import Place, Scope
 from fhir_server.terminology.unread import Unread
@@ -124,7 +126,7 @@ class Catalogue:
                 yield one
 
     def _added(self) -> Iterator[Entry]:
-        tables = [Entry(head_of(table.head), table, rank=1) for table in self._tables]
+        tables = [Entry(head_of(table.head), table, rank=1) for table in _by_every_url(self._tables)]
         whole = {entry.head.canonical for entry in tables}
         for (type, _), entry in self._stored.items():
             # A resource without concepts describes the table; it does not take its place.
@@ -132,6 +134,14 @@ class Catalogue:
             if entry.head.url and type != "NamingSystem" and not describes:
                 yield entry
         yield from tables
+
+
+def _by_every_url(tables: Iterable[Table]) -> Iterator[Table]:
+    """Each table once for each URL by which its codes are known."""
+    for table in tables:
+        yield table
+        for alias in aliases(table.head):
+            yield replace(table, head={**table.head, "url": alias})
 
 
 def _entry(found: Stored) -> Entry:

@@ -298,10 +298,14 @@ def _closure(code: str, step: Callable[[str], tuple[str, ...]]) -> set[str]:
 Structure = Callable[[str, Mapping[str, Concept]], tuple[str, ...]]
 
 
+# Dagger and asterisk say which of two codes is the disease and which its manifestation; they are no part of a code.
+ICD10_MARKS = "†*+"
+
+
 def icd10_parents(code: str, listed: Mapping[str, Concept]) -> tuple[str, ...]:
     """What stands above an ICD-10 code: `J02.9` above `J02.91`, `J02` above that, then the listed blocks and chapters
     whose range holds it. Marks of dagger and asterisk are no part of the place."""
-    category, dot, rest = code.rstrip("†*").partition(".")
+    category, dot, rest = code.rstrip(ICD10_MARKS).partition(".")
     if dot:
         return (f"{category}.{rest[:-1]}",) if len(rest) > 1 else (category,)
     if "-" in category:

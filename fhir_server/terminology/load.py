@@ -18,6 +18,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource, decode
 from fhir_server.terminology.code_systems import CodeSystem, Coding, Concept, Period, period_of
 from fhir_server.terminology.concept_maps import ConceptMap
+from fhir_server.terminology.implicit import implicit, whole
 
 T = TypeVar("T")
 
@@ -54,6 +55,7 @@ class Head(msgspec.Struct):
     status: str = "active"
     date: str = ""
     content: str = "complete"
+    valueSet: str = ""  # noqa: N815
     group: list[Group] = []
     extension: list[dict[str, Any]] = []
     uniqueId: list[dict[str, Any]] = []  # noqa: N815
@@ -138,10 +140,12 @@ class Versions:
 
 @dataclass
 class Index:
-    """Definitions by type and URL, `url|version`, or short id."""
+    """Definitions by type and URL, `url|version`, or short id. whole: the value set that a code system names for all
+    its codes -> the URL of the code system."""
 
     by_url: dict[tuple[str, str], Versions] = field(default_factory=dict)
     by_key: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    whole: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Index:
@@ -150,6 +154,8 @@ class Index:
         for entry in sorted(entries, key=lambda entry: entry.rank):
             type, head = entry.head.resourceType, entry.head
             urls.setdefault((type, head.url), []).append(entry)
+            if head.valueSet and type == "CodeSystem":
+                index.whole[head.valueSet] = head.url
             index.by_key[type, head.canonical] = entry
             if entry.by_id:
                 index.by_key[type, head.id] = entry
@@ -250,9 +256,13 @@ class Terminology:
         return self._made_of(entry) if entry else None
 
     def value_set(self, key: str, on: date | None = None) -> Resource | None:
-        """A ValueSet resource by URL, `url|version` or id."""
+        """A ValueSet resource by URL, `url|version` or id, or the one that the URL itself stands for."""
         entry = self.entry("ValueSet", key, on)
-        return self._made_of(entry) if entry else None
+        if entry is None:
+            system = self._index.whole.get(key)
+            return whole(key, system) if system else implicit(key)
+        found: Resource = self._made_of(entry)
+        return found
 
     def concept_map(self, key: str, on: date | None = None) -> ConceptMap | None:
         """A concept map by URL, `url|version` or id."""

@@ -8,14 +8,17 @@ from typing import Any
 import msgspec
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.resources import Resource
 from fhir_server.store.contract import Filter, Store
 from fhir_server.store.table_contract import ABOVE, PARENTS, VALUES, WORDS, Row, Table, beginning_with
-from fhir_server.terminology.code_systems import CodeSystem, Concept, concept_of
+from fhir_server.terminology.code_systems import ICD10_MARKS, CodeSystem, Concept, concept_of
 from fhir_server.terminology.filters import whole_pattern
 from fhir_server.terminology.folding import fold_name, fold_words
 from fhir_server.terminology.neighbours import nearest, variants
 from fhir_server.terminology.unread import Need
 
+# Our extension: another URL by which the codes of a system are known.
+ALIAS = "urn:vn-basic:StructureDefinition:code-system-alias"
 # Codes that one question may list, read or carry into another.
 MOST_CODES = 20_000
 # Codes below another that $lookup tells, and candidates that a name or a neighbour is chosen from.
@@ -41,8 +44,10 @@ class LoadedSystem(CodeSystem):
 
     def get(self, code: str) -> Concept | None:
         found = self._concept(code)
-        if found is None and not self.case_sensitive and code != code.upper():
-            return self._concept(code.upper())
+        if found is None:
+            spelt = code if self.case_sensitive else code.upper()
+            spelt = spelt.rstrip(ICD10_MARKS) if self.structure is not None else spelt
+            return self._concept(spelt) if spelt != code else None
         return found
 
     def _concept(self, code: str) -> Concept | None:
@@ -144,6 +149,11 @@ class LoadedSystem(CodeSystem):
 
         codes: list[str] = self.need(("matching", self.number, expression, of_display), read, 0)
         return codes
+
+
+def aliases(head: Resource) -> list[str]:
+    """The other URLs by which the codes of a table are known."""
+    return [one["valueUri"] for one in head.get("extension", ()) if one["url"] == ALIAS]
 
 
 def _key(filter: Filter) -> str:

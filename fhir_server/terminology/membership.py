@@ -40,7 +40,15 @@ def _within(
     if excluded is True:
         return False
     included = _any(_part(terminology, one, system, code, on, depth) for one in compose.get("include", ()))
+    if included is True and compose.get("inactive") is False and not _is_active(terminology, system, code, on):
+        return False
     return None if included is True and excluded is None else included
+
+
+def _is_active(terminology: Terminology, system: str | None, code: str, on: date | None) -> bool:
+    found = terminology.code_system(system, on) if system else None
+    concept = found.get(code) if found is not None else None
+    return concept is None or concept.active(on)
 
 
 def _any(verdicts: Iterator[Verdict]) -> Verdict:
@@ -149,6 +157,10 @@ def _members(
         return
     compose = value_set.get("compose", {})
     include, exclude = compose.get("include", ()), compose.get("exclude", ())
+    if compose.get("inactive") is False:  # R4 section 4.9.4: inactive codes are no members
+        rest = {**value_set, "compose": {**compose, "inactive": True}}
+        yield from (one for one in _members(terminology, rest, on, depth) if one[1].active(on))
+        return
     if len(include) == 1 and not exclude:  # nearly every value set; nothing can come twice
         yield from _listed(terminology, include[0], on, depth)
         return

@@ -112,7 +112,8 @@ class _Selecting:
             return self._codes(_expanded(value_set, self._system.url))
         included = _any([self._of_part(part, depth) for part in compose.get("include", ())])
         excluded = _none([self._of_part(part, depth) for part in compose.get("exclude", ())])
-        return _all([included, excluded])
+        active: Filter = {INACTIVE: {"$ne": True}} if compose.get("inactive") is False else _EVERYTHING
+        return _all([included, excluded, active])
 
     def _of_part(self, part: Mapping[str, Any], depth: int) -> Filter:
         parts: list[Filter] = []

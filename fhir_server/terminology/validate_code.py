@@ -113,9 +113,6 @@ def judge(system: CodeSystem, code: str, asked: Asked) -> Judgement:
     if concept is None:
         return _unknown(system, code, asked)
     display = concept.display_in(asked.language)
-    if not concept.active(asked.on):
-        why = (f"{code!r} of {title} is not active", f"mã {code!r} của {title} không còn hiệu lực")
-        return Judgement(False, *why, display=display)
     if concept.abstract and not asked.abstract:
         why = (f"{code!r} of {title} is abstract: a grouping", f"mã {code!r} của {title} chỉ là mã nhóm")
         return Judgement(False, *why, display=display)
@@ -126,7 +123,11 @@ def judge(system: CodeSystem, code: str, asked: Asked) -> Judgement:
             f"{asked.display!r} không phải tên của mã {code!r} (đúng là {concept.display!r})",
             display,
         )
-    return Judgement(True, display=display)
+    if concept.active(asked.on):
+        return Judgement(True, display=display)
+    # Without a day an inactive code is told and not refused: records of before keep it.
+    why = (f"{code!r} of {title} is not active", f"mã {code!r} của {title} không còn hiệu lực")
+    return Judgement(asked.on is None, *why, display=display)
 
 
 def _unknown(system: CodeSystem, code: str, asked: Asked) -> Judgement:

@@ -8,11 +8,11 @@ from urllib.parse import urlencode
 
 import pytest
 
-from fhir_server.app import open_context
-from fhir_server.config import Settings
-from fhir_server.interactions.exchange import FhirRequest
-from fhir_server.model.resources import decode
-from fhir_server.routes import dispatch
+from fhir_server.store.contract import Draft, Indexed, Put
+from fhir_server.store.mongo import MongoStore
+from fhir_server.terminology.catalogue import Catalogue
+from fhir_server.terminology.load import Terminology
+from fhir_server.terminology.naming import NamingSystems
 from tests.api.conftest import Client
 
 OWN = "urn:vn-basic:CodeSystem:"
@@ -430,14 +430,18 @@ async def test_a_transaction_of_a_list_and_its_set_takes_effect_as_a_whole(clien
     assert codes_of(told) == ["animal", "dog", "hen", "stone"]
 
 
-async def test_another_process_learns_of_what_was_stored(settings: Settings) -> None:
-    async with open_context(settings) as one, open_context(settings) as other:
-        stored = await dispatch(one, FhirRequest("POST", ("CodeSystem",), resource=a_farm()))
-        assert stored.status == 201
-        await other.terminology.follow()
-        query = (("system", FARM), ("code", "dog"))
-        told = await dispatch(other, FhirRequest("GET", ("CodeSystem", "$lookup"), query))
-        assert named(decode(told.body), "display") == ["Chó"]
+async def test_another_process_learns_of_what_was_stored(store: MongoStore, client: Client) -> None:
+    shipped, naming = Terminology.load(), NamingSystems.load()
+    one, other = (Catalogue(shipped, naming, store) for _ in range(2))
+    await other.adopt()
+    farm = a_farm()
+    await store.transact(lambda transaction: transaction.apply([Put(Draft("CodeSystem", "farm", farm, Indexed()))]))
+    await one.announce()
+    assert await other.ask(lambda known: known.lookup(FARM, "dog")) is None
+    await other.follow()
+    found = await other.ask(lambda known: known.lookup(FARM, "dog"))
+    assert found is not None
+    assert found.display == "Chó"
 
 
 async def test_an_operation_in_a_batch_is_answered_like_any_other(client: Client) -> None:

@@ -523,3 +523,21 @@ def test_preferred_id_gives_the_name_that_stands_for_all() -> None:
     assert naming.preferred_id("https://www.gs1.org/gln", "oid") == "1.3.88"
     assert naming.preferred_id(moh, "oid") is None
     assert naming.preferred_id("urn:no:such") is None
+
+
+def test_a_set_that_has_no_inactive_codes_leaves_them_out_everywhere(terminology: Terminology) -> None:
+    retired = {"code": "b", "property": [{"code": "inactive", "valueBoolean": True}]}
+    loaded = terminology.with_resources([a_system({"code": "a"}, retired)])
+    for inactive, left in ((False, ["a"]), (True, ["a", "b"])):
+        chosen = a_value_set({"system": "urn:test:system"})
+        chosen["compose"]["inactive"] = inactive
+        assert codes_of(expand(loaded, chosen, Expansion(), NOW)) == left
+        assert [code for code in "ab" if is_member(loaded, chosen, "urn:test:system", code)] == left
+
+
+def test_an_inactive_code_is_right_in_general_and_wrong_on_a_day(terminology: Terminology) -> None:
+    retired = {"code": "b", "property": [{"code": "inactive", "valueBoolean": True}]}
+    loaded = terminology.with_resources([a_system(retired)])
+    judged = code_in_system(loaded, "urn:test:system", "b")
+    assert (judged.valid, bool(judged.message)) == (True, True)
+    assert code_in_system(loaded, "urn:test:system", "b", on=date(2026, 1, 1)).valid is False
