@@ -31,6 +31,7 @@ from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import decode
+from fhir_server.operations.records_changed import numbering
 from fhir_server.operations.reindex import following
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
@@ -60,7 +61,7 @@ def build_app(settings: Settings) -> FastAPI:
         async with open_context(settings) as context, _gated(settings, context) as gate:
             held.append(context if gate is None else context.with_(smart=gate.configuration))
             gates[:] = [gate] if gate else []
-            async with following(context, new_id()):
+            async with following(context, new_id()), numbering(context, new_id()):
                 with rare_collections():
                     yield
             held.clear()

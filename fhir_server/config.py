@@ -128,3 +128,8 @@ class Settings(BaseSettings):
     @property
     def restricted_classes(self) -> list[str]:
         return [name.strip() for name in self.restricted.split(",") if name.strip()]
+
+    number_changes: bool = Field(
+        True,
+        description="yes: number every change in the order of commits, for $records-changed and records export --since",
+    )

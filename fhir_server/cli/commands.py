@@ -100,11 +100,15 @@ def export_(
     form: Annotated[str | None, typer.Option(help="xml, json, ndjson or csv, where the format has several")] = None,
     patient: Annotated[list[str] | None, typer.Option(help="id of a Patient; may be repeated; nobody: all")] = None,
     facility: Annotated[str, typer.Option(help="code of the facility in whose name to write; else its sender's")] = "",
+    since: Annotated[
+        str | None,
+        typer.Option(help="only who changed since a token of the last export or an instant; `all` for a first one"),
+    ] = None,
 ) -> None:
     """Write people as records of a Vietnamese format, by the same tables that read such records."""
-    from fhir_server.cli.exporting import export_files
+    from fhir_server.cli.exporting import Wanted, export_files
 
-    raise typer.Exit(export_files(_settings(), format, form, out, patient or [], facility))
+    raise typer.Exit(export_files(_settings(), Wanted(format, form, out, tuple(patient or ()), facility, since)))
 
 
 @app.command()

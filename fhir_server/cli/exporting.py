@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import uvloop
@@ -13,54 +14,79 @@ from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
+from fhir_server.records.changed import changed_people
 from fhir_server.records.export import Export, export_of
 from fhir_server.records.export_files import body, forms, together
-from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, records_of, today
+from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, records_of, today, types_of
 from fhir_server.records.importing import formats_of
 from fhir_server.store.contract import EVERYTHING
 
 RECORDS_A_FILE = {"xml": 200, "json": 1_000, "ndjson": 50_000, "csv": 50_000}
 FILES_A_FOLDER = 1_000
+ALL = "all"
+# A server that numbers the changes has told those of a moment before this is over.
+PATIENCE_SECONDS = 2.0
 
 
-def export_files(
-    settings: Settings, format: str, form: str | None, out: Path, patients: list[str], facility: str
-) -> int:
-    """Writes the files and tells how many. Gives the exit code; raises CannotRun.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What is asked for. patients: ids, () for everybody. since: a token, an instant, `all`, or None for no delta."""
 
-    patients: ids; nobody named is everybody.
-    """
+    format: str
+    form: str | None
+    out: Path
+    patients: tuple[str, ...]
+    facility: str
+    since: str | None
+
+
+@dataclass(slots=True)
+class _Told:
+    missing: list[str]
+    token: str = ""
+
+
+def export_files(settings: Settings, wanted: Wanted) -> int:
+    """Writes the files and tells how many. Gives the exit code; raises CannotRun."""
     known = formats_of(settings).by_name
-    if format not in known:
-        raise CannotRun(f"There is no format {format!r}; known are {', '.join(known)}.", WRONG_USE)
-    export = export_of(known[format])
-    wanted = form or forms(export)[0]
-    if wanted not in forms(export):
-        raise CannotRun(f"{format} is written as {', '.join(forms(export))}, not as {wanted}.", WRONG_USE)
+    if wanted.format not in known:
+        raise CannotRun(f"There is no format {wanted.format!r}; known are {', '.join(known)}.", WRONG_USE)
+    export = export_of(known[wanted.format])
+    form = wanted.form or forms(export)[0]
+    if form not in forms(export):
+        raise CannotRun(f"{wanted.format} is written as {', '.join(forms(export))}, not as {form}.", WRONG_USE)
+    if wanted.since is not None and wanted.patients:
+        raise CannotRun("--since is for everybody who changed; leave --patient out.", WRONG_USE)
     with database(settings, share=True) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        writer = _Files(export, wanted, out)
-        missing = runner.run(_export(running, export, writer, patients, facility))
-    for id in missing:
-        print(f"Patient/{id} is not there", file=sys.stderr)
+        writer = _Files(export, form, wanted.out)
+        told = runner.run(_export(running, export, writer, wanted))
+    for id in told.missing:
+        print(f"Patient/{id} {'is gone' if wanted.since is not None else 'is not there'}", file=sys.stderr)
     print(f"{writer.records} records in {writer.files} files; {writer.left} resources found no place in them")
-    return INCOMPLETE if missing else DONE
+    if told.token:
+        print(f"next time: --since {told.token}")
+    return INCOMPLETE if told.missing and wanted.since is None else DONE
 
 
-async def _export(settings: Settings, export: Export, writer: _Files, patients: list[str], facility: str) -> list[str]:
+async def _export(settings: Settings, export: Export, writer: _Files, wanted: Wanted) -> _Told:
+    told = _Told([])
     async with context(settings) as opened:
-        missing = set(patients)
+        people = _people(opened, wanted.patients) if wanted.since is None else _changed(opened, export, wanted, told)
         with progress("Exporting", "records") as on_progress:
-            async for some in _people(opened, patients):
-                async for record in records_of(opened, export, some, facility):
+            async for some in people:
+                missing = set(some)
+                async for record in records_of(opened, export, some, wanted.facility):
                     missing.discard(record.patient)
                     writer.add(record, opened)
                     on_progress(writer.records, None)
+                told.missing += sorted(missing) if wanted.patients or wanted.since else []
             writer.end(opened)
-        return sorted(missing)
+    return told
 
 
-async def _people(opened: Context, patients: list[str]) -> AsyncIterator[list[str]]:
+async def _people(opened: Context, patients: Sequence[str]) -> AsyncIterator[Sequence[str]]:
     """Ids, some at a time."""
     if patients:
         yield patients
@@ -73,6 +99,25 @@ async def _people(opened: Context, patients: list[str]) -> AsyncIterator[list[st
             some = []
     if some:
         yield some
+
+
+async def _changed(opened: Context, export: Export, wanted: Wanted, told: _Told) -> AsyncIterator[Sequence[str]]:
+    """Those who changed, and where to go on next time. Raises CannotRun for what is no moment and no token."""
+    if not await opened.store.catch_up_changes(opened.new_id()):
+        await asyncio.sleep(PATIENCE_SECONDS)
+    types, _ = types_of(export)
+    since = "" if wanted.since in (None, ALL) else str(wanted.since)
+    while True:
+        try:
+            page = await changed_people(opened, since, PEOPLE_AT_ONCE, types)
+        except FhirError as fault:
+            if fault.kind not in (Kind.VALUE, Kind.DELETED):
+                raise
+            raise CannotRun(f"--since {since}: {fault.diagnostics}.", WRONG_USE) from None
+        told.token = since = page.token
+        yield page.people
+        if not page.more:
+            return
 
 
 class _Files:

@@ -24,7 +24,7 @@ async def record_operation(context: Context, request: FhirRequest) -> FhirRespon
     """200 with the file. Raises FhirError NOT_FOUND for a person who is not there or has nothing that the format
     records, INVALID for parameters that make no sense."""
     asked = _asked(request)
-    export = _export(context, asked.get("format", ""))
+    export = export_named(context, asked.get("format", ""))
     form = asked.get("form", forms(export)[0])
     if form not in forms(export):
         raise FhirError(Kind.VALUE, f"form is one of {', '.join(forms(export))}", ("form",))
@@ -48,7 +48,8 @@ def _asked(request: FhirRequest) -> dict[str, str]:
     return asked
 
 
-def _export(context: Context, name: str) -> Export:
+def export_named(context: Context, name: str) -> Export:
+    """The format of that name, to be written. Raises FhirError VALUE."""
     formats = formats_of(context.settings).by_name
     if name not in formats or not (formats[name].folder / "export.json").exists():
         known = ", ".join(one for one in formats if (formats[one].folder / "export.json").exists())

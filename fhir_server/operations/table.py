@@ -11,6 +11,7 @@ from fhir_server.operations.expand import expand_operation
 from fhir_server.operations.lookup import lookup_operation
 from fhir_server.operations.preferred_id import preferred_id_operation
 from fhir_server.operations.record import record_operation
+from fhir_server.operations.records_changed import records_changed_operation
 from fhir_server.operations.reindex import reindex_operation
 from fhir_server.operations.subsumes import subsumes_operation
 from fhir_server.operations.translate import translate_operation
@@ -71,5 +72,6 @@ OPERATIONS = (
     _terminology("expand", expand_operation, "ValueSet-expand"),
     _terminology("translate", translate_operation, "ConceptMap-translate"),
     _terminology("preferred-id", preferred_id_operation, "NamingSystem-preferred-id", instance=False),
+    Operation("records-changed", records_changed_operation, OWN + "records-changed", system=True),
     Operation("record", record_operation, OWN + "record", types=("Patient",), instance=True),
 )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
@@ -45,7 +45,9 @@ async def records_of(
     """
     for start in range(0, len(patients), PEOPLE_AT_ONCE):
         some = patients[start : start + PEOPLE_AT_ONCE]
-        for id, resources in (await _compartments(context, export, some)).items():
+        for id, resources in (await compartments(context, export, some)).items():
+            if any(link.get("type") == "replaced-by" for link in resources[0].get("link", ())):
+                continue  # who was joined to somebody else comes with that one
             made = list(_records(context, export, resources, facility))
             # What one visit's record leaves may stand in that of another.
             left = set.intersection(*(set(left) for _, _, left in made)) if made else set()
@@ -96,24 +98,27 @@ def _sender(resource: Resource, naming: NamingSystems) -> str:
     return ""
 
 
-async def _compartments(context: Context, export: Export, ids: Sequence[str]) -> dict[str, list[Resource]]:
-    """The resources of each person that the format knows, with what all people share. Those who are gone are left out;
-    so is who was joined to somebody else."""
+async def compartments(context: Context, export: Export, ids: Sequence[str]) -> dict[str, list[Resource]]:
+    """The resources of each person that the format knows, the Patient first, with what all people share behind them.
+    Those who are gone and whom the caller may not see are left out."""
     people = await context.store.read_many("Patient", ids, context.view)
     found: dict[str, list[Resource]] = {}
     for id in ids:
         stored = people.get(id)
         if stored is not None and not stored.deleted:
-            patient = decode(stored.raw)
-            if not any(link.get("type") == "replaced-by" for link in patient.get("link", ())):
-                found[id] = [patient]
-    groups = list(walk_groups(export.groups))
-    shared = {group.type for group in groups if group.owner == "shared"}
-    own = {group.type for group in groups} - shared - {"Patient"}
-    for type in sorted(own & await context.store.types()):
+            found[id] = [decode(stored.raw)]
+    own, shared = types_of(export)
+    for type in sorted((own - {"Patient"}) & await context.store.types()):
         await _add_members(context, type, found)
     await _add_shared(context, shared, found)
     return found
+
+
+def types_of(export: Export) -> tuple[frozenset[str], frozenset[str]]:
+    """The types of a person's own resources that a format knows, and of those that all people share."""
+    groups = list(walk_groups(export.groups))
+    shared = frozenset(group.type for group in groups if group.owner == "shared")
+    return frozenset(group.type for group in groups) - shared, shared
 
 
 async def _add_members(context: Context, type: str, found: dict[str, list[Resource]]) -> None:
@@ -134,7 +139,7 @@ async def _add_members(context: Context, type: str, found: dict[str, list[Resour
         last = page[-1].id
 
 
-async def _add_shared(context: Context, types: set[str], found: dict[str, list[Resource]]) -> None:
+async def _add_shared(context: Context, types: Collection[str], found: dict[str, list[Resource]]) -> None:
     wanted: dict[str, set[str]] = defaultdict(set)
     named: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for id, resources in found.items():

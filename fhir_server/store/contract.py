@@ -227,6 +227,31 @@ class Deferred:
 
 
 @dataclass(frozen=True, slots=True)
+class Change:
+    """One version that was committed. seq: its number in the order of commits, from 1. patient: whose compartment it is
+    in. at: ms since the epoch, in whole seconds."""
+
+    seq: int
+    type: str
+    id: str
+    version: int
+    patient: str | None
+    deleted: bool
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeSpan:
+    """What is known of the sequence. name: of this sequence; another one begins anew. first, last: numbers that are
+    kept, last 0 for none. begun: since when changes are numbered, ms since the epoch."""
+
+    name: str
+    first: int
+    last: int
+    begun: int
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that `Store.check` found wrong. place: `Condition/12`, `Condition/12/_history/3` or a collection."""
 
@@ -422,6 +447,37 @@ class Store(Protocol):
 
     async def cancel(self, id: str, caller: str) -> bool:
         """Forgets request and answer; the owner learns so at the next `renew`. False when there was nothing."""
+        ...
+
+    async def follow_changes(self, owner: str) -> None:
+        """Numbers what is committed, by any process, for as long as this one is the one that does. Ends at once when
+        another does: ask again after a while."""
+        ...
+
+    async def catch_up_changes(self, owner: str) -> bool:
+        """Numbers what is committed by now. False when another process does so already."""
+        ...
+
+    async def change_span(self) -> ChangeSpan | None:
+        """None where nobody has numbered changes yet."""
+        ...
+
+    async def changes(self, after: int, until: int, limit: int) -> list[Change]:
+        """In the order of commits; what is committed later always has a higher number than what was told."""
+        ...
+
+    async def changes_before(self, moment: int) -> int | None:
+        """The number after which all changes from a moment on come; None when it is too long ago to be known."""
+        ...
+
+    async def latest_changes(
+        self, patients: Sequence[str], after: int, until: int, types: Sequence[str]
+    ) -> dict[str, int]:
+        """Patient id -> the number of the last change of a resource of these types in its compartment, in the span."""
+        ...
+
+    async def deleted_of(self, patients: Sequence[str], after: int, until: int) -> list[Change]:
+        """The deletions in these compartments within the span."""
         ...
 
     def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:

@@ -40,13 +40,14 @@ class Keeping:
         self._known: dict[str, bytes] = {}  # a secret never changes
         self._kept = database["kept"].with_options(write_concern=MAJORITY)
 
-    async def open(self) -> None:
-        """Makes the collections that no transaction may have to make."""
+    async def open(self) -> set[str]:
+        """Makes the collections that no transaction may have to make; gives those that were there."""
         existing = set(await self._database.list_collection_names())
         for name in {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, *_EXPIRING} - existing:
             await create(self._database, name)
         for name, seconds in _EXPIRING.items():
             await self._database[name].create_index("at", name="expiry", expireAfterSeconds=seconds)
+        return existing
 
     async def secret(self, name: str) -> bytes:
         """The same 32 random bytes for all who ask, whoever asked first."""

@@ -15,8 +15,11 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 from fhir_server.store.answers import Answers
+from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
 from fhir_server.store.contract import (
+    Change,
+    ChangeSpan,
     Deferred,
     Filter,
     Find,
@@ -105,6 +108,7 @@ class MongoStore:
         self._keeping = Keeping(self._database)
         self._answers = Answers(self._database)
         self._deferrals = Deferrals(self._database)
+        self._changes = Changes(client, self._database)
         self.tables = MongoTables(self._database, settings.search_seconds)
         self._registers = Registers(self._database)
         self._reads = Reads(self._database, self._collections, settings.search_seconds)
@@ -117,7 +121,8 @@ class MongoStore:
 
     async def open(self) -> None:
         """Makes what every store has, finishes what a killed process left, reads the registry. Raises StartError."""
-        await self._keeping.open()
+        existing = await self._keeping.open()
+        await self._changes.open(existing)
         version = await self._durable.schema_version()
         if version > SCHEMA_VERSION:
             raise StartError(
@@ -236,6 +241,36 @@ class MongoStore:
         with wrapped("checking the store"):
             async for problem in check(self._database, self._collections, index):
                 yield problem
+
+    async def follow_changes(self, owner: str) -> None:
+        with wrapped("following the changes"):
+            await self._changes.follow(owner)
+
+    async def catch_up_changes(self, owner: str) -> bool:
+        with wrapped("numbering changes"):
+            return await self._changes.catch_up(owner)
+
+    async def change_span(self) -> ChangeSpan | None:
+        with wrapped("reading the sequence of changes"):
+            return await self._changes.span()
+
+    async def changes(self, after: int, until: int, limit: int) -> list[Change]:
+        with wrapped("reading changes"):
+            return await self._changes.page(after, until, limit)
+
+    async def changes_before(self, moment: int) -> int | None:
+        with wrapped("looking for a moment among the changes"):
+            return await self._changes.before(moment)
+
+    async def latest_changes(
+        self, patients: Sequence[str], after: int, until: int, types: Sequence[str]
+    ) -> dict[str, int]:
+        with wrapped("reading changes"):
+            return await self._changes.latest(patients, after, until, types)
+
+    async def deleted_of(self, patients: Sequence[str], after: int, until: int) -> list[Change]:
+        with wrapped("reading deletions"):
+            return await self._changes.deleted(patients, after, until)
 
     async def secret(self, name: str) -> bytes:
         with wrapped("reading a secret"):
