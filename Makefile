@@ -43,7 +43,7 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 	$(BIN)/python -m bench.stores $(RESOURCES) dist/bench
 	$(BIN)/python -m bench.search run --dir dist/bench
 
-soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times
+soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times; 10,000 records of each format there and back
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_writes.py tests/api/test_kill_during_import.py --timeout 7200
 	FHIR_TEST_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_records_export.py --timeout 36000
 

@@ -49,7 +49,15 @@ def test_a_transaction_stores_a_new_patient_with_four_resources(smart: FHIRServe
     assert [entry.response.status[:3] for entry in answer.entry] == ["201"] * 4
 
 
-def test_a_resource_is_created_read_updated_and_deleted_and_its_history_tells_all(smart: FHIRServer) -> None:
+def test_pages_are_walked_to_the_end(smart: FHIRServer) -> None:
+    for _ in range(5):
+        Bundle(a_transaction("Đặngsách")).create(smart)
+    search = Patient.where({"family": "dangsach", "_count": "2"})
+    assert len({patient.id for patient in search.perform_resources_iter(smart)}) == 5
+    assert len(list(search.perform_iter(smart))) == 3
+
+
+def test_a_resource_is_created_read_updated_patched_and_deleted_and_its_history_tells_all(smart: FHIRServer) -> None:
     patient = Patient()
     patient.name = [HumanName({"text": "Phạm Văn Cường"})]
     id = patient.create(smart)["id"]
@@ -57,11 +65,16 @@ def test_a_resource_is_created_read_updated_and_deleted_and_its_history_tells_al
     read.birthDate = FHIRDate("1979-11-02")
     assert read.update(smart)["meta"]["versionId"] == "2"
     assert Patient.read(id, smart).birthDate.isostring == "1979-11-02"
+    # It has no call for PATCH; its session has.
+    json_patch = [{"op": "add", "path": "/gender", "value": "male"}]
+    headers = {"Content-Type": "application/json-patch+json"}
+    smart.session.patch(f"{smart.base_uri}Patient/{id}", json=json_patch, headers=headers).raise_for_status()
+    assert Patient.read(id, smart).gender == "male"
     read.delete(smart)
     with pytest.raises(HTTPError, match="410"):
         Patient.read(id, smart)
     history = Bundle.read_from(f"Patient/{id}/_history", smart)
-    assert [entry.request.method for entry in history.entry] == ["DELETE", "PUT", "POST"]
+    assert [entry.request.method for entry in history.entry] == ["DELETE", "PATCH", "PUT", "POST"]
 
 
 def test_an_unknown_id_is_not_found(smart: FHIRServer) -> None:
