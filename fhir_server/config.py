@@ -110,6 +110,11 @@ class Settings(BaseSettings):
         description="scopes of the classes of sensitive resources that only callers with the scope may see; after a "
         "change run `fhir-server migrate`",
     )
+    publish_terminology: bool = Field(
+        True,
+        description="store the shipped code systems, value sets, maps and naming systems as resources when the server "
+        "starts, so that they can be read and searched",
+    )
     check_references: bool = Field(
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",

@@ -47,6 +47,7 @@ def environment(data_dir: Path, **settings: str) -> dict[str, str]:
         "FHIR_PORT": "0",
         "FHIR_MONGODB_CACHE_MB": "256",
         "FHIR_LOG_LEVEL": "warning",
+        "FHIR_PUBLISH_TERMINOLOGY": "no",  # a second and a half of each start
     }
     return inherited | own | settings
 

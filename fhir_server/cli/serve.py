@@ -66,10 +66,14 @@ def serve(settings: Settings, sample: bool | None) -> None:
         wanted = sample_is_wanted(settings) if sample is None else sample
         threading.Thread(target=import_module, args=["fhir_server.app"]).start()  # while mongod starts
         with database(settings) as running:
-            asyncio.run(_try_store(running))
+            lacks_terminology = asyncio.run(_try_store(running))
             _say(f"MongoDB: {_described(settings)} ({time.monotonic() - started:.1f} s)")
             if wanted:
                 load_sample(running, _say)
+            if lacks_terminology:
+                from fhir_server.cli.terminology import publish_shipped
+
+                publish_shipped(running, _say)
             _announce_when_ready(address, started)
             _run(running, listener)
     _say("Stopped.")
@@ -93,13 +97,19 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-async def _try_store(settings: Settings) -> None:
-    """Raises CannotRun, before the workers of the server would each fail for the same reason."""
+async def _try_store(settings: Settings) -> bool:
+    """Raises CannotRun, before the workers of the server would each fail for the same reason. Gives whether shipped
+    terminology is to be stored."""
     try:
         store = await open_store(settings.mongodb_uri or "", settings)
     except StartError as fault:
         raise CannotRun(without_secrets(str(fault))) from None
-    await store.close()
+    from fhir_server.operations.publish import is_published  # its imports are made while mongod starts
+
+    try:
+        return settings.publish_terminology and not await is_published(store)
+    finally:
+        await store.close()
 
 
 def listen(settings: Settings) -> socket.socket:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,24 @@ from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, Can
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.operations.load_table import Loaded, load_table, remove_table
+from fhir_server.operations.publish import publish
 from fhir_server.store.table_contract import Table
 from fhir_server.terminology.code_systems import Period, period_of
 from fhir_server.terminology.table_files import Form, TableFile
+
+
+def publish_shipped(settings: Settings, say: Callable[[str], None] = print) -> None:
+    """Stores what came with the program as resources, where that has not been done. Raises CannotRun."""
+    started = time.monotonic()
+    stored = asyncio.run(_publish(settings))
+    if stored:
+        say(f"Terminology: {stored} shipped definitions stored as resources ({time.monotonic() - started:.1f} s)")
+
+
+async def _publish(settings: Settings) -> int:
+    async with context(settings) as opened:
+        with progress("Storing terminology", "definitions") as report:
+            return await publish(opened, report)
 
 
 def load(settings: Settings, file: TableFile) -> int:

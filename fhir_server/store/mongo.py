@@ -45,6 +45,8 @@ from fhir_server.store.transactions import Transactions
 from fhir_server.store.weights import Weights
 
 T = TypeVar("T")
+# Types that a server stores by itself when it starts: a store with no other is still empty.
+TERMINOLOGY = {"CodeSystem", "ValueSet", "ConceptMap", "NamingSystem"}
 SELECTION_MS = 5_000  # how long an operation waits for a primary: a restart of the embedded mongod takes one second
 _LEAST_WIRE_VERSION = 13  # MongoDB 5.0
 
@@ -229,7 +231,7 @@ class MongoStore:
         builds the indexes.
         """
         with wrapped("preparing a load"):
-            self._collections.deferred = not await self._collections.types()
+            self._collections.deferred = not await self._collections.types() - TERMINOLOGY
         try:
             yield self._collections.deferred
         finally:

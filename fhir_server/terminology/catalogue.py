@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import TypeVar
 
@@ -98,14 +98,17 @@ class Catalogue:
 
     async def _adopt(self) -> None:
         generation = await self._store.tables.generation()
+        as_shipped = await self._store.tables.published()
         for type in TYPES:
-            await self._adopt_type(type)
+            await self._adopt_type(type, dict(_of_type(as_shipped, type)))
         self._tables = await self._store.tables.ready()
         self._index = Index.of([*self.shipped.entries(), *self._added()])
         self._generation = generation
 
-    async def _adopt_type(self, type: str) -> None:
-        now = {found.id: found.version async for found in self._store.walk(type, EVERYTHING, raw=False)}
+    async def _adopt_type(self, type: str, as_shipped: Mapping[str, int]) -> None:
+        """as_shipped: id -> version of the resources that only repeat what came with the program."""
+        walked = self._store.walk(type, EVERYTHING, raw=False)
+        now = {found.id: found.version async for found in walked if as_shipped.get(found.id) != found.version}
         known = {id: entry.source.version for (kind, id), entry in self._stored.items() if kind == type}
         for id in known.keys() - now.keys():
             del self._stored[type, id]
@@ -134,6 +137,13 @@ class Catalogue:
             if entry.head.url and type != "NamingSystem" and not describes:
                 yield entry
         yield from tables
+
+
+def _of_type(published: Mapping[str, tuple[int, str]], type: str) -> Iterator[tuple[str, int]]:
+    for name, (version, _) in published.items():
+        kind, _, id = name.partition("/")
+        if kind == type:
+            yield id, version
 
 
 def _by_every_url(tables: Iterable[Table]) -> Iterator[Table]:

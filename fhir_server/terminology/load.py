@@ -73,11 +73,14 @@ class Part:
     start: int = 0
     length: int = -1
 
-    def read(self) -> Resource:
+    def content(self) -> bytes:
         with self.file.open("rb") as stream:
             stream.seek(self.start)
-            content: Resource = decode(stream.read(self.length))
-        return content
+            return stream.read(self.length)
+
+    def read(self) -> Resource:
+        resource: Resource = decode(self.content())
+        return resource
 
 
 @dataclass(frozen=True, slots=True)

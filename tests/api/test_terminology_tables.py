@@ -17,6 +17,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest
 from fhir_server.model.resources import decode
 from fhir_server.operations.load_table import load_table, remove_table
+from fhir_server.operations.publish import is_published, publish
 from fhir_server.routes import dispatch
 from fhir_server.terminology.catalogue import Catalogue
 from fhir_server.terminology.table_files import TableFile
@@ -319,3 +320,32 @@ async def test_a_load_that_was_cut_off_goes_on_where_it_stopped(loaded: Context,
     again = await load_table(loaded, file, silent)
     assert (again.codes, again.written) == (10, 0)  # the one batch was there already
     assert value(await get(loaded, "CodeSystem/$lookup", f"system={url}&code=J02.9"), "display")
+
+
+# --- what is shipped, as resources -----------------------------------------------------------------------------------
+
+
+async def test_what_is_shipped_can_be_stored_as_resources_and_clients_may_change_it(loaded: Context) -> None:
+    def count(done: int, total: int | None) -> None:
+        """Nobody looks on."""
+
+    stored = await publish(loaded, count)
+    assert stored > 1_000
+    assert await publish(loaded, count) == 0
+    assert await is_published(loaded.store)
+    for type, query in (
+        ("CodeSystem", "url=urn:vn-basic:CodeSystem:ward"),
+        ("CodeSystem", "url=http://terminology.hl7.org/CodeSystem/v3-ActCode"),
+        ("ValueSet", "url=urn:vn-basic:ValueSet:ward"),
+        ("ConceptMap", "url=urn:vn-basic:ConceptMap:ward-succession"),
+        ("NamingSystem", "value=http://fhir.ehealth.gov.vn/core/sid/national_id"),
+    ):
+        assert len((await get(loaded, type, query))["entry"]) == 1, query
+    lookup = "system=urn:vn-basic:CodeSystem:sex&code=1"
+    assert value(await get(loaded, "CodeSystem/$lookup", lookup), "display") == "Nam"
+    mine = await get(loaded, "CodeSystem/sex")
+    mine["concept"][0]["display"] = "nam giới"
+    request = FhirRequest("PUT", ("CodeSystem", "sex"), resource=mine)
+    assert (await dispatch(loaded, request)).status == 200
+    assert value(await get(loaded, "CodeSystem/$lookup", lookup), "display") == "nam giới"
+    assert await publish(loaded, count) == 0
