@@ -27,6 +27,7 @@ from fhir_server.http.records import records
 from fhir_server.interactions.deferral import Deferrals
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
+from fhir_server.interactions.packages import adopt_packages
 from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
 from fhir_server.model.rare_collections import rare_collections
@@ -169,6 +170,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
         )
         await adopt(context)
         await terminology.adopt()
+        await adopt_packages(context)
         yield context
     finally:
         await deferrals.close()

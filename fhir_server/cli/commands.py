@@ -27,6 +27,9 @@ app.add_typer(clients, name="clients", no_args_is_help=True)
 Keys = Annotated[Path | None, typer.Option("--keys", help="its public keys: a JWK Set, a JWK or PEM", exists=True)]
 KeysUrl = Annotated[str | None, typer.Option("--keys-url", help="where its JWK Set is, in place of --keys")]
 ClientId = Annotated[str, typer.Argument(help="the client id")]
+packages = typer.Typer(help="FHIR packages: profiles and terminology of guides, kept in the database for all servers.")
+app.add_typer(packages, name="packages", no_args_is_help=True)
+
 Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]
 
 
@@ -109,6 +112,35 @@ def export_(
     from fhir_server.cli.exporting import Wanted, export_files
 
     raise typer.Exit(export_files(_settings(), Wanted(format, form, out, tuple(patient or ()), facility, since)))
+
+
+@packages.command("install")
+def install(
+    path: Annotated[Path, typer.Argument(help="a package: .tgz, or a folder with package.json", exists=True)],
+    strict: Annotated[bool, typer.Option(help="install nothing when anything is wrong with it")] = False,
+) -> None:
+    """Install a FHIR package, in the place of the same one. No network is needed."""
+    from fhir_server.cli.packages import install
+
+    raise typer.Exit(install(_settings(), path, strict))
+
+
+@packages.command("list")
+def list_() -> None:
+    """Show what is installed, and what is wrong with it."""
+    from fhir_server.cli.packages import show
+
+    show(_settings())
+
+
+@packages.command("remove")
+def remove(
+    name: Annotated[str, typer.Argument(help="its name, or name#version, or as `list` shows it")],
+) -> None:
+    """Remove a package."""
+    from fhir_server.cli.packages import remove
+
+    remove(_settings(), name)
 
 
 @app.command()

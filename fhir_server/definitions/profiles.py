@@ -13,7 +13,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.packages import version_key
 from fhir_server.definitions.structures import Binding, Constraint, Element
 from fhir_server.model.resources import Resource, decode
 
@@ -105,23 +108,67 @@ def shipped_profiles(root: Path) -> list[Resource]:
     return [decode(file.read_bytes()) for file in files]
 
 
-class Profiles:
-    """The profiles an operator loaded, by canonical URL; each is read when it is first asked for."""
+class Head(msgspec.Struct):
+    """What must be known of a definition to find it."""
 
-    def __init__(self, definitions: Definitions, resources: Iterable[Resource]) -> None:
-        """resources: StructureDefinitions; of two with one URL and version the later one counts."""
+    resourceType: str  # noqa: N815
+    url: str = ""
+    version: str | None = None
+    id: str | None = None
+    type: str | None = None
+
+
+def read_head(content: bytes) -> Head:
+    """The head of a definition as JSON. Raises msgspec.DecodeError."""
+    return msgspec.json.decode(content, type=Head)
+
+
+@dataclass(slots=True)
+class _Source:
+    """A StructureDefinition, parsed when it is first needed."""
+
+    head: Head
+    content: Resource | bytes
+
+    @classmethod
+    def of(cls, content: Resource | bytes) -> _Source:
+        """Raises msgspec.DecodeError or ValidationError for what is none."""
+        if isinstance(content, bytes):
+            return cls(read_head(content), content)
+        return cls(msgspec.convert(content, Head), content)
+
+    @property
+    def resource(self) -> Resource:
+        found: Resource = decode(self.content) if isinstance(self.content, bytes) else self.content
+        self.content = found
+        return found
+
+
+class Profiles:
+    """The profiles that are loaded, by canonical URL; each is read when it is first asked for."""
+
+    def __init__(self, definitions: Definitions, resources: Iterable[Resource | bytes]) -> None:
+        """resources: StructureDefinitions, parsed or as JSON. Of two with one URL and version the later one counts; a
+        URL without a version means the latest version. Those that define R4's own types are passed over."""
         self._definitions = definitions
-        self._sources: dict[str, Resource] = {}
+        self._sources: dict[str, _Source] = {}
         self._read: dict[str, Profile | None] = {}
-        for one in resources:
-            if one.get("resourceType") == "StructureDefinition" and isinstance(one.get("url"), str):
-                self._sources[one["url"]] = one
-                self._sources[f"{one['url']}|{one.get('version')}"] = one
+        for source in map(_Source.of, resources):
+            head = source.head
+            if head.resourceType != "StructureDefinition" or not head.url or self._is_of_r4(head):
+                continue
+            self._sources[f"{head.url}|{head.version}"] = source
+            known = self._sources.get(head.url)
+            if known is None or version_key(known.head.version) <= version_key(head.version):
+                self._sources[head.url] = source
+
+    def _is_of_r4(self, head: Head) -> bool:
+        return head.url.startswith(CORE) and head.url.removeprefix(CORE) in self._definitions.structure_names
 
     def by_id(self, id: str) -> Resource | None:
         """The StructureDefinition with an id; None when none has it, or several with different URLs do."""
-        found = {one["url"]: one for one in self._sources.values() if one.get("id") == id}
-        return next(iter(found.values())) if len(found) == 1 else None
+        found = {source.head.url: source for source in self._sources.values() if source.head.id == id}
+        return self._sources[next(iter(found))].resource if len(found) == 1 else None
 
     @property
     def urls(self) -> frozenset[str]:
@@ -131,7 +178,7 @@ class Profiles:
         """The profile of a canonical, with or without a version; None when it is not loaded or constrains nothing."""
         if canonical not in self._read:
             source = self._sources.get(canonical)
-            self._read[canonical] = self._profile(source, 0) if source is not None else None
+            self._read[canonical] = self._profile(source.resource, 0) if source is not None else None
         return self._read[canonical]
 
     def type_of(self, canonical: str) -> str | None:
@@ -140,7 +187,7 @@ class Profiles:
         if name in self._definitions.structure_names:
             return name
         source = self._sources.get(canonical)
-        return source.get("type") if source is not None else None
+        return source.head.type if source is not None else None
 
     def _profile(self, source: Resource, depth: int) -> Profile | None:
         type = source.get("type")
@@ -161,7 +208,7 @@ class Profiles:
         if found is None or depth > _MOST_PARENTS:
             problems.append(f"its parent {parent} is not loaded")
             return ProfileElement(type)
-        above = self._profile(found, depth + 1)
+        above = self._profile(found.resource, depth + 1)
         if above is None or above.type != type:
             problems.append(f"its parent {parent} constrains another type")
             return ProfileElement(type)

@@ -70,6 +70,9 @@ def _told(context: Context, smart: Mapping[str, Any]) -> dict[str, Any]:
 async def statement(context: Context) -> Resource:
     """The CapabilityStatement: what is declared, where it is served, its version and its time zone."""
     told = {**context.capability.statement, "fhirVersion": FHIR_VERSION, **_installation(context)}
+    guides = context.validator.conformance.guides if context.validator.conformance else ()
+    if guides:
+        told["implementationGuide"] = [*told.get("implementationGuide", ()), *guides]
     smart = _told(context, await context.smart()) if context.smart is not None else None
     rest = [_with_additions(context, one) for one in told.get("rest", ())]
     return {**told, "rest": rest if smart is None else [{**one, "security": _security(context, smart)} for one in rest]}

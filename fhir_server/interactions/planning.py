@@ -14,12 +14,14 @@ from fhir_server.store.contract import Draft, Indexed
 log = structlog.get_logger("fhir_server.validation")
 
 
-def faults(context: Context, resource: Resource, type: str, path: str | None = None) -> list[Issue]:
-    """Every fault of base R4 (R4 section 2.1.5); `path` stands in front of the places told.
+async def faults(context: Context, resource: Resource, type: str, path: str | None = None) -> list[Issue]:
+    """Every fault of base R4 (R4 section 2.1.5) and of the profiles that are claimed; `path` stands in front of the
+    places told.
 
     With the setting `validation=report` only what could not be stored or found again is left; the rest is logged.
     """
-    issues = context.validator.validate(resource, type, path)
+    validate = context.validator.validate
+    issues = await context.terminology.ask(lambda known: validate(resource, type, path, known))
     if context.settings.validation == "refuse":
         return issues
     if issues:
@@ -32,9 +34,9 @@ def faults(context: Context, resource: Resource, type: str, path: str | None = N
     )
 
 
-def check(context: Context, resource: Resource, type: str, path: str | None = None) -> None:
+async def check(context: Context, resource: Resource, type: str, path: str | None = None) -> None:
     """Raises FhirError with every fault."""
-    refuse_faults(faults(context, resource, type, path))
+    refuse_faults(await faults(context, resource, type, path))
 
 
 async def index(context: Context, resource: Resource) -> Indexed:

@@ -27,7 +27,7 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
     requests, issues = entries_of(received, context.base, request.headers)
     if all(isinstance(item, dict) for item in received["entry"]):
-        issues += _further(faults(context, outline(received), "Bundle"), issues)
+        issues += _further(await faults(context, outline(received), "Bundle"), issues)
     refuse_faults(issues)
     items = received["entry"]
     writes: dict[int, Write] = {}

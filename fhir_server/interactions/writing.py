@@ -161,7 +161,7 @@ async def _check_contents(context: Context, writes: Sequence[Write]) -> None:
     for number, write in enumerate(writes):
         await _let_others_run(number)
         if write.resource is not None:
-            issues += _faults(context, write, write.resource)
+            issues += await _faults(context, write, write.resource)
     refuse_faults(issues)
 
 
@@ -171,13 +171,13 @@ async def _let_others_run(number: int) -> None:
         await asyncio.sleep(0)
 
 
-def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
+async def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
     place = write.place or write.type
     type = resource.get("resourceType")
     if type != write.type:
         text = f"the URL says {write.type} and the body {str(type)[:64]!r}"
         return [Issue("error", "invalid", text, (f"{place}.resourceType",))]
-    issues = faults(context, resource, write.type, write.place or None)
+    issues = await faults(context, resource, write.type, write.place or None)
     if write.method == "PUT" and write.id is not None and resource.get("id") != write.id:
         text = f"the id in the body must be the id in the URL, {write.id!r} (R4 section 3.1.0.4)"
         issues = [*issues, Issue("error", "invalid", text, (f"{place}.id",))]
@@ -305,7 +305,7 @@ async def _patched(context: Context, transaction: Transaction, target: _Target) 
     if changed.get("id") != target.id or changed.get("resourceType") != write.type:
         raise FhirError(Kind.UNPROCESSABLE, "a patch must not change the id or the type", write.at())
     refuse_deep(changed)
-    check(context, changed, write.type, write.place or None)
+    await check(context, changed, write.type, write.place or None)
     return replace(target, write=replace(write, resource=changed, change=None, expected=current.version))
 
 

@@ -17,6 +17,7 @@ import structlog
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.packages import adopt_packages
 from fhir_server.interactions.parameters import adopt
 from fhir_server.interactions.planning import draft
 from fhir_server.model.outcomes import outcome
@@ -110,6 +111,7 @@ async def _follow(context: Context, owner: str) -> None:
         try:
             if await context.store.refresh_registry():
                 await adopt(context)
+                await adopt_packages(context)
             await context.terminology.follow()
             if context.store.registry.pending and await context.store.lead_reindex(owner, LEASE_SECONDS):
                 await asyncio.sleep(PATIENCE_SECONDS)

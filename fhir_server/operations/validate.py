@@ -17,7 +17,9 @@ from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.operations.parameters import Arguments, arguments
 from fhir_server.store.contract import Draft, Indexed, Remove, Transaction
+from fhir_server.terminology.load import Terminology
 from fhir_server.validation.conformance import Conformance
+from fhir_server.validation.validate import Validator
 
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/Resource-validate"
 MODES = ("create", "update", "delete", "profile")
@@ -32,10 +34,7 @@ async def validate_operation(context: Context, request: FhirRequest) -> FhirResp
     asked = arguments(context, request, DEFINITION, unchecked=("resource",), more=(_PROFILES,))
     mode = asked.one("mode")
     resource = await _resource(context, type, id, asked)
-    issues = context.validator.validate(resource, type)
-    conformance = context.validator.conformance
-    if conformance is not None and not any(issue.is_error for issue in issues):
-        issues += _by_profiles(conformance, resource, asked)
+    issues = await context.terminology.ask(lambda known: _by_content(context.validator, resource, type, asked, known))
     if mode in _CHECKS:
         issues += await _CHECKS[mode](context, type, id, resource)
     return FhirResponse(200, encode(outcome(issues or [_ALL_WELL], language(request.headers))))
@@ -63,10 +62,19 @@ async def _resource(context: Context, type: str, id: str | None, asked: Argument
     return dict(decode(stored.raw))
 
 
-def _by_profiles(conformance: Conformance, resource: Resource, asked: Arguments) -> Iterator[Issue]:
+def _by_content(
+    validator: Validator, resource: Resource, type: str, asked: Arguments, known: Terminology
+) -> list[Issue]:
+    issues = validator.validate(resource, type, None, known)
+    if validator.conformance is not None and not any(issue.is_error for issue in issues):
+        issues += _by_profiles(validator.conformance, resource, asked, known)
+    return issues
+
+
+def _by_profiles(conformance: Conformance, resource: Resource, asked: Arguments, known: Terminology) -> Iterator[Issue]:
     for canonical, place in zip(asked.all("profile"), asked.at("profile"), strict=False):
         try:
-            yield from conformance.faults_by(resource, canonical)
+            yield from conformance.faults_by(resource, canonical, known)
         except KeyError:
             text = f"the profile {canonical[:200]!r} is not loaded, so nothing was checked against it"
             vi = f"hồ sơ {canonical[:200]!r} chưa được nạp nên không kiểm tra theo hồ sơ này"

@@ -252,6 +252,16 @@ class ChangeSpan:
 
 
 @dataclass(frozen=True, slots=True)
+class Installed:
+    """A FHIR package in the store. identity: name, version and canonical base as one text. facts: JSON about it.
+    revision: another one after each installation, "" for a package that is yet to be installed."""
+
+    identity: str
+    facts: Mapping[str, Any]
+    revision: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Problem:
     """Something that `Store.check` found wrong. place: `Condition/12`, `Condition/12/_history/3` or a collection."""
 
@@ -478,6 +488,21 @@ class Store(Protocol):
 
     async def deleted_of(self, patients: Sequence[str], after: int, until: int) -> list[Change]:
         """The deletions in these compartments within the span."""
+
+    async def packages(self) -> list[Installed]:
+        """The FHIR packages that are installed, by identity."""
+        ...
+
+    async def package_resources(self, package: Installed) -> list[bytes]:
+        """The resources of a package, in the order they were installed in."""
+        ...
+
+    async def install(self, package: Installed, resources: Sequence[bytes]) -> None:
+        """Keeps a package in the place of one with its identity; makes `refresh_registry` true in every process."""
+        ...
+
+    async def uninstall(self, identity: str) -> bool:
+        """Forgets a package, and tells every process; false when there was none."""
         ...
 
     def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:

@@ -17,6 +17,7 @@ from fhir_server.store.compartments import COMPARTMENTS, GATES
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.packages import PACKAGES, RESOURCES
 from fhir_server.store.registers import REGISTERS
 from fhir_server.store.transactions import CLAIMS
 
@@ -43,7 +44,8 @@ class Keeping:
     async def open(self) -> set[str]:
         """Makes the collections that no transaction may have to make; gives those that were there."""
         existing = set(await self._database.list_collection_names())
-        for name in {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, *_EXPIRING} - existing:
+        made = {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, PACKAGES, RESOURCES, *_EXPIRING}
+        for name in made - existing:
             await create(self._database, name)
         for name, seconds in _EXPIRING.items():
             await self._database[name].create_index("at", name="expiry", expireAfterSeconds=seconds)

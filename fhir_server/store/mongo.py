@@ -25,6 +25,7 @@ from fhir_server.store.contract import (
     Find,
     HistoryQuery,
     Indexed,
+    Installed,
     Problem,
     StartError,
     Stored,
@@ -37,6 +38,7 @@ from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
 from fhir_server.store.indexes import Collections
 from fhir_server.store.keeping import Keeping
+from fhir_server.store.packages import Packages
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
@@ -112,6 +114,7 @@ class MongoStore:
         self._deferrals = Deferrals(self._database)
         self._changes = Changes(client, self._database)
         self.tables = MongoTables(self._database, settings.search_seconds)
+        self._packages = Packages(self._database)
         self._registers = Registers(self._database)
         self._reads = Reads(self._database, self._collections, settings.search_seconds)
         self._weights = Weights(self._database)
@@ -238,6 +241,25 @@ class MongoStore:
             if self._collections.deferred:
                 with wrapped("building indexes"):
                     await self._collections.build()
+
+    async def packages(self) -> list[Installed]:
+        with wrapped("reading the packages"):
+            return await self._packages.all()
+
+    async def package_resources(self, package: Installed) -> list[bytes]:
+        with wrapped("reading a package"):
+            return await self._packages.resources(package)
+
+    async def install(self, package: Installed, resources: Sequence[bytes]) -> None:
+        with wrapped("installing a package"):
+            await self._packages.install(package, resources)
+            await self._durable.announce()
+
+    async def uninstall(self, identity: str) -> bool:
+        with wrapped("removing a package"):
+            gone = await self._packages.remove(identity)
+            await self._durable.announce()
+            return gone
 
     async def check(self, index: Callable[[Resource], Indexed]) -> AsyncIterator[Problem]:
         with wrapped("checking the store"):

@@ -14,7 +14,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.store.contract import EVERYTHING, Store, Stored
 from fhir_server.store.table_contract import Table
 from fhir_server.terminology.kept import Kept
-from fhir_server.terminology.load import Entry, Head, Index, Terminology, head_of, read_head
+from fhir_server.terminology.load import Entry, Head, Index, Raw, Terminology, head_of, read_head
 from fhir_server.terminology.loaded import aliases
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.terminology.scope import Place, Scope
@@ -44,6 +44,7 @@ class Catalogue:
         self._store = store
         self._kept = Kept(KEPT_BYTES)
         self._stored: dict[tuple[str, str], Entry] = {}
+        self._packaged: list[Entry] = []
         self._tables: list[Table] = []
         self._generation = 0
         self._index = Index.of(shipped.entries())
@@ -71,10 +72,21 @@ class Catalogue:
         return self._index.entries(type)
 
     def naming_systems(self) -> Iterator[Resource]:
-        """What the stored NamingSystem resources name."""
-        for (type, _), entry in self._stored.items():
-            if type == "NamingSystem":
+        """What the NamingSystem resources of packages and those that are stored name."""
+        for entry in (*self._packaged, *self._stored.values()):
+            if entry.head.resourceType == "NamingSystem":
                 yield {"uniqueId": entry.head.uniqueId}
+
+    def take(self, packaged: Iterable[bytes]) -> None:
+        """Puts the definitions of the installed packages, as JSON, in the place of those before. What is shipped goes
+        before them, and what clients store."""
+        heads = ((read_head(content), content) for content in packaged)
+        self._packaged = [Entry(head, Raw(content), rank=-1) for head, content in heads]
+        self._rebuild()
+
+    def _rebuild(self) -> None:
+        packaged = (entry for entry in self._packaged if entry.head.resourceType != "NamingSystem")
+        self._index = Index.of([*self.shipped.entries(), *packaged, *self._added()])
 
     async def follow(self) -> None:
         """Reads what another process has changed, if one has."""
@@ -102,7 +114,7 @@ class Catalogue:
         for type in TYPES:
             await self._adopt_type(type, dict(_of_type(as_shipped, type)))
         self._tables = await self._store.tables.ready()
-        self._index = Index.of([*self.shipped.entries(), *self._added()])
+        self._rebuild()
         self._generation = generation
 
     async def _adopt_type(self, type: str, as_shipped: Mapping[str, int]) -> None:

@@ -93,6 +93,17 @@ class Given:
         return self.resource
 
 
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A definition that came as JSON."""
+
+    content: bytes
+
+    def read(self) -> Resource:
+        read: Resource = decode(self.content)
+        return read
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Entry:
     """A definition that can be found. source: where its content is; by_id: our own short id names it, too. rank:
@@ -203,6 +214,11 @@ class Terminology:
         """These definitions and those of `resources` (CodeSystem, ValueSet, ConceptMap), which win over equal URLs."""
         added = [Entry(head_of(resource), Given(resource), by_id=True, rank=1) for resource in resources]
         return Terminology([*self.entries(), *added], self.today)
+
+    @property
+    def index(self) -> Index:
+        """What is known; another one as soon as anything has changed."""
+        return self._index
 
     def pinned(self, versions: Mapping[str, str], forced: Mapping[str, str] | None = None) -> Terminology:
         """The same with a version of some code systems (by URL) that is meant wherever none is named, and one that is

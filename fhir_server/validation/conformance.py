@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import CORE, Profiles
 from fhir_server.errors import FhirError, Issue
 from fhir_server.model.resources import Resource
-from fhir_server.terminology.load import Terminology
+from fhir_server.terminology.code_systems import Coding
+from fhir_server.terminology.load import Index, Terminology
 from fhir_server.terminology.membership import is_member
-from fhir_server.validation.messages import Report, quote
+from fhir_server.terminology.validate_code import Asked, member
+from fhir_server.validation.messages import Report
 from fhir_server.validation.profile import ProfileValidator
+from fhir_server.validation.profile_walk import Known
 
 # Codes of which it is remembered whether they are in a value set.
 _MOST_REMEMBERED = 1 << 16
-_OF_TERMINOLOGY = frozenset({"CodeSystem", "ValueSet"})
+_LONGEST_CANONICAL = 200
+_DAY_LENGTH = len("2026-11-22")
 # Resources inside resources nest no deeper than this before base R4 refuses them.
 _DEEPEST = 8
 
@@ -59,20 +63,27 @@ class Conformance:
         shipped: Sequence[Resource] = (),
         severities: Severities = Severities("error"),
     ) -> None:
-        """shipped: StructureDefinitions that are there whatever packages are installed."""
+        """terminology: what is asked where a question brings none. shipped: StructureDefinitions that are there
+        whatever packages are installed."""
         self._definitions = definitions
         self._terminology = terminology
         self._shipped = tuple(shipped)
         self._severities = severities
+        self._memory = _Memory()
         self.adopt(())
 
-    def adopt(self, resources: Iterable[Resource]) -> None:
-        """Takes up the StructureDefinitions, ValueSets and CodeSystems of packages."""
-        packaged = list(resources)
-        of_terminology = [one for one in packaged if one.get("resourceType") in _OF_TERMINOLOGY]
-        terminology = self._terminology.with_resources(of_terminology) if of_terminology else self._terminology
-        self.profiles = Profiles(self._definitions, [*self._shipped, *packaged])
-        self._validator = ProfileValidator(self._definitions, self.profiles, _membership(terminology))
+    def beside(self, definitions: Iterable[bytes]) -> Conformance:
+        """Another one with the same shipped profiles and these definitions, to see what would become of them."""
+        other = Conformance(self._definitions, self._terminology, self._shipped, self._severities)
+        other.adopt(definitions)
+        return other
+
+    def adopt(self, definitions: Iterable[bytes], guides: Sequence[str] = (), edition: Sequence[str] = ()) -> None:
+        """Takes the StructureDefinitions of packages, as JSON. guides: canonicals of their ImplementationGuides.
+        edition: what tells this set of packages from another."""
+        self.guides, self.edition = tuple(guides), tuple(edition)
+        self.profiles = Profiles(self._definitions, [*self._shipped, *definitions])
+        self._validator = ProfileValidator(self._definitions, self.profiles)
         # Resource type → canonical URLs of the profiles on it, for CapabilityStatement.rest.resource.
         self.supported = self._supported()
 
@@ -84,9 +95,14 @@ class Conformance:
                 found.setdefault(type, []).append(url)
         return found
 
-    def faults_by(self, resource: Resource, canonical: str) -> list[Issue]:
-        """The faults of a resource by one profile. Raises KeyError for one that is not loaded."""
-        return self._validator.validate(resource, canonical)
+    def problems(self, canonical: str) -> tuple[str, ...]:
+        """What is wrong with a profile itself. Raises KeyError for one that is not loaded."""
+        return self._validator.problems(canonical)
+
+    def faults_by(self, resource: Resource, canonical: str, known: Terminology | None = None) -> list[Issue]:
+        """The faults of a resource by one profile. Raises KeyError for one that is not loaded; and Unread."""
+        codes = self._memory.of(known or self._terminology, _day(resource))
+        return self._validator.validate(resource, canonical, None, codes)
 
     def absent_must_support(self, resource: Resource, canonical: str) -> Issue | None:
         """Which elements that the profile marks mustSupport the resource leaves out, as one line of information."""
@@ -97,27 +113,33 @@ class Conformance:
         report.inform("profile-must-support", resource["resourceType"], found=", ".join(absent), profile=canonical)
         return report.issues[0]
 
-    def claim_faults(self, resource: Resource, path: str | None = None) -> list[Issue]:
+    def claim_faults(
+        self, resource: Resource, path: str | None = None, known: Terminology | None = None
+    ) -> list[Issue]:
         """The faults by every profile that the resource, and each resource inside it, claims in meta.profile.
 
         An error becomes a warning where the setting says so; a profile that is not loaded is told as information.
+        Raises Unread.
         """
         issues: list[Issue] = []
         for one, place in _with_claims(resource, path or resource["resourceType"], 0):
+            codes = self._memory.of(known or self._terminology, _day(one))
             for number, canonical in enumerate(one["meta"]["profile"]):
-                issues += self._claim(one, canonical, place, number)
+                issues += self._claim(one, canonical, place, number, codes)
         return issues
 
-    def _claim(self, resource: Resource, canonical: Any, place: str, number: int) -> Iterator[Issue]:
+    def _claim(self, resource: Resource, canonical: Any, place: str, number: int, codes: Known) -> Iterator[Issue]:
         severity = self._severities.for_profile(canonical) if isinstance(canonical, str) else "off"
         if severity == "off" or canonical.partition("|")[0].removeprefix(CORE) == resource["resourceType"]:
             return
         if self.profiles.get(canonical) is None:
             report = Report()
-            report.inform("profile-unknown", f"{place}.meta.profile[{number}]", found=quote(canonical))
+            report.inform(
+                "profile-unknown", f"{place}.meta.profile[{number}]", found=f"'{canonical[:_LONGEST_CANONICAL]}'"
+            )
             yield from report.issues
             return
-        for issue in self._validator.validate(resource, canonical, place):
+        for issue in self._validator.validate(resource, canonical, place, codes):
             yield replace(issue, severity=severity) if issue.is_error else issue
 
 
@@ -138,15 +160,72 @@ def _with_claims(resource: Any, place: str, depth: int) -> Iterator[tuple[Resour
 _BUNDLING = {"Bundle": ("entry",), "Parameters": ("parameter",)}
 
 
-def _membership(terminology: Terminology) -> Any:
-    @lru_cache(maxsize=_MOST_REMEMBERED)
-    def membership(value_set: str, system: str | None, code: str) -> bool | None:
-        found = terminology.value_set(value_set)
-        if found is None:
-            return None
-        try:
-            return is_member(terminology, found, system, code)
-        except FhirError:  # a value set that cannot be told: without end, or by an unknown filter
-            return None
+Key = tuple[str, str | None, str, date | None]
 
-    return membership
+
+@dataclass
+class _Memory:
+    """Whether codes are in value sets, remembered as long as the terminology stays what it is."""
+
+    index: Index | None = None
+    verdicts: dict[Key, bool | None] = field(default_factory=dict)
+
+    def of(self, terminology: Terminology, on: date | None) -> Known:
+        """What is known now of the codes of a day. Asking raises Unread where something must be read first."""
+        if self.index is not terminology.index or len(self.verdicts) > _MOST_REMEMBERED:
+            self.index, self.verdicts = terminology.index, {}
+        verdicts = self.verdicts
+
+        def membership(value_set: str, system: str | None, code: str) -> bool | None:
+            key = (value_set, system, code, on)
+            if key not in verdicts:
+                verdicts[key] = _is_member(terminology, *key)
+            return verdicts[key]
+
+        return Known(membership, lambda value_set, system, code: _neighbours(terminology, value_set, system, code, on))
+
+
+def _is_member(terminology: Terminology, value_set: str, system: str | None, code: str, on: date | None) -> bool | None:
+    found = terminology.value_set(value_set, on)
+    if found is None:
+        return None
+    try:
+        return is_member(terminology, found, system, code, on)
+    except FhirError:  # a value set that cannot be told: without end, or by an unknown filter
+        return None
+
+
+def _neighbours(
+    terminology: Terminology, value_set: str, system: str | None, code: str, on: date | None
+) -> tuple[str, str]:
+    found = terminology.value_set(value_set, on)
+    if found is None or not system:
+        return "", ""
+    near = member(terminology, found, Coding(system, code), Asked(on=on)).neighbours
+    meant = ", ".join(f"{one.code} ({one.display})" for one in near)
+    return (f"; {code!r} is near to {meant}", f"; {code!r} gần với {meant}") if meant else ("", "")
+
+
+# Resource type → where the day stands whose code lists apply, the preferred element first.
+_DAYS: Mapping[str, tuple[str, ...]] = {
+    "AllergyIntolerance": ("recordedDate",),
+    "Condition": ("recordedDate", "onsetDateTime"),
+    "DiagnosticReport": ("effectiveDateTime", "issued"),
+    "Encounter": ("period.end", "period.start"),
+    "FamilyMemberHistory": ("date",),
+    "Immunization": ("occurrenceDateTime",),
+    "MedicationRequest": ("authoredOn",),
+    "Observation": ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start"),
+    "Procedure": ("performedDateTime", "performedPeriod.end", "performedPeriod.start"),
+}
+
+
+def _day(resource: Resource) -> date | None:
+    """The day whose code lists a resource is held against; None, which is today, when it names none to the day."""
+    for path in _DAYS.get(resource["resourceType"], ()):
+        name, _, below = path.partition(".")
+        value = resource.get(name)
+        text = value.get(below) if below and isinstance(value, dict) else value
+        if isinstance(text, str) and len(text) >= _DAY_LENGTH:
+            return date.fromisoformat(text[:_DAY_LENGTH])
+    return None

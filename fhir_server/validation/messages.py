@@ -126,11 +126,11 @@ MESSAGES: Mapping[str, Message] = {
         "invariant", "txt-2: the narrative has no text", "txt-2: phần văn bản không có nội dung"
     ),
     "profile-min": Message(
-        "required", "{element} is needed at least {min} times, {found} found ({profile})",
+        "required", "{element}: at least {min} needed, {found} found ({profile})",
         "cần ít nhất {min} {element}, có {found} ({profile})",
     ),
     "profile-max": Message(
-        "structure", "{element} is allowed at most {max} times, {found} found ({profile})",
+        "structure", "{element}: at most {max} allowed, {found} found ({profile})",
         "chỉ được tối đa {max} {element}, có {found} ({profile})",
     ),
     "profile-type": Message(
@@ -156,8 +156,8 @@ MESSAGES: Mapping[str, Message] = {
         "không được tham chiếu đến {found} ở đây, chỉ được đến {allowed} ({profile})",
     ),
     "profile-code": Message(
-        "code-invalid", "no code is from the value set {value_set} ({strength} binding of {profile})",
-        "không có mã nào thuộc tập giá trị {value_set} (ràng buộc {strength} của {profile})",
+        "code-invalid", "no code is from the value set {value_set} ({strength} binding of {profile}){near}",
+        "không có mã nào thuộc tập giá trị {value_set} (ràng buộc {strength} của {profile}){near_vi}",
     ),
     "profile-invariant": Message(
         "invariant", "{key}: {human} ({profile})", "vi phạm quy tắc {key}: {human} ({profile})"

@@ -16,20 +16,19 @@ from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.messages import Report, quote
 from fhir_server.validation.profile_checks import ProfileChecks, Root
-from fhir_server.validation.profile_walk import Membership
+from fhir_server.validation.profile_walk import Known
 
-
-def _unknown(value_set: str, system: str | None, code: str) -> bool | None:
-    return None
+_NOTHING = Known()
 
 
 class ProfileValidator:
     """Validates against loaded profiles; what it compiles is kept, so one object serves all requests."""
 
-    def __init__(self, definitions: Definitions, profiles: Profiles, membership: Membership = _unknown) -> None:
-        """membership: whether a code is in a value set; None from it leaves a binding unchecked."""
+    def __init__(self, definitions: Definitions, profiles: Profiles, known: Known = _NOTHING) -> None:
+        """known: of codes; a membership of None leaves a binding unchecked."""
         self._profiles = profiles
-        self._checks = ProfileChecks(definitions, profiles, membership)
+        self._known = known
+        self._checks = ProfileChecks(definitions, profiles)
 
     @property
     def not_evaluated(self) -> dict[tuple[str, str], str]:
@@ -47,12 +46,16 @@ class ProfileValidator:
             raise KeyError(canonical)
         return root
 
-    def validate(self, resource: Resource, canonical: str, path: str | None = None) -> list[Issue]:
-        """The faults of a resource that base R4 has found well, by one profile. Raises KeyError if it is not loaded."""
+    def validate(
+        self, resource: Resource, canonical: str, path: str | None = None, known: Known | None = None
+    ) -> list[Issue]:
+        """The faults of a resource that base R4 has found well, by one profile. known: in place of what it was made
+        with. Raises KeyError if the profile is not loaded, and what asking raises."""
         root = self._root(canonical)
         report = Report()
         type = resource["resourceType"]
-        root.check(Item(resource, None, type, (type, ""), path or type), Environment(resource, resource), report)
+        item = Item(resource, None, type, (type, ""), path or type)
+        root.check(item, Environment(resource, resource), report, known or self._known)
         return report.told()
 
     def absent_must_support(self, resource: Resource, canonical: str) -> list[str]:

@@ -20,7 +20,7 @@ from fhir_server.validation.items import Environment, Test
 from fhir_server.validation.places import Place
 from fhir_server.validation.profile_types import TypeChecks
 from fhir_server.validation.profile_values import value_checks
-from fhir_server.validation.profile_walk import ItemCheck, Membership, Probe, Told, Walk
+from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Told, Walk
 from fhir_server.validation.slices import Classify, Slicer
 
 # The values of one element, and where it stands.
@@ -48,8 +48,8 @@ class Root:
     # What is wrong with the profile that only compiling it finds.
     problems: tuple[str, ...] = ()
 
-    def check(self, item: Item, environment: Environment, report: Told) -> None:
-        walk = Walk(self.name, environment, report)
+    def check(self, item: Item, environment: Environment, report: Told, known: Known) -> None:
+        walk = Walk(self.name, environment, report, known)
         if item.type in self.types:
             self.run(item, walk)
         else:
@@ -62,7 +62,6 @@ class ProfileChecks:
 
     definitions: Definitions
     profiles: Profiles
-    membership: Membership
     # Invariants that cannot be evaluated: (place, key) → why.
     not_evaluated: dict[tuple[str, str], str] = field(default_factory=dict)
     _roots: dict[str, Root | None] = field(default_factory=dict)
@@ -71,7 +70,7 @@ class ProfileChecks:
     def __post_init__(self) -> None:
         self.readings = Readings(self.definitions)
         self.types = TypeChecks(self.definitions, self.profiles, self.root)
-        self.slicer = Slicer(self.profiles, self.membership, self.root)
+        self.slicer = Slicer(self.profiles, self.root)
 
     def root(self, canonical: str) -> Root | None:
         """The compiled profile of a canonical; None when it is not loaded."""
@@ -218,7 +217,7 @@ class _Compiler:
         return _all(
             [
                 *self.kept.types.checks(node.types, reading.element),
-                *value_checks(node, self.kept.membership),
+                *value_checks(node),
                 *self._rules(node, reading.owner, reading.element.path),
                 *self._children(node, belows),
             ]
@@ -255,7 +254,7 @@ class _Compiler:
             if not made:
                 made.append(self._item(slice, reading) or _nothing)
             probe = Probe()
-            made[0](item, Walk(walk.name, walk.environment, probe))
+            made[0](item, Walk(walk.name, walk.environment, probe, walk.known))
             return not probe.failed
 
         return conforms

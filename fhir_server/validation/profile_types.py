@@ -12,7 +12,7 @@ from fhir_server.definitions.structures import Element
 from fhir_server.model.references import literal
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
-from fhir_server.validation.profile_walk import ItemCheck, Probe, Walk, contained
+from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Walk, contained
 
 if TYPE_CHECKING:
     from fhir_server.validation.profile_checks import Root
@@ -69,19 +69,19 @@ class TypeChecks:
         def check_only(item: Item, walk: Walk) -> None:
             root = self.root(canonicals[0])
             if root is not None:
-                root.check(item, walk.environment, walk.report)
+                root.check(item, walk.environment, walk.report, walk.known)
 
         def check_any(item: Item, walk: Walk) -> None:
-            if not any(self.conforms(item, canonical, walk.environment) for canonical in canonicals):
+            if not any(self.conforms(item, canonical, walk.environment, walk.known) for canonical in canonicals):
                 walk.tell("profile-type", item.place, found=item.type, allowed=names)
 
         return check_only if len(canonicals) == 1 else check_any
 
-    def conforms(self, item: Item, canonical: str, environment: Environment) -> bool:
+    def conforms(self, item: Item, canonical: str, environment: Environment, known: Known) -> bool:
         root = self.root(canonical)
         probe = Probe()
         if root is not None:
-            root.check(item, environment, probe)
+            root.check(item, environment, probe, known)
         return root is not None and not probe.failed
 
     def _target(self, targets: Sequence[str], allowed: frozenset[str]) -> ItemCheck:
@@ -102,7 +102,7 @@ class TypeChecks:
             elif inside is not None and all_loaded:
                 one = Item(inside, None, inside["resourceType"], (inside["resourceType"], ""), item.place)
                 environment = Environment(inside, walk.environment.root)
-                if not any(self.conforms(one, url, environment) for url in targets):
+                if not any(self.conforms(one, url, environment, walk.known) for url in targets):
                     walk.tell("profile-target", (item.place, "reference", None), found=text, allowed=names)
 
         return check

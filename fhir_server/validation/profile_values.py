@@ -12,13 +12,13 @@ from fhir_server.validation.elements import Item
 from fhir_server.validation.items import compare
 from fhir_server.validation.messages import quote
 from fhir_server.validation.patterns import codes, has_pattern, is_equal
-from fhir_server.validation.profile_walk import ItemCheck, Membership, Walk
+from fhir_server.validation.profile_walk import ItemCheck, Walk
 
 _LONGEST_SHOWN = 120
 _CODED = frozenset({"code", "Coding", "CodeableConcept"})
 
 
-def value_checks(node: ProfileElement, membership: Membership) -> Iterator[ItemCheck]:
+def value_checks(node: ProfileElement) -> Iterator[ItemCheck]:
     """The checks of one element's values; those of primitives that are only extensions are left alone."""
     if node.fixed is not None:
         yield _fixed(node.fixed)
@@ -29,9 +29,9 @@ def value_checks(node: ProfileElement, membership: Membership) -> Iterator[ItemC
     if node.min_value is not None or node.max_value is not None:
         yield _range(node.min_value, node.max_value)
     if node.binding is not None and node.binding.strength in _TOLD:
-        yield _binding(node.binding, membership)
+        yield _binding(node.binding)
     if node.max_value_set is not None:
-        yield _binding(Binding("required", node.max_value_set), membership)
+        yield _binding(Binding("required", node.max_value_set))
 
 
 def _fixed(fixed: Any) -> ItemCheck:
@@ -85,7 +85,7 @@ def _is_within(value: Any, low: Any, high: Any) -> bool:
 _TOLD = {"required": Walk.tell, "extensible": Walk.warn, "preferred": Walk.inform}
 
 
-def _binding(binding: Binding, membership: Membership) -> ItemCheck:
+def _binding(binding: Binding) -> ItemCheck:
     """required: an error; extensible: a warning; preferred: information, both unless there is only text."""
     strength, value_set, tell = binding.strength, binding.value_set, _TOLD[binding.strength]
 
@@ -96,9 +96,10 @@ def _binding(binding: Binding, membership: Membership) -> ItemCheck:
         if not found and (strength != "required" or item.type not in _CODED):
             return
         for system, code in found:
-            if membership(value_set, system, code) is not False:
+            if walk.known.membership(value_set, system, code) is not False:
                 return
-        tell(walk, "profile-code", item.place, value_set=value_set, strength=strength)
+        near = walk.known.neighbours(value_set, *found[0]) if found else ("", "")
+        tell(walk, "profile-code", item.place, value_set=value_set, strength=strength, near=near[0], near_vi=near[1])
 
     return check
 

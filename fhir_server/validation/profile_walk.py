@@ -13,6 +13,16 @@ from fhir_server.validation.places import Place, render
 
 # (value set, system, code) → is it in; None when that cannot be told.
 Membership = Callable[[str, str | None, str], bool | None]
+# (value set, system, code) → the codes that may have been meant, as one text in English and one in Vietnamese.
+Neighbours = Callable[[str, str | None, str], tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What is known of codes at the time of asking."""
+
+    membership: Membership = lambda value_set, system, code: None
+    neighbours: Neighbours = lambda value_set, system, code: ("", "")
 
 
 class Told(Protocol):
@@ -47,6 +57,7 @@ class Walk:
     name: str
     environment: Environment
     report: Told
+    known: Known
 
     def tell(self, kind: str, place: Place, **facts: Any) -> None:
         self.report.tell(kind, render(place), profile=self.name, **facts)

@@ -13,13 +13,13 @@ from fhir_server.model.references import literal
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.patterns import codes, has_pattern, is_equal
-from fhir_server.validation.profile_walk import Membership, Probe, Walk, contained
+from fhir_server.validation.profile_walk import Probe, Walk, contained
 
 if TYPE_CHECKING:
     from fhir_server.validation.profile_checks import Root
 
 # One thing that a slice asks of a value.
-Ask = Callable[[Any], bool]
+Ask = Callable[[Any, Walk], bool]
 
 _STEP = re.compile(
     r"\.?(?:(?P<call>extension|ofType|resolve)\((?P<argument>[^)]*)\)|(?P<name>\$?[A-Za-z][A-Za-z0-9]*))"
@@ -37,7 +37,6 @@ class Slicer:
     """Compiles slicings. root: the compiled profile of a canonical, None when it is not loaded."""
 
     profiles: Profiles
-    membership: Membership
     root: Callable[[str], Root | None]
 
     def classify(self, node: ProfileElement, conforms: Mapping[str, IsIn], problems: list[str]) -> Classify:
@@ -114,7 +113,7 @@ class Slicer:
 
         def by_value(item: Item, walk: Walk) -> bool:
             found = _values(item, steps)
-            return all(any(ask(value) for value in found) for ask in asked)
+            return all(any(ask(value, walk) for value in found) for ask in asked)
 
         return by_value
 
@@ -131,7 +130,7 @@ class Slicer:
             for url in urls:
                 root, probe = self.root(url), Probe()
                 if root is not None:
-                    root.check(item, environment, probe)
+                    root.check(item, environment, probe, walk.known)
                     if not probe.failed:
                         return True
             return False
@@ -143,17 +142,19 @@ class Slicer:
         found = [ask for element in self._elements(slice, steps) for ask in self._tests(element)]
         urls = _profile_urls(slice)
         if not found and urls and steps == (("name", "url"),):
-            yield lambda value: value in urls
+            yield lambda value, walk: value in urls
         yield from found
 
     def _tests(self, element: ProfileElement) -> Iterator[Ask]:
         if element.fixed is not None:
-            yield lambda value: is_equal(value, element.fixed)
+            yield lambda value, walk: is_equal(value, element.fixed)
         elif element.pattern is not None:
-            yield lambda value: has_pattern(value, element.pattern)
+            yield lambda value, walk: has_pattern(value, element.pattern)
         elif element.binding is not None and element.binding.strength == "required":
             bound = element.binding.value_set
-            yield lambda value: any(self.membership(bound, system, code) is True for system, code in codes(value))
+            yield lambda value, walk: any(
+                walk.known.membership(bound, system, code) is True for system, code in codes(value)
+            )
         elif element.children or element.slices:
             yield from (self._below(element)) if _is_pinned(element) else ()
 
@@ -244,7 +245,7 @@ def _is_extension(child: ProfileElement, url: str) -> bool:
 
 
 def _some_part(name: str, test: Ask) -> Ask:
-    return lambda value: any(test(part) for part in _named(value, name))
+    return lambda value, walk: any(test(part, walk) for part in _named(value, name))
 
 
 def _is_pinned(element: ProfileElement) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import Issue
+from fhir_server.terminology.load import Terminology
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.gate import Gate
 from fhir_server.validation.messages import Report, child, quote
@@ -24,26 +25,31 @@ class Validator:
         self._rules = RuleChecks(definitions)
         self.conformance = conformance
 
-    def validate(self, resource: Any, type: str | None = None, path: str | None = None) -> list[Issue]:
+    def validate(
+        self, resource: Any, type: str | None = None, path: str | None = None, known: Terminology | None = None
+    ) -> list[Issue]:
         """The faults of a resource as `model.resources.decode` gives it; empty when there are none.
 
         type: the type it must have, if that is known. path: the FHIRPath to stand in front of the places told
         (`Bundle.entry[3].resource`); without it the resource's type stands there. Claims are looked at once the
-        structure is without fault.
+        structure is without fault. known: the terminology for bindings of profiles, in place of what is shipped; with
+        one that must read first it raises Unread.
         """
         report = Report()
         found = resource.get("resourceType") if isinstance(resource, dict) else None
-        known = found if isinstance(found, str) and found in self._types else None
-        place = path or known or type or "Resource"
+        of_r4 = found if isinstance(found, str) and found in self._types else None
+        place = path or of_r4 or type or "Resource"
         if type is not None and found != type and isinstance(found, str):
             report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
         if not self._gate.accepts(resource):
             self._structure.check(resource, place, report)
         is_sound = not report.issues
-        if known and not report.is_cut_short:
+        if of_r4 and not report.is_cut_short:
             self._rules.check(resource, place, report)
         issues = report.told()
-        return issues + self.conformance.claim_faults(resource, path) if is_sound and self.conformance else issues
+        if is_sound and self.conformance is not None:
+            issues += self.conformance.claim_faults(resource, path, known)
+        return issues
 
     @property
     def not_evaluated(self) -> list[tuple[str, str, str]]:

@@ -11,6 +11,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import Profiles
 from fhir_server.model.resources import Digits, Resource
 from fhir_server.validation.profile import ProfileValidator
+from fhir_server.validation.profile_walk import Known
 
 DEFINITIONS = Definitions.load(DATA_ROOT)
 BASE = "http://example.org/StructureDefinition/"
@@ -35,7 +36,7 @@ def a_validator(*profiles: Resource, members: set[tuple[str, str]] | None = None
     def membership(value_set: str, system: str | None, code: str) -> bool | None:
         return None if members is None else (value_set, code) in members
 
-    return ProfileValidator(DEFINITIONS, Profiles(DEFINITIONS, profiles), membership)
+    return ProfileValidator(DEFINITIONS, Profiles(DEFINITIONS, profiles), Known(membership))
 
 
 def faults(validator: ProfileValidator, resource: Resource, name: str = "p") -> list[tuple[str, str, str]]:

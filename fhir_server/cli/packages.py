@@ -1,0 +1,102 @@
+"""`fhir-server packages`: install, list and remove FHIR packages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TypeVar
+
+from fhir_server.cli.database import context, database
+from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
+from fhir_server.cli.settings import without_secrets
+from fhir_server.config import DATA_ROOT, Settings
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.packages import NotAPackage, read_package
+from fhir_server.interactions import packages
+from fhir_server.interactions.exchange import Context
+from fhir_server.store.contract import Installed, StartError, Store
+from fhir_server.store.mongo import open_store
+
+T = TypeVar("T")
+
+
+def install(settings: Settings, path: Path, strict: bool) -> int:
+    """Installs and tells what is wrong with it; the exit code. Raises CannotRun for what is no package of R4."""
+    try:
+        package = read_package(path, Definitions.load(DATA_ROOT))
+    except (NotAPackage, OSError) as fault:
+        raise CannotRun(str(fault), WRONG_USE) from None
+
+    async def work(opened: Context) -> Installed:
+        plan = await packages.plan(opened, package)
+        if not strict or not plan.installed.facts["problems"]:
+            await packages.install(opened, plan)
+        return plan.installed
+
+    with database(settings, share=True) as running:
+        made = asyncio.run(_in_context(running, work))
+    if strict and made.facts["problems"]:
+        _tell_problems(made)
+        print(f"{package.id} was not installed: {len(made.facts['problems'])} problems.")
+        return INCOMPLETE
+    counts = ", ".join(f"{count} {type}" for type, count in sorted(made.facts["counts"].items()))
+    print(f"Installed {made.identity}: {counts or 'nothing that takes effect'}.")
+    for type, count in sorted(package.passed_over.items()):
+        print(f"  passed over: {count} {type}")
+    _tell_problems(made)
+    return DONE
+
+
+def show(settings: Settings) -> None:
+    """One line a package, and its problems below it."""
+    for package in _with_store(settings, lambda store: store.packages()):
+        counts = ", ".join(f"{count} {type}" for type, count in sorted(package.facts["counts"].items()))
+        print(f"{package.identity}  {package.facts['title']}")
+        print(f"  {counts}")
+        _tell_problems(package)
+
+
+def remove(settings: Settings, name: str) -> None:
+    """Removes the one package that the name means. Raises CannotRun when none does, or several."""
+
+    async def work(store: Store) -> tuple[Installed, list[str]]:
+        installed = await store.packages()
+        found = [one for one in installed if name in (one.identity, one.identity.partition(" ")[0], one.facts["name"])]
+        if len(found) != 1:
+            known = ", ".join(repr(one.identity) for one in found or installed) or "none"
+            raise CannotRun(f"{name!r} means {len(found)} packages; installed: {known}.", WRONG_USE)
+        await store.uninstall(found[0].identity)
+        return found[0], packages.dependents(found[0], installed)
+
+    gone, dependents = _with_store(settings, work)
+    print(f"Removed {gone.identity}.")
+    for one in dependents:
+        print(f"  {one} depends on it and goes on without it")
+
+
+async def _in_context(settings: Settings, work: Callable[[Context], Awaitable[T]]) -> T:
+    async with context(settings) as opened:
+        return await work(opened)
+
+
+def _tell_problems(package: Installed) -> None:
+    for problem in package.facts["problems"]:
+        print(f"  problem: {problem}")
+
+
+def _with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
+    """For what needs no definitions, which take a second to read."""
+
+    async def run(running: Settings) -> T:
+        try:
+            store = await open_store(running.mongodb_uri or "", running)
+        except StartError as fault:
+            raise CannotRun(without_secrets(str(fault))) from None
+        try:
+            return await work(store)
+        finally:
+            await store.close()
+
+    with database(settings, share=True) as running:
+        return asyncio.run(run(running))

@@ -1,0 +1,145 @@
+"""Packages at work: a draft guide with its defects loads, and takes effect in every process at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from fhir_server.app import open_context
+from fhir_server.cli import packages as command
+from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
+from fhir_server.config import Settings
+from fhir_server.definitions.packages import read_package
+from fhir_server.interactions.packages import install, plan
+from fhir_server.operations import reindex
+from tests.api.conftest import Client, serving
+from tests.package_files import BASE, ETHNIC, a_guide, a_profile, archive, folder, manifest
+
+PATIENT = f"{BASE}/StructureDefinition/example-patient"
+LIST = "http://client.example/ValueSet/v"
+
+
+@pytest.fixture(scope="module")
+def settings(mongodb_uri: str) -> Settings:
+    """One database for this file: opening one anew costs a second."""
+    return Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
+
+
+@pytest.fixture(scope="module")
+async def server(settings: Settings) -> AsyncIterator[Client]:
+    """A server that runs while packages come and go."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(reindex, "LOOK_SECONDS", 0.05)
+        async with serving(settings) as made:
+            yield made
+
+
+def a_claim(profile: str = PATIENT, **more: Any) -> dict[str, Any]:
+    return {"resourceType": "Patient", "meta": {"profile": [profile]}, **more}
+
+
+async def issues(client: Client, resource: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    answer = await client.send("POST", f"{resource['resourceType']}/$validate", resource)
+    return [(one["severity"], one.get("expression", [])) for one in answer.json()["issue"]]
+
+
+async def until(client: Client, profile: str, is_loaded: bool) -> None:
+    """Until a server has learned of a profile; the test's own time limit ends the wait."""
+    while is_loaded is ("not-supported" in (await client.send("POST", "Patient/$validate", a_claim(profile))).text):
+        await asyncio.sleep(0.02)
+
+
+async def test_a_draft_guide_loads_with_its_defects_told_and_takes_effect_at_once(
+    server: Client, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = archive(tmp_path / "guide.tgz", a_guide())
+    assert await asyncio.to_thread(command.install, settings, path, True) == INCOMPLETE
+    assert "example.vn.core#1.0.0 was not installed: 7 problems." in capsys.readouterr().out
+    assert await issues(server, a_claim()) == [("information", ["Patient.meta.profile[0]"])]
+
+    assert await asyncio.to_thread(command.install, settings, path, False) == DONE
+    said = capsys.readouterr().out
+    assert f"Installed example.vn.core#1.0.0 {BASE}: 1 CodeSystem, 1 NamingSystem" in said
+    for defect in (
+        "it needs hl7.fhir.uv.ips 1.0.0, which is not installed",
+        "CodeSystem.concept[0].definition: '' is not a valid string",
+        "NamingSystem.id: 'sid_national' is not a valid id",
+        "its parent http://hl7.org/fhir/uv/ips/StructureDefinition/Patient-uv-ips is not loaded",
+        "the slice identifier:cccd is not told by each of its discriminators",
+        f"Patient.identifier:cccd.system is {BASE}/sid/national_id, which no NamingSystem names",
+    ):
+        assert defect in said
+
+    await until(server, PATIENT, is_loaded=True)
+    number = {"system": f"{BASE}/sid/national_id", "value": "1", "type": {"text": "x"}}
+    status = {"coding": [{"system": ETHNIC, "code": "9"}]}
+    assert await issues(server, a_claim(identifier=[number], name=[{"family": "x"}], maritalStatus=status)) == [
+        ("error", ["Patient.identifier[0].type"]),
+        ("error", ["Patient.name[0].text"]),
+        ("error", ["Patient.maritalStatus"]),
+    ]
+    assert (await server.get("StructureDefinition/example-patient")).json()["url"] == PATIENT
+    assert "Tày" in (await server.get(f"CodeSystem/$lookup?system={ETHNIC}&code=02")).text
+    told = (await server.get("metadata")).json()
+    assert told["implementationGuide"] == [f"{BASE}/ImplementationGuide/example.vn.core|1.0.0"]
+
+
+async def test_what_is_installed_is_listed_and_can_be_removed(
+    server: Client, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await asyncio.to_thread(command.show, settings)
+    assert f"example.vn.core#1.0.0 {BASE}  Guide\n  1 CodeSystem, 1 NamingSystem" in capsys.readouterr().out
+    with pytest.raises(CannotRun) as unknown:
+        await asyncio.to_thread(command.remove, settings, "other")
+    assert unknown.value.code == WRONG_USE
+    await asyncio.to_thread(command.remove, settings, "example.vn.core")
+    assert capsys.readouterr().out == f"Removed example.vn.core#1.0.0 {BASE}.\n"
+    await until(server, PATIENT, is_loaded=False)
+
+
+async def test_packages_are_told_apart_by_version_and_by_canonical(
+    server: Client, settings: Settings, tmp_path: Path
+) -> None:
+    rules = (
+        ("1.10.0", BASE, "gender"),
+        ("1.9.0", BASE, "birthDate"),
+        ("1.0.0", "http://one.example", "photo"),
+        ("1.0.0", "http://two.example", "contact"),
+    )
+    paths = []
+    for version, base, name in rules:
+        url = f"{base}/StructureDefinition/p"
+        rule = a_profile("p", "Patient", {"id": f"Patient.{name}", "min": 1}, url=url, version=version)
+        paths.append(folder(tmp_path / name, {"package.json": manifest(version=version), "p.json": rule}))
+    element = {"id": "Patient.maritalStatus", "binding": {"strength": "required", "valueSet": LIST}}
+    bound = {"package.json": manifest("bound"), "p.json": a_profile("bound", "Patient", element)}
+    paths.append(folder(tmp_path / "bound", bound))
+    async with open_context(settings) as opened:
+        for path in paths:
+            await install(opened, await plan(opened, read_package(path, opened.definitions)))
+    await until(server, f"{BASE}/StructureDefinition/bound", is_loaded=True)
+
+    url = f"{BASE}/StructureDefinition/p"
+    for claimed, missing in (
+        (url, "gender"),
+        (f"{url}|1.9.0", "birthDate"),
+        (f"{url}|1.10.0", "gender"),
+        ("http://one.example/StructureDefinition/p", "photo"),
+        ("http://two.example/StructureDefinition/p", "contact"),
+    ):
+        assert await issues(server, a_claim(claimed)) == [("error", [f"Patient.{missing}"])]
+    assert (await server.get("StructureDefinition/p")).status_code == 404, "the id alone does not tell which"
+
+
+async def test_a_binding_asks_what_clients_have_stored(server: Client) -> None:
+    status = {"coding": [{"system": "urn:x", "code": "9"}]}
+    resource = a_claim(f"{BASE}/StructureDefinition/bound", maritalStatus=status)
+    assert await issues(server, resource) == [("information", [])], "a list that is not known tells nothing"
+    concepts = {"include": [{"system": "urn:x", "concept": [{"code": "1"}]}]}
+    await server.created({"resourceType": "ValueSet", "url": LIST, "status": "active", "compose": concepts})
+    assert await issues(server, resource) == [("error", ["Patient.maritalStatus"])]
