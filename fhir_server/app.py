@@ -38,6 +38,7 @@ from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
+from fhir_server.security.audit import AuditTrail, auditing
 from fhir_server.security.gate import Gate, open_gate
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
@@ -59,8 +60,12 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_context(settings) as context, _gated(settings, context) as gate:
-            held.append(context if gate is None else context.with_(smart=gate.configuration))
+        async with (
+            open_context(settings) as context,
+            _gated(settings, context) as gate,
+            _audited(settings, context) as audit,
+        ):
+            held.append(context if gate is None else context.with_(smart=gate.configuration, audit=audit))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()), numbering(context, new_id()):
                 with rare_collections():
@@ -71,6 +76,7 @@ def build_app(settings: Settings) -> FastAPI:
         return gates[0] if gates else None
 
     app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
+    app.state.context = lambda: held[0]
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
@@ -96,6 +102,16 @@ async def _gated(settings: Settings, context: Context) -> AsyncIterator[Gate | N
         yield gate
     finally:
         await gate.close()
+
+
+@asynccontextmanager
+async def _audited(settings: Settings, context: Context) -> AsyncIterator[AuditTrail | None]:
+    """The record of accesses while the server runs; None in open mode, in which nobody could be named."""
+    if not settings.asks_who or settings.audit == "off":
+        yield None
+        return
+    async with auditing(context, strict=settings.audit == "strict") as trail:
+        yield trail
 
 
 def _describe(app: FastAPI, held: list[Context]) -> None:

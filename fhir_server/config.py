@@ -102,6 +102,12 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]{1,64}$",
         description="header in which a trusted proxy gives the client certificate (RFC 9440, or PEM with URL escapes)",
     )
+    audit: Literal["on", "strict", "off"] = Field(
+        "on",
+        description="every access goes on record: on, reads within a second; strict, each before it is answered; off. "
+        "Nothing does in open mode",
+    )
+    audit_years: float = Field(5.0, gt=0, description="years for which the record of accesses is kept")
     adult_age: int = Field(
         18, ge=7, le=30, description="age up to which a representative acts for a child; from 7 on the child does, too"
     )

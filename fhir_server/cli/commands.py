@@ -23,6 +23,8 @@ terminology = typer.Typer(help="Code systems that are loaded as tables: ICD-10 o
 app.add_typer(terminology, name="terminology", no_args_is_help=True)
 clients = typer.Typer(help="Systems that get access tokens here by their own keys (SMART Backend Services).")
 app.add_typer(clients, name="clients", no_args_is_help=True)
+audit = typer.Typer(help="The record of every access.")
+app.add_typer(audit, name="audit", no_args_is_help=True)
 
 Keys = Annotated[Path | None, typer.Option("--keys", help="its public keys: a JWK Set, a JWK or PEM", exists=True)]
 KeysUrl = Annotated[str | None, typer.Option("--keys-url", help="where its JWK Set is, in place of --keys")]
@@ -274,6 +276,43 @@ def remove_terminology(canonical: Annotated[str, typer.Argument(help="URL|versio
     from fhir_server.cli.terminology import remove
 
     raise typer.Exit(remove(_settings(), canonical))
+
+
+@audit.command("verify")
+def verify_audit() -> None:
+    """Prove that nothing on record was changed or taken away: walk every seal and every event."""
+    from fhir_server.cli.audit import verify_record
+
+    raise typer.Exit(DONE if verify_record(_settings()) else INCOMPLETE)
+
+
+@audit.command("export")
+def export_audit(
+    since: Annotated[str | None, typer.Option(help="from this date or instant on")] = None,
+    until: Annotated[str | None, typer.Option(help="to before this date or instant")] = None,
+) -> None:
+    """Write AuditEvents to stdout, one a line."""
+    from fhir_server.cli.audit import export
+
+    export(_settings(), since, until)
+
+
+@audit.command("prune")
+def prune_audit() -> None:
+    """Take away the events that are older than FHIR_AUDIT_YEARS. Their seals stay, so the rest can still be proved."""
+    from fhir_server.cli.audit import prune
+
+    typer.echo(f"{prune(_settings())} events taken away.")
+
+
+@audit.command("hash")
+def hash_number() -> None:
+    """Read a personal number from stdin and show what stands for it on record, to search by."""
+    import sys
+
+    from fhir_server.cli.audit import hashed
+
+    typer.echo(hashed(_settings(), sys.stdin.readline().strip()))
 
 
 def _settings(**given: Any) -> Any:

@@ -20,6 +20,7 @@ from fhir_server.http.binary import as_resource, content, sends_content, wants_c
 from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
+from fhir_server.interactions.access import Access, Origin
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.model.resources import decode, pretty
 from fhir_server.routes import respond
@@ -63,7 +64,7 @@ class FhirEndpoint:
         headers = _headers(scope["headers"])
         request_id = _request_id(headers)
         try:
-            response = await self._answer(scope, receive, headers)
+            response = await self._answer(scope, receive, headers, request_id)
         except Disconnected:
             return
         except Exception as fault:
@@ -78,7 +79,7 @@ class FhirEndpoint:
             ms=round((perf_counter() - started) * 1000, 1),
         )
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str]) -> FhirResponse:
+    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> FhirResponse:
         """The response in the format asked for, refusals too; they are JSON when that format itself is the fault."""
         media_type, controls = JSON, {}
         context = self._context_of(scope)
@@ -86,7 +87,7 @@ class FhirEndpoint:
             pairs = _pairs(scope)
             controls = {name: value for name, value in pairs if name in _OWN}
             accept, segments = headers.get("accept", ""), _segments(scope, self._base_path)
-            context = await self._admitted(context, scope, segments, headers)
+            context = await self._admitted(context, scope, segments, headers, request_id)
             if wants_content(scope["method"], segments, accept, controls.get("_format")):
                 request = FhirRequest(scope["method"], segments, (), headers)
                 return content(await respond(context, request))
@@ -97,13 +98,21 @@ class FhirEndpoint:
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
 
     async def _admitted(
-        self, context: Context, scope: Scope, segments: tuple[str, ...], headers: dict[str, str]
+        self, context: Context, scope: Scope, segments: tuple[str, ...], headers: dict[str, str], request_id: str
     ) -> Context:
         """Before anything of the body is read. Raises FhirError LOGIN."""
         gate = self._gate_of()
         if gate is None:
             return context
-        return await gate.admit(context, segments, headers, (scope.get("client") or (None,))[0])
+        peer = (scope.get("client") or ("",))[0]
+        context = context.with_(origin=Origin(peer, request_id))
+        try:
+            return await gate.admit(context, segments, headers, peer)
+        except FhirError as fault:
+            if context.audit is not None:
+                request = FhirRequest(scope["method"], segments)
+                await context.audit.stranger(Access(context, request, "login", context.clock()), fault)
+            raise
 
     async def _responded(
         self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
+from fhir_server.interactions.access import NOWHERE, Access, Audit, Origin
 from fhir_server.interactions.rights import ALL_RIGHTS, NOBODY, Caller, Rights
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import EVERYTHING, Store, View
+from fhir_server.store.contract import EVERYTHING, Store, Stored, View
 
 if TYPE_CHECKING:
     from fhir_server.definitions.load import Definitions
@@ -44,7 +45,8 @@ class FhirRequest:
 class FhirResponse:
     """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, …).
 
-    updated: lastUpdated of the resource that was read or written, ms since the epoch.
+    updated: lastUpdated of the resource that was read or written, ms since the epoch. told: the versions in the body,
+    for the record of accesses.
     """
 
     status: int = 200
@@ -52,6 +54,7 @@ class FhirResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/fhir+json"
     updated: int | None = None
+    told: tuple[Stored, ...] = ()
 
 
 Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
@@ -64,6 +67,7 @@ class Context:
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
     entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks,
     NOBODY when nobody is asked. rights: what the caller may do; view: the part of them that this interaction reads by.
+    origin: where the request came from. audit: who puts accesses on record, None for nobody; access: this one.
     once: set when the request must not be carried out twice. smart: the SMART configuration, None when nobody is asked
     who they are.
     """
@@ -84,6 +88,9 @@ class Context:
     view: View = EVERYTHING
     caller: Caller = NOBODY
     rights: Rights = ALL_RIGHTS
+    origin: Origin = NOWHERE
+    audit: Audit | None = None
+    access: Access | None = None
     smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None
 

@@ -35,7 +35,7 @@ async def history(context: Context, request: FhirRequest) -> FhirResponse:
     if more:
         links.append(("next", await _next(context, request, page, versions[-1], total)))
     body = bundle("history", [_entry(context, version) for version in versions], total=total, links=links)
-    return FhirResponse(200, body)
+    return FhirResponse(200, body, told=tuple(versions))
 
 
 async def _asked_page(context: Context, request: FhirRequest) -> Page:

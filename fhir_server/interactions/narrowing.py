@@ -34,13 +34,15 @@ class Restricted:
 class NarrowingRules:
     """party_elements: element names that hold the Organization in charge. care_elements: those of a Patient whose
     Organization cares for the person, and so sees the whole compartment. sender_system: of the tag in meta that names
-    the organisation that sent a resource."""
+    the organisation that sent a resource. apart: types that are about patients and in nobody's compartment: the record
+    of accesses."""
 
     residences: Residences
     party_elements: frozenset[str]
     care_elements: frozenset[str]
     sender_system: str
     restricted: tuple[Restricted, ...]
+    apart: frozenset[str]
 
     @classmethod
     def load(cls, path: Path, terminology: Terminology, classes: Iterable[str] | None = None) -> NarrowingRules:
@@ -55,11 +57,14 @@ class NarrowingRules:
             tuple(
                 _restricted(1 << place, row) for place, row in enumerate(data["restricted"]) if row["scope"] in in_force
             ),
+            frozenset(data["apart"]),
         )
 
     def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:
         """patients: ids of the patient compartments the resource is in, the closest first."""
         is_patient = resource["resourceType"] == "Patient"
+        if resource["resourceType"] in self.apart:
+            patients = ()
         residence = self.residences.of(resource) if is_patient else None
         parties = set(self._parties(resource))
         if residence is not None:

@@ -52,7 +52,7 @@ class Once:
         return guarded
 
     def _packed(self, response: FhirResponse) -> bytes:
-        return zlib.compress(_encode(_Kept(self.sent, response)), 1)
+        return zlib.compress(_encode(_Kept(self.sent, replace(response, told=()))), 1)
 
     def _replayed(self, content: bytes) -> FhirResponse:
         kept = _decoder.decode(zlib.decompress(content))

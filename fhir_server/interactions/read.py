@@ -45,7 +45,7 @@ def _answer(context: Context, request: FhirRequest, stored: Stored | None, name:
         raise FhirError(Kind.DELETED, f"{name} was deleted", headers=headers)
     if is_unchanged(request.headers, stored):
         return FhirResponse(304, b"", headers)
-    return FhirResponse(200, _shaped(context, request, stored), headers, updated=stored.updated)
+    return FhirResponse(200, _shaped(context, request, stored), headers, updated=stored.updated, told=(stored,))
 
 
 def _shaped(context: Context, request: FhirRequest, stored: Stored) -> bytes:

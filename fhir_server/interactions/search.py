@@ -53,7 +53,8 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
         compartment=scope.compartment,
     )
     answer = await _Answer.make(context, parsed, page)
-    return FhirResponse(200, await answer.bundle())
+    body, told = await answer.bundle()
+    return FhirResponse(200, body, told=told)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,9 +159,10 @@ class _Answer:
     def results(self) -> Results:
         return self.parsed.results
 
-    async def bundle(self) -> bytes:
+    async def bundle(self) -> tuple[bytes, tuple[Stored, ...]]:
+        """The JSON, and the resources in it."""
         if self.results.only_count:
-            return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None))
+            return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None)), ()
         found = await self._matches()
         told, more = found[: self.results.count], len(found) > self.results.count
         matches = [match.stored for match in told]
@@ -173,7 +175,8 @@ class _Answer:
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
         links = self._links(await self._next(told, total) if more else None)
-        return bundle("searchset", entries, total=None if self.results.total == "none" else total, links=links)
+        total = None if self.results.total == "none" else total
+        return bundle("searchset", entries, total=total, links=links), (*matches, *included)
 
     def _inclusions(self) -> Inclusions:
         context = self.context

@@ -25,6 +25,8 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 
 async def transaction(context: Context, request: FhirRequest, received: Resource) -> FhirResponse:
     """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
+    if context.access is not None:
+        context.access.interaction = "transaction"
     requests, issues = entries_of(received, context.base, request.headers)
     if all(isinstance(item, dict) for item in received["entry"]):
         issues += _further(await faults(context, outline(received), "Bundle"), issues)

@@ -138,6 +138,9 @@ _ACTIONS: Mapping[str, Action] = {"POST": "create", "PUT": "update", "PATCH": "u
 
 def _require(context: Context, write: Write) -> None:
     """Raises FhirError FORBIDDEN when the type alone forbids it: a condition searches, a patch reads, too."""
+    if write.type in context.rules.apart and context.audit is not None:
+        text = f"{write.type} is written by the server alone"
+        raise FhirError(Kind.METHOD_NOT_ALLOWED, text, write.at(), headers={"Allow": "GET, HEAD"})
     rights = context.rights
     action = _ACTIONS[write.method]
     if not (write.method == "PUT" and rights.may("create", write.type)):
@@ -363,7 +366,16 @@ async def _apply(
 async def _written(
     context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
 ) -> list[Written]:
-    """Applies the ops within the caller's rights. Raises FhirError FORBIDDEN."""
+    """Applies the ops within the caller's rights, and puts them on record. Raises FhirError FORBIDDEN."""
+    written = await _applied(context, transaction, targets, ops)
+    if context.audit is not None and context.access is not None:
+        await context.audit.inside(context.access, transaction, written)
+    return written
+
+
+async def _applied(
+    context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
+) -> list[Written]:
     if context.rights is ALL_RIGHTS:
         return await transaction.apply(ops)
     guard = RightsGuard(context.rights, _named(targets))

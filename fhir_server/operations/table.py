@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fhir_server.interactions.exchange import Dispatch
+from fhir_server.operations.accesses import accesses_operation
 from fhir_server.operations.expand import expand_operation
 from fhir_server.operations.lookup import lookup_operation
 from fhir_server.operations.preferred_id import preferred_id_operation
@@ -61,6 +62,7 @@ def _terminology(name: str, interaction: Dispatch, definition: str, instance: bo
 
 
 OPERATIONS = (
+    Operation("accesses", accesses_operation, OWN + "accesses", ("Patient",), instance=True, scope="open"),
     Operation("reindex", reindex_operation, OWN + "reindex", system=True),
     Operation(
         "validate", validate_operation, OF_R4 + "Resource-validate", ANY_TYPE, type=True, instance=True, scope="open"

@@ -135,6 +135,7 @@ class Stored:
     sort: Mapping[str, Any] | None = None  # `x`, when the Find asked for it
     keys: tuple[str, ...] | None = None  # `k`, when the Find asked for it
     method: str = "PUT"  # how this version came to be: POST, PUT, PATCH, DELETE
+    patient: str | None = None  # of whose compartment it is
 
 
 @dataclass(frozen=True, slots=True)
@@ -431,6 +432,21 @@ class Store(Protocol):
 
     async def entries(self, register: str) -> dict[str, dict[str, Any]]:
         """All entries of a register by name, sorted."""
+        ...
+
+    async def expire(self, type: str, before: int) -> int:
+        """Takes away for good what was last updated before a time (ms), of a type that has no history. Gives how many
+        there were."""
+        ...
+
+    async def append_block(self, block: Mapping[str, Any]) -> bool:
+        """Adds a block to the chain that seals the record of accesses. False when its number `n` is taken."""
+        ...
+
+    async def last_block(self) -> dict[str, Any] | None: ...
+
+    def blocks(self, since: int | None) -> AsyncIterator[dict[str, Any]]:
+        """The blocks in order, from the first, or from the first that was made since a time (ms)."""
         ...
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:

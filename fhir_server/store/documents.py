@@ -29,8 +29,8 @@ from fhir_server.store.contract import (
 
 Document = dict[str, Any]
 
-BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "raw": 1}
-HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "raw": 1}
+BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "p": 1, "raw": 1}
+HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "p": 1, "raw": 1}
 _HASH_MASK = (1 << ORDER_SHIFT) - 1
 _LATEST_CREATION = (1 << 62 - UNDATED_SHIFT) - 1  # the year 2109
 
@@ -137,6 +137,7 @@ def stored(type: str, document: Mapping[str, Any]) -> Stored:
         document.get("x"),
         tuple(document["k"]) if "k" in document else None,
         document["m"],
+        document.get("p"),
     )
 
 

@@ -15,6 +15,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 from fhir_server.store.answers import Answers
+from fhir_server.store.blocks import Blocks
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
 from fhir_server.store.contract import (
@@ -118,6 +119,7 @@ class MongoStore:
         self._registers = Registers(self._database)
         self._reads = Reads(self._database, self._collections, settings.search_seconds)
         self._weights = Weights(self._database)
+        self._blocks = Blocks(self._database)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
         self._transactions = Transactions(
@@ -327,6 +329,24 @@ class MongoStore:
     async def entries(self, register: str) -> dict[str, dict[str, Any]]:
         with wrapped(f"reading {register}"):
             return await self._registers.entries(register)
+
+    async def expire(self, type: str, before: int) -> int:
+        with wrapped(f"taking away old resources of {type}"):
+            result = await self._reads.collection(type).delete_many({"u": {"$lt": before}})
+            return result.deleted_count
+
+    async def append_block(self, block: Mapping[str, Any]) -> bool:
+        with wrapped("sealing accesses"):
+            return await self._blocks.append(block)
+
+    async def last_block(self) -> dict[str, Any] | None:
+        with wrapped("reading the last seal"):
+            return await self._blocks.last()
+
+    async def blocks(self, since: int | None) -> AsyncIterator[dict[str, Any]]:
+        with wrapped("reading the seals"):
+            async for block in self._blocks.walk(since):
+                yield block
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:
         with wrapped("keeping a request"):

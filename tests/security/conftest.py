@@ -14,6 +14,7 @@ from pymongo import MongoClient
 
 from fhir_server.app import build_app
 from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context
 from tests.security.callers import ADMIN, EVERYTHING, Caller, Login
 
 Ask = Callable[..., Caller]
@@ -63,3 +64,10 @@ def ask(http: httpx.AsyncClient, login: Login) -> Ask:
 @pytest.fixture(scope="module")
 def admin(ask: Ask) -> Caller:
     return ask(EVERYTHING, iss=ADMIN)
+
+
+@pytest.fixture(scope="module")
+def running(app: FastAPI) -> Context:
+    """The context of the running application, for what a test must see from within."""
+    found: Context = app.state.context()
+    return found
