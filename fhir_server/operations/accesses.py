@@ -24,7 +24,7 @@ async def accesses_operation(context: Context, request: FhirRequest) -> FhirResp
         raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
     limit = _limit(context, asked.get("_count"))
     filter: Filter = {"$and": [{"k": patient_key(id)}, *await _older(context, asked.get("before"))]}
-    found = await context.store.find(Find(TYPE, filter, (("o", -1), ("_id", -1)), limit + 1), EVERYTHING)
+    found = await context.store.find(Find(TYPE, filter, (("u", -1), ("_id", -1)), limit + 1), EVERYTHING)
     told, url = found[:limit], f"{context.base}/Patient/{id}/$accesses"
     links = [("self", url)]
     if len(found) > limit:
@@ -39,7 +39,7 @@ async def _older(context: Context, before: str | None) -> list[Filter]:
     last = await context.store.read(TYPE, before, EVERYTHING)
     if last is None:
         raise FhirError(Kind.VALUE, "before is the id of no event", ("before",))
-    return [{"$or": [{"o": {"$lt": last.order}}, {"o": last.order, "_id": {"$lt": last.id}}]}]
+    return [{"$or": [{"u": {"$lt": last.updated}}, {"u": last.updated, "_id": {"$lt": last.id}}]}]
 
 
 def _limit(context: Context, text: str | None) -> int:

@@ -119,6 +119,8 @@ SEARCHES = st.sampled_from(
 
 async def _readable(caller: Caller, names: set[str]) -> set[str]:
     """Those that the caller may read one by one, asked in a batch."""
+    if not names:
+        return set()
     ordered = sorted(names)
     bundle = {"resourceType": "Bundle", "type": "batch", "entry": [an_entry("GET", name) for name in ordered]}
     told = (await caller.post("", bundle)).json()["entry"]
