@@ -7,6 +7,7 @@ from functools import partial
 from fhir_server.interactions.content import answer, resource_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.unlisted import with_warnings
 from fhir_server.interactions.writing import Write, perform
 from fhir_server.search.parse import query_pairs
 
@@ -15,7 +16,9 @@ async def create(context: Context, request: FhirRequest) -> FhirResponse:
     """201 with the new resource; with If-None-Exist, 200 with the one that matched. An id in the body is ignored."""
     type = request.segments[0]
     writable_type(context, type, "create")
-    return await perform(context, write_of(request, type), partial(answer, context, request, type))
+    write = write_of(request, type)
+    response = await perform(context, write, partial(answer, context, request, type))
+    return await with_warnings(context, request, write.resource or {}, response)
 
 
 def write_of(request: FhirRequest, type: str) -> Write:

@@ -8,6 +8,7 @@ from fhir_server.interactions.content import answer, resource_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.unlisted import with_warnings
 from fhir_server.interactions.writing import Write, perform
 
 
@@ -23,7 +24,8 @@ async def update(context: Context, request: FhirRequest) -> FhirResponse:
         expected=if_match(request.headers),
         create_only=is_create_only(request.headers),
     )
-    return await perform(context, write, partial(answer, context, request, type))
+    response = await perform(context, write, partial(answer, context, request, type))
+    return await with_warnings(context, request, write.resource or {}, response)
 
 
 async def conditional_update(context: Context, request: FhirRequest) -> FhirResponse:
@@ -33,4 +35,5 @@ async def conditional_update(context: Context, request: FhirRequest) -> FhirResp
     write = Write(
         "PUT", type, criteria=request.query, resource=resource_of(request), expected=if_match(request.headers)
     )
-    return await perform(context, write, partial(answer, context, request, type))
+    response = await perform(context, write, partial(answer, context, request, type))
+    return await with_warnings(context, request, write.resource or {}, response)

@@ -13,6 +13,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import language
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.unlisted import unlisted_codes
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.operations.parameters import Arguments, arguments
@@ -35,6 +36,8 @@ async def validate_operation(context: Context, request: FhirRequest) -> FhirResp
     mode = asked.one("mode")
     resource = await _resource(context, type, id, asked)
     issues = await context.terminology.ask(lambda known: _by_content(context.validator, resource, type, asked, known))
+    if not any(issue.is_error for issue in issues):
+        issues += await unlisted_codes(context, resource)
     if mode in _CHECKS:
         issues += await _CHECKS[mode](context, type, id, resource)
     return FhirResponse(200, encode(outcome(issues or [_ALL_WELL], language(request.headers))))

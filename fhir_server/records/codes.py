@@ -9,6 +9,7 @@ from typing import Any
 
 from fhir_server.terminology.code_systems import CodeSystem
 from fhir_server.terminology.load import Terminology
+from fhir_server.terminology.validate_code import NEIGHBOURS, named
 
 Coding = Mapping[str, Any]
 
@@ -24,6 +25,7 @@ class Codes:
         self.find = lru_cache(maxsize=65_536)(self._find)
         self.by_name = lru_cache(maxsize=16_384)(self._by_name)
         self.translate = lru_cache(maxsize=16_384)(self._translate)
+        self.neighbours = lru_cache(maxsize=4_096)(self._near)
         self._system = lru_cache(maxsize=4_096)(self._choose)
 
     def _choose(self, list: str, on: date | None) -> CodeSystem:
@@ -61,6 +63,11 @@ class Codes:
         """True when a code that the list does not have is wrong: the list is complete and was in force."""
         system = self._system(list, on)
         return system.complete and system.period.holds(on)
+
+    def _near(self, list: str, found: str, on: date | None) -> str:
+        """The nearest codes to one that the list does not have, for people: `14758 (Phường Hàm Rồng)`."""
+        system = self._system(list, on)
+        return ", ".join(map(named, system.neighbours(found, NEIGHBOURS)))
 
     def _find(self, list: str, code: str, on: date | None) -> Coding | None:
         """The Coding of a code. One that only an earlier list of the family has is of that list: senders go on with

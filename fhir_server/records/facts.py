@@ -41,8 +41,8 @@ class Facts:
         """Notes a code or name that its list does not have; it is kept as it was."""
         title = self.codes.title(list)
         text = (f"not in the list «{title}» on the record's day", f"không có trong danh mục «{title}» vào ngày hồ sơ")
-        self.tell("unknown-code", text, found)
+        self.tell("unknown-code", text, found, self.codes.neighbours(list, found, self.on))
 
-    def tell(self, rule: str, text: tuple[str, str], found: str) -> None:
-        """A warning about the field at hand."""
-        self.problems.append(Problem("warning", rule, text, self.at, found))
+    def tell(self, rule: str, text: tuple[str, str], found: str, near: str = "") -> None:
+        """A warning about the field at hand. near: what may have been meant, for the reader to choose."""
+        self.problems.append(Problem("warning", rule, text, self.at, found, (near, near)))

@@ -20,6 +20,7 @@ from fhir_server.records.record import Record, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
 from fhir_server.records.source import Problem, SourceRecord
 from fhir_server.records.storing import Group, Stores
+from fhir_server.records.unlisted import warn_of_unlisted
 from fhir_server.store.contract import Transaction, Written
 
 # Resources that share a transaction, at most; a record with more has one of its own.
@@ -147,6 +148,7 @@ class _Run:
             record = _map(source, self.formats, self.context.settings.record_checks)
             if record is not None:
                 self._count_left_out(record)
+                await warn_of_unlisted(self.context, record)
             if record is None or record.refused:
                 self._tell(_outcome(source, record, "refused"))
                 await asyncio.sleep(0)

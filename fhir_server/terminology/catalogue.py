@@ -67,6 +67,11 @@ class Catalogue:
         """What is known now, for one question that is put without `ask`."""
         return Scope(self.shipped, self._index, self._kept)
 
+    @property
+    def has_tables(self) -> bool:
+        """True when a code system was loaded as a table."""
+        return bool(self._tables)
+
     def entries(self, type: str) -> Iterator[Entry]:
         """Every definition of a type."""
         return self._index.entries(type)

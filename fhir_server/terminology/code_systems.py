@@ -138,8 +138,18 @@ class CodeSystem:
         return None
 
     def neighbours(self, code: str, most: int) -> tuple[Concept, ...]:
-        """The listed concepts that may have been meant by a code that is not one; best first."""
-        return tuple(self.concepts[one] for one in nearest(code, self.concepts, most))
+        """The listed concepts that may have been meant by a code, or by a name, that is not one; best first."""
+        near = nearest(code, self.concepts, most) or self._alike(code)
+        return tuple(self.concepts[one] for one in near[:most])
+
+    def _alike(self, name: str) -> list[str]:
+        """Those that have a name with words that begin so; else with the first word."""
+        words = fold_words(name)
+        for wanted in (words, words[:1]):
+            found = self.beginning(wanted) if wanted else frozenset()
+            if found:
+                return sorted(found)
+        return []
 
     def beginning(self, words: tuple[str, ...]) -> frozenset[str]:
         """The codes with a name in which each of the folded words begins a word."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -25,6 +25,7 @@ MOST_CODES = 20_000
 _MOST_CHILDREN = 1_000
 _CANDIDATES = 200
 _STEP = 5_000
+_LAST = "\U0010ffff"
 # What a row that is kept counts as.
 ROW_BYTES = 1_000
 
@@ -99,10 +100,19 @@ class LoadedSystem(CodeSystem):
                 start = code[:length]
                 listed = await store.tables.codes(self.number, beginning_with(self.number, start), "", _CANDIDATES)
                 found.update(listed)
-            return tuple(Concept(one, found[one]) for one in nearest(code, found, most))
+            near = nearest(code, found, most)
+            return tuple(Concept(one, found[one]) for one in near) or await self._read_alike(store, code, most)
 
         near: tuple[Concept, ...] = self.need(("near", self.number, code, most), read, ROW_BYTES)
         return near
+
+    async def _read_alike(self, store: Store, name: str, most: int) -> tuple[Concept, ...]:
+        words = fold_words(name)
+        for wanted in (words, words[:1]) if words else ():
+            found = await store.tables.codes(self.number, {"$and": list(beginning_words(wanted))}, "", most)
+            if found:
+                return tuple(Concept(code, display) for code, display in found)
+        return ()
 
     # --- by a Filter over rows ----------------------------------------------------------------------------------------
 
@@ -149,6 +159,12 @@ class LoadedSystem(CodeSystem):
 
         codes: list[str] = self.need(("matching", self.number, expression, of_display), read, 0)
         return codes
+
+
+def beginning_words(words: Iterable[str]) -> Iterator[Filter]:
+    """For each folded word the rows of which a name has a word that begins so."""
+    for word in words:
+        yield {WORDS: {"$elemMatch": {"$gte": word, "$lt": word + _LAST}}}
 
 
 def aliases(head: Resource) -> list[str]:

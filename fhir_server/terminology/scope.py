@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import decode
 from fhir_server.store.contract import EVERYTHING, Store
 from fhir_server.store.table_contract import Table
@@ -62,8 +61,7 @@ class Scope(Terminology):
 
 
 async def _read_stored(entry: Entry, store: Store) -> Any:
+    """The definition made ready; None when it was deleted since its head was read."""
     place: Place = entry.source
     found = await store.read(place.type, place.id, EVERYTHING)
-    if found is None or found.deleted:
-        raise FhirError(Kind.CONFLICT, f"{place.type}/{place.id} has just been deleted; ask again")
-    return make(entry, decode(found.raw))
+    return make(entry, decode(found.raw)) if found is not None and not found.deleted else None

@@ -16,18 +16,16 @@ from fhir_server.store.table_contract import (
     INACTIVE,
     PARENTS,
     VALUES,
-    WORDS,
     beginning_with,
     with_codes,
 )
 from fhir_server.terminology.code_systems import CodeSystem
 from fhir_server.terminology.filters import split_values
 from fhir_server.terminology.load import Terminology
-from fhir_server.terminology.loaded import LoadedSystem, having, value_text
+from fhir_server.terminology.loaded import LoadedSystem, beginning_words, having, value_text
 from fhir_server.terminology.membership import DEPTH, flat, needed, system_of
 
 _EVERYTHING: Filter = {}
-_LAST = "\U0010ffff"
 
 
 def systems(terminology: Terminology, value_set: Resource, on: date | None, depth: int = DEPTH) -> dict[str, Any]:
@@ -64,7 +62,7 @@ def chosen(system: LoadedSystem, filter: Filter, words: tuple[str, ...], active:
     """A selection made narrower. words: folded words that must each begin a word of a name; one alone may begin the
     code instead. active, selectable: without inactive, without abstract concepts."""
     parts = [filter] if filter else []
-    begun = [{WORDS: {"$elemMatch": {"$gte": word, "$lt": word + _LAST}}} for word in words]
+    begun = list(beginning_words(words))
     if len(words) == 1:
         codes = beginning_with(system.number, words[0].upper())
         parts.append({"$or": [begun[0], codes]})

@@ -156,7 +156,12 @@ def _near(system: CodeSystem, code: str, asked: Asked) -> tuple[Coding, ...]:
 
 
 def _meant(near: tuple[Coding, ...], before: str) -> str:
-    return before + ", ".join(f"{one.code} ({one.display})" for one in near) if near else ""
+    return before + ", ".join(map(named, near)) if near else ""
+
+
+def named(coding: Coding | Concept) -> str:
+    """`14758 (Phường Hàm Rồng)`."""
+    return f"{coding.code} ({coding.display})" if coding.display else coding.code
 
 
 def _bears(concept: Concept, display: str) -> bool:

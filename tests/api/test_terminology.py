@@ -449,3 +449,37 @@ async def test_an_operation_in_a_batch_is_answered_like_any_other(client: Client
     bundle = {"resourceType": "Bundle", "type": "batch", "entry": [{"request": {"method": "GET", "url": url}}]}
     told = await posted(client, "", bundle)
     assert named(told["entry"][0]["resource"], "display") == ["Nam"]
+
+
+# --- codes that are not in their list --------------------------------------------------------------------------------
+
+
+def a_condition(system: str, code: str, **changes: Any) -> dict[str, Any]:
+    coding = {"system": system, "code": code}
+    return {
+        "resourceType": "Condition",
+        "subject": {"reference": "Patient/nobody"},
+        "code": {"coding": [coding]},
+    } | changes
+
+
+async def test_a_code_that_its_list_does_not_have_is_stored_and_told_with_its_neighbours(client: Client) -> None:
+    await client.created(a_farm())
+    wrong = a_condition(FARM, "hem")
+    checked = (await client.send("POST", "Condition/$validate", wrong)).json()["issue"]
+    warning = next(issue for issue in checked if issue["code"] == "code-invalid")
+    assert warning["severity"] == "warning"
+    assert warning["expression"] == ["Condition.code.coding[0].code"]
+    assert "hen (Gà mái)" in warning["diagnostics"]
+    stored = await client.send("POST", "Condition", wrong, Prefer="return=OperationOutcome")
+    assert stored.status_code == 201
+    assert warning["diagnostics"] in [issue["diagnostics"] for issue in stored.json()["issue"]]
+    right = await client.send("POST", "Condition", a_condition(FARM, "hen"), Prefer="return=OperationOutcome")
+    assert [issue["severity"] for issue in right.json()["issue"]] == ["information"]
+
+
+async def test_the_day_of_a_record_decides_whether_its_code_is_in_the_list(client: Client) -> None:
+    old = OWN + "province-legacy"
+    for day, codes in (("2025-06-30", []), ("2025-07-01", ["code-invalid"])):
+        checked = await client.send("POST", "Condition/$validate", a_condition(old, "24", recordedDate=day))
+        assert [issue["code"] for issue in checked.json()["issue"] if issue["severity"] == "warning"] == codes

@@ -15,9 +15,11 @@ from fhir_server.app import open_context
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest
-from fhir_server.model.resources import decode
+from fhir_server.model.resources import decode, encode
 from fhir_server.operations.load_table import load_table, remove_table
 from fhir_server.operations.publish import is_published, publish
+from fhir_server.records.importing import import_records
+from fhir_server.records.report import RecordOutcome
 from fhir_server.routes import dispatch
 from fhir_server.terminology.catalogue import Catalogue
 from fhir_server.terminology.table_files import TableFile
@@ -320,6 +322,28 @@ async def test_a_load_that_was_cut_off_goes_on_where_it_stopped(loaded: Context,
     again = await load_table(loaded, file, silent)
     assert (again.codes, again.written) == (10, 0)  # the one batch was there already
     assert value(await get(loaded, "CodeSystem/$lookup", f"system={url}&code=J02.9"), "display")
+
+
+async def test_an_import_tells_of_codes_that_the_table_of_the_day_does_not_have(
+    loaded: Context, tmp_path: Path
+) -> None:
+    person = {"ho_ten": "Nguyễn Văn Thử", "ngay_sinh": "1985-03-02", "gioi_tinh": "1", "so_dinh_danh": "038085000999"}
+    diseases = [{"loai_benh": "2", "ma_benh": code, "ten_benh": "Viêm họng"} for code in ("J02.9", "J02.0")]
+    record = {
+        "ma_ho_so": "38280-000999",
+        "ma_cskcb": "38280",
+        "ngay_cap_nhat": "2026-03-02T09:30",
+        "hanh_chinh": person,
+        "tien_su": {"benh_tat": diseases},
+    }
+    path = tmp_path / "records.ndjson"
+    path.write_bytes(encode(record))
+    outcomes: list[RecordOutcome] = []
+    await import_records(loaded, [path], None, outcomes.append)
+    (told,) = [one for one in outcomes[0].problems if one.rule == "unknown-code"]
+    assert (outcomes[0].status, told.severity, told.found) == ("stored", "warning", "J02.0")  # of the list of later
+    assert told.allowed[0].startswith("J02.7 (Viêm họng theo danh mục cũ)")
+    assert "02/03/2026" in told.text[1]
 
 
 # --- what is shipped, as resources -----------------------------------------------------------------------------------

@@ -1,0 +1,33 @@
+"""Warns of codes that their lists do not have: where somebody asks how a write went, and in $validate."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fhir_server.errors import Issue
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.headers import language, prefer_return
+from fhir_server.model.outcomes import outcome
+from fhir_server.model.resources import Resource, decode, encode
+from fhir_server.terminology.unlisted import day_of_record, unlisted
+
+
+async def unlisted_codes(context: Context, resource: Resource, path: str | None = None) -> list[Issue]:
+    """A warning for each code that its list does not have on the day of the resource, with its nearest neighbours."""
+    on = day_of_record(resource, context.settings.zone)
+    found = await context.terminology.ask(lambda known: unlisted(known, resource, on, path))
+    return [one.issue() for one in found]
+
+
+async def with_warnings(
+    context: Context, request: FhirRequest, resource: Resource, response: FhirResponse
+) -> FhirResponse:
+    """The answer to a write; with Prefer: return=OperationOutcome it tells of such codes, too."""
+    if not response.body or prefer_return(request.headers, "") != "OperationOutcome":
+        return response
+    issues = await unlisted_codes(context, resource)
+    if not issues:
+        return response
+    told = outcome(issues, language(request.headers))["issue"]
+    body = decode(response.body)
+    return replace(response, body=encode({**body, "issue": [*body["issue"], *told]}))
