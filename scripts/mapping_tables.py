@@ -41,6 +41,8 @@ WORDS = {
     "any_starts": "có mã bắt đầu bằng / has a code that starts with",
     "words": "có chữ / has the word",
     "other_than": "có và ∉ / present and ∉",
+    "below": "<",
+    "not_below": "≥",
     "same": "= ",
     "same_day": "cùng ngày / same day as",
     "not_same_day": "khác ngày / not the same day as",
@@ -204,7 +206,9 @@ def _rule(rule: Any) -> str:
     ((name, values),) = rule.items()
     if name == "not_words":
         return "≠ «không»"
-    return f"{WORDS[name]} {f'`{values}`' if isinstance(values, str) else ', '.join(values)}"
+    if isinstance(values, str):
+        return f"{WORDS[name]} `{values}`"
+    return f"{WORDS[name]} {', '.join(values) if isinstance(values, list) else values}"
 
 
 def _target(row: Mapping[str, Any], type: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -17,8 +18,9 @@ def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -
 
     Rules: "present" | "absent" | "number" | "words" (present and no number) | list of texts | {"not": […]} |
     {"other_than": […]} (present and none of these) | {"starts": […]} | {"ends": […]} | {"any": […]} and
-    {"any_starts": […]} (one of a `;` list) | {"words": […]} (one of them is in the text) | {"not_words": "none"} |
-    {"same": path} | {"same_day": path} | {"not_same_day": path}.
+    {"any_starts": […]} (one of a `;` list) | {"below": n} | {"not_below": n} (present, and no number below) |
+    {"words": […]} (one of them is in the text) | {"not_words": "none"} | {"same": path} | {"same_day": path} |
+    {"not_same_day": path}.
     """
     if not when:
         return None
@@ -63,6 +65,12 @@ def _every(path: str, rule: Any) -> Test:
     return lambda scope: any(holds(value) for value in walk_all(scope.root if from_root else scope.item, keys))
 
 
+def _number(value: Any) -> float:
+    """The number that a text is; infinity for any other value."""
+    is_number = isinstance(value, str) and _NUMBER.fullmatch(value) is not None
+    return float(value.replace(",", ".")) if is_number else math.inf
+
+
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d{1,10})?", re.ASCII)
 # What senders write for «none» in a list that should be empty.
 _NO_WORDS = frozenset(
@@ -91,6 +99,12 @@ def _predicate(rule: Any) -> Callable[[Any], bool]:
     if "starts" in rule:
         starts = tuple(rule["starts"])
         return lambda value: isinstance(value, str) and value.startswith(starts)
+    if "below" in rule:
+        bound = rule["below"]
+        return lambda value: _number(value) < bound
+    if "not_below" in rule:
+        least = rule["not_below"]
+        return lambda value: value is not None and not _number(value) < least
     if "words" in rule:
         words = re.compile(r"\b(?:" + "|".join(map(re.escape, rule["words"])) + r")\b", re.IGNORECASE)
         return lambda value: isinstance(value, str) and words.search(value) is not None

@@ -106,7 +106,10 @@ class Node:
                 if name in EXTENSIONS:
                     found.add(_in_extensions(value.get(name), slots, known))
                 elif isinstance(value.get(name), list):
-                    found.add(_in_list(value[name], slots, known))
+                    inner = _in_list(value[name], slots, known)
+                    if name == "coding" and self._rows:
+                        inner.failed = 0  # codings of the concept that another row made as a whole
+                    found.add(inner)
         return found
 
     def _here(self, value: Any, known: Known) -> Found:

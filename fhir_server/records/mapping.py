@@ -84,7 +84,7 @@ class Group:
 
     def _fill(self, scope: Scope, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
         """The resource of one item, and those of the groups within it; taken back when it would say nothing."""
-        links, told, made = len(mapped.links), len(mapped.problems), scope.made
+        links, made = len(mapped.links), scope.made
         made.resource.update(self._shared)
         made.resource.update(copied(self._own))
         if self._labels:
@@ -97,9 +97,7 @@ class Group:
         for row in self._rows:
             row(scope, facts, mapped, inner)
         if any(name not in made.resource for name in self._needs):
-            if len(mapped.problems) == told:
-                mapped.problems.append(_not_made(self.type, self._needs))
-            mapped.made.pop()
+            mapped.made.pop()  # what was wrong has been told
             del mapped.latest[self.name]
             del mapped.links[links:]
             return
@@ -142,14 +140,6 @@ class Group:
             values = (str(scope.line),)
         seen[values] = seen.get(values, 0) + 1
         return values if seen[values] == 1 else (*values, str(seen[values]))
-
-
-def _not_made(type: str, needs: tuple[str, ...]) -> Problem:
-    text = (
-        f"nothing here that {type}.{needs[0]} could be made of; the row is left out",
-        f"không có dữ liệu để tạo {type}.{needs[0]}; bỏ qua dòng này",
-    )
-    return Problem("warning", "not-made", text)
 
 
 class Labels:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterable
-from datetime import date
+from collections.abc import Iterable
+from datetime import date, timedelta
 from xml.sax.saxutils import escape
 
-from fhir_server.records.population import STATION, STATION_NAME, TODAY, Household, Person, Place
-from fhir_server.records.sample_health import Allergy, Birth, Disease, Dose, Health, Relative, Visit, Vitals
+from fhir_server.records.population import STATION, STATION_NAME, TODAY, Draw, Household, Person, Place, lists
+from fhir_server.records.sample_health import Allergy, Disease, Dose, Health, Relative
+from fhir_server.records.sample_history import history_after, history_before, past_operations
+from fhir_server.records.sample_tags import Tag, dmy
+from fhir_server.records.sample_visits import station_visit
 
 # The day of an old record, when there were districts.
 OLD_DAY = date(2025, 3, 15)
-
-Tag = Callable[[str, object], str]
 
 
 def _tag(name: str, value: object) -> str:
@@ -24,10 +25,6 @@ def _tag(name: str, value: object) -> str:
 def _always(name: str, value: object) -> str:
     """An element, empty for an empty value, as some senders write."""
     return f"<{name}>{escape(str(value))}</{name}>" if value not in (None, "") else f"<{name}></{name}>"
-
-
-def dmy(day: date | None) -> str:
-    return f"{day.day:02d}/{day.month:02d}/{day.year}" if day else ""
 
 
 def knows_blood_group(person: Person) -> bool:
@@ -59,9 +56,9 @@ def hssk831(person: Person, health: Health, household: Household, old: tuple[Pla
         "</HEADER>\n<BODY>\n<HOSOSUCKHOE>\n",
         _person(person, household, old, tag),
         _history(person, health, day, tag),
-        _doses([one for one in health.doses if (one.given or TODAY) <= day], tag),
+        _doses(person, [one for one in health.doses if (one.given or TODAY) <= day], tag),
         "<DANHSACHHOSOKHAMCHUABENH>",
-        *(_visit(one, tag) for one in visits),
+        *(station_visit(person, one, tag) for one in visits),
         "</DANHSACHHOSOKHAMCHUABENH>\n</HOSOSUCKHOE>\n</BODY>\n",
         "<SECURITY><SIGNATURE></SIGNATURE></SECURITY>\n</DATA>\n",
     ]
@@ -80,13 +77,16 @@ def birth_as_written(person: Person) -> str:
 def _person(person: Person, household: Household, old: tuple[Place, str] | None, tag: Tag) -> str:
     place, district = old or (person.place, "")
     paper = person.cccd or person.cmnd or person.passport
+    draw = Draw(f"831/{person.number}")
     rows = [
         tag("MADINHDANH", person.cccd),
-        tag("VNEID", ""),
+        tag("VNEID", f"VNEID{person.number:07d}" if draw.happens(0.05) else ""),
         tag("MABHXH", person.bhxh if "no-number" not in person.odd else ""),
         tag("MATHE", person.card),
         tag("MAHO_GIADINH", f"38{STATION[2:]}{person.household:06d}"),
+        tag("MA_NHANKHAU", f"38{STATION[2:]}{person.number:07d}"),
         tag("HOTEN", name_as_written(person)),
+        tag("QUANHE_CHUHO", _TO_HOUSEHOLDER[person.role]),
         tag("GIOITINH", person.sex),
         tag("NHOMMAU_HEABO", person.abo if knows_blood_group(person) else ""),
         tag("NHOMMAU_HERH", person.rh if knows_blood_group(person) else ""),
@@ -97,16 +97,26 @@ def _person(person: Person, household: Household, old: tuple[Place, str] | None,
         tag("MATONGIAO", person.religion),
         tag("MANGHENGHIEP", person.occupation),
         tag("SOCMND", paper),
+        tag("NGAYCAP", dmy(_issued(person)) if paper else ""),
+        tag("NOICAP", lists("treatments")["card_office"] if paper else ""),
         tag("DIACHI_THUONGTRU", place.text),
         *_place(place, district, "THUONGTRU", tag),
         tag("DIACHI_HIENTAI", place.text),
         *_place(place, district, "HIENTAI", tag),
-        tag("DIENTHOAI_CD", ""),
+        tag("DIENTHOAI_CD", f"02379{person.household:06d}" if draw.happens(0.05) else ""),
         tag("DIENTHOAI_DD", person.phone),
-        tag("EMAIL", ""),
+        tag("EMAIL", f"nguoi{person.number}@example.vn" if draw.happens(0.1) else ""),
         *(_relation(kin, other, guards, tag) for kin, other, guards in relations(person, household)),
     ]
     return f"<THONGTINCHUNG>{''.join(rows)}</THONGTINCHUNG>\n"
+
+
+_TO_HOUSEHOLDER = {"chu-ho": "Chủ hộ", "vo": "Vợ", "con": "Con", "cha": "Bố", "me": "Mẹ"}
+
+
+def _issued(person: Person) -> date:
+    """A day on which the card may have been issued: in 2021, or at 14."""
+    return max(date(2021, 5, 1 + person.number % 28), person.born + timedelta(days=30))
 
 
 def _place(place: Place, district: str, kind: str, tag: Tag) -> tuple[str, ...]:
@@ -114,6 +124,7 @@ def _place(place: Place, district: str, kind: str, tag: Tag) -> tuple[str, ...]:
         tag(f"MATINH_{kind}", place.province),
         tag(f"MAHUYEN_{kind}", district),
         tag(f"MAXA_{kind}", place.ward),
+        tag(f"MATHONXOM_{kind}", place.hamlet),
     )
 
 
@@ -129,13 +140,16 @@ def relations(person: Person, household: Household) -> Iterable[tuple[str, Perso
         yield ("Vợ" if spouse.sex == "2" else "Chồng"), spouse, False
 
 
+_KINDS_OF_KIN = {"Bố": "1", "Mẹ": "2", "Vợ": "3", "Chồng": "4"}
+
+
 def _relation(kin: str, other: Person, guards: bool, tag: Tag) -> str:
     rows = [
-        tag("LOAI_QUANHE", ""),
+        tag("LOAI_QUANHE", _KINDS_OF_KIN[kin]),
         tag("TEN_QUANHE", kin),
         tag("MADINHDANH", other.cccd),
         tag("HOTEN", other.name),
-        tag("DIENTHOAI", ""),
+        tag("DIENTHOAI", f"02379{other.household:06d}" if other.number % 20 == 0 else ""),
         tag("DIDONG", other.phone),
         tag("GIAMHO", "1" if guards else "0"),
     ]
@@ -147,33 +161,13 @@ def _history(person: Person, health: Health, day: date, tag: Tag) -> str:
         [one for one in health.allergies if one.since <= day], [one for one in health.diseases if one.since <= day], tag
     )
     rows = [
-        _birth(health.birth, tag) if health.birth else "",
-        _risks(health, tag) if person.age() >= 18 else "",
+        *history_before(person, health, tag),
         f"<TIEUSU_BENHTAT>{own}</TIEUSU_BENHTAT>" if own else "",
-        tag("TIENSU_PHAUTHUAT", "Không"),
+        tag("TIENSU_PHAUTHUAT", past_operations(person)),
         _family(health.relatives, tag),
+        *history_after(person, tag),
     ]
     return f"<TIENSU>{''.join(rows)}</TIENSU>\n"
-
-
-def _birth(birth: Birth, tag: Tag) -> str:
-    rows = [
-        tag("LOAIDE", "1" if birth.caesarean else "0"),
-        tag("DETHIEUTHANG", "1" if birth.preterm else "0"),
-        tag("BINGAT_LUCDE", "0"),
-        tag("CANNANG", birth.grams),
-        tag("CHIEUDAI", birth.length),
-        tag("DITAT_BAMSINH", ""),
-    ]
-    return f"<TINHTRANG_LUCSINH>{''.join(rows)}</TINHTRANG_LUCSINH>"
-
-
-def _risks(health: Health, tag: Tag) -> str:
-    rows = [
-        f"<DSYEUTO>{tag('LOAI', kind)}{tag('TENLOAI', name)}{tag('TRANGTHAI', level)}</DSYEUTO>"
-        for kind, name, level in (("1", "Hút thuốc lá", health.smokes), ("2", "Uống rượu bia", health.drinks))
-    ]
-    return f"<YEUTO_SUCKHOE>{''.join(rows)}</YEUTO_SUCKHOE>"
 
 
 def _diseases_and_allergies(
@@ -182,8 +176,8 @@ def _diseases_and_allergies(
     """The two lists; kin: who has each, allergies first, for the family's."""
     names = iter(kin)
     found = [
-        f"<DSDIUNG>{tag('LOAI', one.group)}{tag('MASO', '')}{tag('TEN', one.agent)}{tag('MOTA', one.reaction)}"
-        f"{tag('NGUOIMAC', next(names, ''))}</DSDIUNG>"
+        f"<DSDIUNG>{tag('LOAI', one.group)}{tag('MASO', _allergen(one))}{tag('TEN', one.agent)}"
+        f"{tag('MOTA', one.reaction)}{tag('NGUOIMAC', next(names, ''))}</DSDIUNG>"
         for one in allergies
     ]
     ill = [
@@ -194,6 +188,11 @@ def _diseases_and_allergies(
     return (f"<DIUNG>{''.join(found)}</DIUNG>" if found else "") + (f"<BENHTAT>{''.join(ill)}</BENHTAT>" if ill else "")
 
 
+def _allergen(allergy: Allergy) -> str:
+    """The sender's code, of food alone."""
+    return f"DU{len(allergy.agent):03d}" if allergy.group == "3" else ""
+
+
 def _family(relatives: tuple[Relative, ...], tag: Tag) -> str:
     allergies = [(one.kin, one.allergy) for one in relatives if one.allergy]
     diseases = [(one.kin, one.disease) for one in relatives if one.disease]
@@ -202,7 +201,7 @@ def _family(relatives: tuple[Relative, ...], tag: Tag) -> str:
     return f"<TIENSU_GIADINH>{found}</TIENSU_GIADINH>" if found else ""
 
 
-def _doses(doses: list[Dose], tag: Tag) -> str:
+def _doses(person: Person, doses: list[Dose], tag: Tag) -> str:
     rows = [
         "<THONGTINMUITIEM>"
         + tag("MAVACXIN", one.code)
@@ -217,40 +216,5 @@ def _doses(doses: list[Dose], tag: Tag) -> str:
         + "</THONGTINMUITIEM>"
         for one in doses
     ]
-    return f"<TIEMCHUNG>{''.join(rows)}</TIEMCHUNG>\n"
-
-
-def _vitals(vitals: Vitals, tag: Tag) -> tuple[str, ...]:
-    return (
-        tag("MACH", vitals.pulse),
-        tag("NHIETDO", vitals.temperature),
-        tag("HUYETAPTT", vitals.systolic),
-        tag("HUYETAPTD", vitals.diastolic),
-        tag("NHIPTHO", vitals.breaths),
-        tag("CHIEUCAO", vitals.height),
-        tag("CHISOBMI", vitals.bmi),
-        tag("CANNANG", vitals.weight),
-        tag("VONGBUNG", vitals.waist),
-    )
-
-
-def _visit(visit: Visit, tag: Tag) -> str:
-    diagnoses = "".join(
-        f"<CHANDOANBENH>{tag('MABENH', code)}{tag('TENBENH', name)}{tag('KETLUAN', name)}</CHANDOANBENH>"
-        for code, name in ((visit.code, visit.name), *visit.others)
-    )
-    rows = [
-        tag("MA_LK", visit.key),
-        tag("NGAYKHAM", dmy(visit.start.date())),
-        tag("NGAYBATDAU", dmy(visit.start.date())),
-        tag("NGAYKETTHUC", dmy(visit.end.date())),
-        tag("MABACSI", "BS" + visit.facility),
-        tag("BACSIKHAM", "Bác sĩ mẫu"),
-        tag("LYDOKHAM", visit.reason),
-        tag("BENHSU", ""),
-        *(_vitals(visit.vitals, tag) if visit.measured else ()),
-        tag("KHAMTIMMACH", "Bình thường"),
-        tag("TUVAN", visit.advice),
-        f"<CHANDOANKETLUAN>{diagnoses}</CHANDOANKETLUAN>",
-    ]
-    return f"<HOSOKHAMCHUABENH>{''.join(rows)}</HOSOKHAMCHUABENH>\n"
+    mothers = tag("SOMUIUONVANMETIEM", person.number % 4 + 1) if person.age() < 1 else ""
+    return f"<TIEMCHUNG>{''.join(rows)}{mothers}</TIEMCHUNG>\n"

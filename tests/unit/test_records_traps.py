@@ -348,15 +348,17 @@ def test_a_disease_group_is_not_an_icd_code() -> None:
     assert found["category"][0]["coding"][0]["code"] == "problem-list-item"
 
 
-def test_a_dose_that_was_not_given_is_no_immunization() -> None:
+def test_a_dose_that_was_not_given_is_no_immunization_and_one_without_a_date_is_given_on_an_unknown_day() -> None:
     doses = [
         {"TENVACXIN": "BCG", "TRANGTHAI": "0"},
         {"TENVACXIN": "Sởi", "TRANGTHAI": "0", "NGAYHENTIEM": "01/09/2026"},
         {"TENVACXIN": "Uốn ván", "TRANGTHAI": "1"},
     ]
     record = one(health_record(person(doses=doses)))
-    assert of_type(record, "Immunization") == []
-    (due,) = of_type(record, "ImmunizationRecommendation")
+    (given,) = of_type(record, "Immunization")
+    assert (given["status"], given["occurrenceString"]) == ("completed", "Không rõ ngày")
+    planned, due = of_type(record, "ImmunizationRecommendation")
+    assert "dateCriterion" not in planned["recommendation"][0]
     assert due["recommendation"][0]["dateCriterion"][0]["value"] == "2026-09-01"
     assert ("warning", "dose-without-date") in rules(record)
 

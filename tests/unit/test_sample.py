@@ -367,3 +367,16 @@ def test_progress_is_told_up_to_the_last_person(tmp_path: Path) -> None:
 def test_people_come_one_household_at_a_time(terminology: Terminology) -> None:
     first = next(generate(1_000_000, 1, terminology))
     assert first.person.number == 0
+
+
+def test_every_field_of_the_health_record_is_in_the_sample(written: tuple[Path, Manifest]) -> None:
+    folder, _ = written
+    names = {
+        element.tag
+        for file in (folder / "hssk831").rglob("*.xml")
+        for element in etree.parse(file).iter()
+        if element.text or len(element)
+    }
+    checks = json.loads((Path(__file__).parents[2] / "mappings/hssk831/checks.json").read_text(encoding="utf-8"))
+    wanted = {field for table in checks["tables"] for field in table["fields"]}
+    assert wanted - names == {"TRANSACTION_TYPE", "TRANSACTION_NAME", "TRANSACTION_ID"}
