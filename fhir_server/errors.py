@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -96,3 +96,12 @@ def refuse_faults(issues: Iterable[Issue], kind: Kind = Kind.INVALID) -> None:
     found = tuple(issues)
     if any(issue.is_error for issue in found):
         raise FhirError(kind, "the content was refused", issues=found)
+
+
+def refuse_together(faults: Sequence[FhirError]) -> None:
+    """Raises one FhirError with the issues of all, of the kind of the first; nothing when there are none."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        issues = tuple(issue for fault in faults for issue in fault.all_issues())
+        raise FhirError(faults[0].kind, faults[0].diagnostics, issues=issues)

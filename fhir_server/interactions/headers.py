@@ -11,7 +11,7 @@ from functools import lru_cache
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.outcomes import ENGLISH, VIETNAMESE
 from fhir_server.model.remember import remembered
-from fhir_server.store.contract import Stored
+from fhir_server.store.contract import ANY_VERSION, Stored
 
 _ETAG = re.compile(r'(?:W/)?"(?P<quoted>[A-Za-z0-9\-.]{1,64})"|(?P<bare>\d{1,18})')
 _PREFER_RETURN = ("minimal", "representation", "OperationOutcome")
@@ -33,9 +33,10 @@ def _http_date(seconds: int) -> str:
 
 
 def if_match(headers: Mapping[str, str]) -> int | None:
-    """The version that If-Match names. Raises FhirError INVALID when it names none; `*` is met by any version."""
+    """The version that If-Match names; `*` is met by any, but not by nothing (RFC 9110 section 13.1.1). Raises
+    FhirError INVALID when it names none."""
     text = headers.get("if-match", "").strip()
-    return None if text in ("", "*") else _version(text, "If-Match")
+    return None if not text else ANY_VERSION if text == "*" else _version(text, "If-Match")
 
 
 def is_create_only(headers: Mapping[str, str]) -> bool:

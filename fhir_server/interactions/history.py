@@ -31,7 +31,7 @@ async def history(context: Context, request: FhirRequest) -> FhirResponse:
     total = await _total(context, query, page, None if more else len(versions))
     if len(scope) == 2 and not versions and await context.store.read(scope[0], scope[1], context.view) is None:
         raise FhirError(Kind.NOT_FOUND, f"{scope[0]}/{scope[1]} is not known here")
-    links = [("self", _link(context, request, request.query))]
+    links = [("self", _link(context, request, tuple(pair for pair in request.query if pair[0] in _PARAMETERS)))]
     if more:
         links.append(("next", await _next(context, request, page, versions[-1], total)))
     body = bundle("history", [_entry(context, version) for version in versions], total=total, links=links)
@@ -113,8 +113,7 @@ def _link(context: Context, request: FhirRequest, pairs: Pairs) -> str:
 def _entry(context: Context, version: Stored) -> bytes:
     """request and response as of the write that made the version (R4 section 3.1.0.12, the entry's request)."""
     name = f"{version.type}/{version.id}"
-    created = version.method == "POST" or (version.version == 1 and version.method == "PUT")
-    status = "204" if version.deleted else "201" if created else "200"
+    status = "204" if version.deleted else "201" if version.created else "200"
     return entry(
         full_url=f"{context.base}/{name}",
         raw=b"" if version.deleted else version.raw,

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import Filter, Find, HistoryQuery, Store, Stored, Transaction, View
 
 
 class Inside:
-    """A Store for interactions that read. Numbers, secrets and kept queries are the store's own; the old versions
-    that history and vread tell are not part of a transaction."""
+    """A Store for interactions that read. Numbers, secrets and kept queries are the store's own."""
 
     def __init__(self, store: Store, transaction: Transaction) -> None:
         self._store = store
@@ -33,10 +31,10 @@ class Inside:
         return await self._transaction.count(type, filter, view, cap)
 
     async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
-        raise FhirError(Kind.NOT_IMPLEMENTED, "old versions cannot be read inside a transaction")
+        return await self._transaction.vread(type, id, version, view)
 
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
-        raise FhirError(Kind.NOT_IMPLEMENTED, "history cannot be read inside a transaction")
+        return await self._transaction.history(query, view)
 
     async def history_count(self, query: HistoryQuery, view: View) -> int:
-        raise FhirError(Kind.NOT_IMPLEMENTED, "history cannot be read inside a transaction")
+        return await self._transaction.history_count(query, view)

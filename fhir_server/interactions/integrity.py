@@ -36,6 +36,10 @@ async def refuse_dangling(context: Context, transaction: Transaction, drafts: Ma
     refuse_faults(issues, Kind.BUSINESS_RULE)
 
 
+def _name(identity: Identity) -> str:
+    return f"held {identity[0]}/{identity[1]}"
+
+
 def _is_ours(context: Context, target: Literal) -> bool:
     return target.type in context.capability.types and target.base in (None, f"{context.base}/")
 
@@ -60,6 +64,7 @@ async def refuse_orphans(context: Context, transaction: Transaction, ops: Iterab
     Those that the caller may not see are neither named nor counted."""
     ops = list(ops)
     removed = {(op.type, op.id) for op in ops if isinstance(op, Remove)}
+    await transaction.upset([_name(identity) for identity in removed])
     rewritten = {(op.draft.type, op.draft.id) for op in ops if isinstance(op, Put)}
     issues = [
         Issue("error", "conflict", f"{type}/{id} is referred to{by}", (type,))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -22,6 +23,8 @@ from fhir_server.model.resources import Resource, copy_of, encode
 from fhir_server.store.contract import LARGEST_RESOURCE_BYTES
 
 _FAULTS = (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError)
+# What a patch is in JSON, where its content type says so.
+_KINDS: Mapping[str, type] = {"application/json-patch+json": list, "application/merge-patch+json": dict}
 OPERATION_LIMIT = 1000  # operations of one patch: far above use, low enough to bound the time
 
 
@@ -45,10 +48,15 @@ async def _patch(context: Context, request: FhirRequest, type: str, id: str | No
 
 def change_of_body(context: Context, request: FhirRequest) -> Change:
     """The change that a body means: a Parameters is a FHIRPath Patch, an array a JSON Patch, any other object a merge
-    patch, under every content type (fhirpy sends a partial resource as plain JSON)."""
+    patch, whatever JSON it is called (fhirpy sends a partial resource as plain JSON) but another kind of patch."""
     value: Any = request.resource
     if value is None:
         value = decode_body(request.body) if request.body.strip() else None
+    called = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    wanted = _KINDS.get(called)
+    if wanted is not None and not isinstance(value, wanted):
+        text = f"a body of {called} is a JSON {'array' if wanted is list else 'object'}"
+        raise FhirError(Kind.STRUCTURE, text)
     if isinstance(value, list):
         return json_patch(value)
     if not isinstance(value, dict):
@@ -68,7 +76,8 @@ def change_of_entry(context: Context, resource: Resource | None) -> Change:
         body = base64.b64decode(resource.get("data") or "", validate=True)
     except (binascii.Error, ValueError):
         raise FhirError(Kind.VALUE, "Binary.data is no base64", ("resource.data",)) from None
-    return change_of_body(context, FhirRequest("PATCH", body=body))
+    called = {"content-type": str(resource.get("contentType", ""))}
+    return change_of_body(context, FhirRequest("PATCH", headers=called, body=body))
 
 
 def json_patch(operations: list[Any]) -> Change:

@@ -28,6 +28,7 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     if context.access is not None:
         context.access.interaction = "transaction"
     requests, issues = entries_of(received, context.base, request.headers)
+    issues += _same_urls(received["entry"])
     if all(isinstance(item, dict) for item in received["entry"]):
         issues += _further(await faults(context, outline(received), "Bundle"), issues)
     refuse_faults(issues)
@@ -52,6 +53,18 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
         return FhirResponse(200, bundle("transaction-response", told))
 
     return await perform_all(context, [writes[place] for place in ordered], respond)
+
+
+def _same_urls(items: Sequence[object]) -> list[Issue]:
+    """A fullUrl that stands twice: links to it would mean either (R4's bdl-7, which tells no place)."""
+    first: dict[str, int] = {}
+    issues = []
+    for place, item in enumerate(items):
+        url = item.get("fullUrl") if isinstance(item, dict) else None
+        if isinstance(url, str) and first.setdefault(url, place) != place:
+            text = f"the fullUrl of Bundle.entry[{first[url]}] stands here again"
+            issues.append(Issue("error", "invalid", text, (f"Bundle.entry[{place}].fullUrl",)))
+    return issues
 
 
 def _further(found: Sequence[Issue], told: Sequence[Issue]) -> list[Issue]:

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 from fhir_server.definitions.links import uri_element_names
-from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults, refuse_together
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
 from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
@@ -23,8 +25,9 @@ from fhir_server.model.json_body import refuse_deep
 from fhir_server.model.references import by_table, conditional, has_conditional, literal, references, rewriter
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
-from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
+from fhir_server.store.contract import ANY_VERSION, EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
 
+T = TypeVar("T")
 Change = Callable[[Resource], Resource]
 TURN = 50  # resources of a bundle that are worked on before others have their turn: about 5 ms
 
@@ -51,6 +54,20 @@ class Write:
 
     def at(self) -> tuple[str, ...]:
         return (self.place,) if self.place else ()
+
+    def located(self, fault: FhirError) -> FhirError:
+        """The fault with the place of the entry, where it tells none in the bundle: then its condition is meant."""
+        if not self.place:
+            return fault
+        asked = "ifNoneExist" if self.method == "POST" else "url"
+        where = (f"{self.place.removesuffix('.resource')}.request.{asked}",)
+        issues = [
+            issue
+            if issue.expression[:1] and issue.expression[0].startswith("Bundle")
+            else replace(issue, expression=where)
+            for issue in fault.all_issues()
+        ]
+        return FhirError(fault.kind, fault.diagnostics, issues=tuple(issues), headers=fault.headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,13 +127,12 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     else:
 
         async def commit(transaction: Transaction) -> FhirResponse:
-            targets = [
-                await _identify(context, transaction, write, new) for write, new in zip(writes, fresh, strict=True)
-            ]
+            targets = await _each(zip(writes, fresh, strict=True), partial(_identify, context, transaction))
             _refuse_twins(targets)
             await _claim(context, transaction, targets)
             links = await _conditional_links(context, transaction, writes)
-            targets = [await _patched(context, transaction, target) for target in targets]
+            found = [(target.write, target) for target in targets]
+            targets = await _each(found, partial(_patched, context, transaction))
             drafts = await _drafts(context, targets, links)
             return await respond(transaction, await _apply(context, transaction, targets, drafts))
 
@@ -206,6 +222,18 @@ async def _claim(context: Context, transaction: Transaction, targets: Iterable[_
         await transaction.claim(text)
 
 
+async def _each(items: Iterable[tuple[Write, T]], work: Callable[[Write, T], Awaitable[_Target]]) -> list[_Target]:
+    """What becomes of each write. Raises FhirError with the faults of all, each with its place."""
+    targets, faults = [], []
+    for write, item in items:
+        try:
+            targets.append(await work(write, item))
+        except FhirError as fault:
+            faults.append(write.located(fault))
+    refuse_together(faults)
+    return targets
+
+
 async def _identify(context: Context, transaction: Transaction, write: Write, fresh: str) -> _Target:
     if write.criteria is None:
         return _Target(write, write.id or fresh)
@@ -216,17 +244,17 @@ async def _identify(context: Context, transaction: Transaction, write: Write, fr
     else:
         matches = await match(context, write.type, write.criteria, transaction, limit=limit)
     if len(matches) > 1 and not several:
-        raise FhirError(Kind.MULTIPLE_MATCHES, f"the condition matches more than one {write.type}", write.at())
+        raise FhirError(Kind.MULTIPLE_MATCHES, f"the condition matches more than one {write.type}")
     if len(matches) > context.settings.page_limit:
         text = f"the condition matches more than {context.settings.page_limit} resources; nothing was deleted"
-        raise FhirError(Kind.TOO_COSTLY, text, write.at())
+        raise FhirError(Kind.TOO_COSTLY, text)
     found = matches[0] if matches else None
     if write.method == "POST":
         return _Target(write, found.id if found else fresh, found)
     if write.method == "PUT":
         return await _identify_put(context, transaction, write, found, fresh)
     if found is None and write.method == "PATCH":
-        raise FhirError(Kind.NOT_FOUND, f"the condition matches no {write.type}", write.at())
+        raise FhirError(Kind.NOT_FOUND, f"the condition matches no {write.type}")
     return _Target(write, found.id if found else None, more=tuple(stored.id for stored in matches[1:]))
 
 
@@ -243,6 +271,8 @@ async def _identify_put(
     if sent is not None and await _is_live(context, transaction, write.type, sent):
         text = f"{write.type}/{sent} exists and does not match the condition"
         raise FhirError(Kind.CONFLICT, text, (f"{write.place or write.type}.id",))
+    if write.expected is not None:
+        raise FhirError(Kind.PRECONDITION, f"a version was expected, and no {write.type} matches the condition")
     return _Target(replace(write, create_only=True), sent or fresh)
 
 
@@ -282,7 +312,8 @@ async def _conditional_links(context: Context, transaction: Transaction, writes:
             try:
                 found = await match(context, parts[0], query_pairs(parts[1]), transaction, limit=2)
             except FhirError as fault:
-                raise FhirError(Kind.PRECONDITION, fault.diagnostics, where) from None
+                issues.append(Issue("error", fault.kind.code, fault.diagnostics, where))
+                continue
             if len(found) == 1:
                 links[text] = f"{parts[0]}/{found[0].id}"
             else:
@@ -293,16 +324,15 @@ async def _conditional_links(context: Context, transaction: Transaction, writes:
     return links
 
 
-async def _patched(context: Context, transaction: Transaction, target: _Target) -> _Target:
+async def _patched(context: Context, transaction: Transaction, write: Write, target: _Target) -> _Target:
     """A PATCH becomes a PUT of what the change makes of the version that it read."""
-    write = target.write
     if write.change is None or target.id is None:
         return target
     current = await transaction.read(write.type, target.id, context.rights.view("read"))
     if current is None or current.deleted:
         kind = Kind.NOT_FOUND if current is None else Kind.DELETED
         raise FhirError(kind, f"{write.type}/{target.id} is not there to be patched", write.at())
-    if write.expected not in (None, current.version):
+    if write.expected not in (None, ANY_VERSION, current.version):
         raise FhirError(Kind.PRECONDITION, f"version {write.expected} is not the current one", write.at())
     changed = write.change(decode(current.raw))
     if changed.get("id") != target.id or changed.get("resourceType") != write.type:
@@ -357,10 +387,24 @@ async def _apply(
         await refuse_dangling(context, transaction, places)
         await refuse_orphans(context, transaction, ops)
     done = [Done(target.found) for target in targets]
-    for place, written in zip(owners, await _written(context, transaction, targets, ops), strict=True):
+    try:
+        applied = await _written(context, transaction, targets, ops)
+    except FhirError as fault:
+        raise _at_entries(fault, targets) from None
+    for place, written in zip(owners, applied, strict=True):
         first = done[place]
         done[place] = _done(written) if first.stored is None else replace(first, others=first.others + 1)
     return done
+
+
+def _at_entries(fault: FhirError, targets: Iterable[_Target]) -> FhirError:
+    """With the places of the entries in place of the identities that the store tells."""
+    places = {f"{target.write.type}/{target.id}": target.write.at() for target in targets}
+    issues = [
+        replace(issue, expression=places.get("".join(issue.expression), issue.expression))
+        for issue in fault.all_issues()
+    ]
+    return FhirError(fault.kind, fault.diagnostics, issues=tuple(issues), headers=fault.headers)
 
 
 async def _written(

@@ -6,20 +6,15 @@ A transaction that adds a member writes to this document, and so does one that c
 never pass each other by under snapshot isolation and leave a member with what the Patient said before.
 `w c a` are absent until a Patient of that id is stored.
 
-    gates: {_id: "patient id/number", n: times passed, at}
-
-Transactions that add members at the same time would meet in that one document. One that has met another there goes
-through a gate instead, one of a few chosen by chance; a transaction that changes the Patient writes to the document and
-to every gate, so it still meets them all.
+Transactions that add members at the same time would meet in that one document. One that has met another there passes a
+gate of the patient instead (`gates`); a transaction that changes the Patient passes them all.
 """
 
 from __future__ import annotations
 
-import random
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from typing import Any
 
 from pymongo import ReturnDocument, UpdateOne
@@ -27,11 +22,10 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.documents import Document, organisations, tiers
+from fhir_server.store.gates import Gates
 from fhir_server.store.indexes import HISTORY
 
 COMPARTMENTS = "compartments"
-GATES = "gates"
-GATES_OF_A_PATIENT = 16
 _SINGLY = 2  # up to so many patients, one find-and-modify each costs less than an update and a find
 Members = Mapping[str, set[str]]
 
@@ -62,7 +56,7 @@ class Compartments:
     def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession, crowded: bool) -> None:
         self._database = database
         self._patients = database[COMPARTMENTS]
-        self._gates = database[GATES]
+        self._gates = Gates(database, session)
         self._session = session
         self._crowded = crowded
 
@@ -78,9 +72,7 @@ class Compartments:
         """Those that join a stored Patient whose compartment lists their type already: nothing else is written."""
         found = await self._patients.find({"_id": {"$in": list(members)}}, session=self._session).to_list()
         listed = [one for one in found if "c" in one and members[one["_id"]] <= set(one["t"])]
-        gates = [_gate(one["_id"], random.randrange(GATES_OF_A_PATIENT)) for one in listed]
-        if gates:
-            await self._gates.bulk_write(gates, ordered=False, session=self._session)
+        await self._gates.pass_one([one["_id"] for one in listed])
         told = {one["_id"]: Shared.of(one) for one in listed}
         return {patient: shared for patient, shared in told.items() if shared is not None}
 
@@ -129,8 +121,7 @@ class Compartments:
             return_document=ReturnDocument.AFTER,
             session=self._session,
         )
-        gates = [_gate(patient, number) for number in range(GATES_OF_A_PATIENT)]
-        await self._gates.bulk_write(gates, ordered=False, session=self._session)
+        await self._gates.pass_all([patient])
         rewrite = _rewrite(shared)
         for type in sorted({"Patient", *types, *(before or {}).get("t", ())}):
             current, old = self._database[type], self._database[type + HISTORY]
@@ -145,10 +136,6 @@ def members_of(documents: Iterable[tuple[str, Document]]) -> dict[str, set[str]]
     for type, document in documents:
         members[document["p"]].add(type)
     return dict(members)
-
-
-def _gate(patient: str, number: int) -> UpdateOne:
-    return UpdateOne({"_id": f"{patient}/{number}"}, {"$inc": {"n": 1}, "$set": {"at": datetime.now(UTC)}}, upsert=True)
 
 
 def _joining(types: Iterable[str]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ Driver errors never leave the store: they become FhirError (CONFLICT after retri
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -136,6 +136,7 @@ class Stored:
     keys: tuple[str, ...] | None = None  # `k`, when the Find asked for it
     method: str = "PUT"  # how this version came to be: POST, PUT, PATCH, DELETE
     patient: str | None = None  # of whose compartment it is
+    created: bool = False  # it is the first version, or the first after a deletion
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,11 +150,15 @@ class Draft:
     narrowing: Narrowing = Narrowing()
 
 
+ANY_VERSION = -1  # of Put.expected and Remove.expected: whichever it is, but there must be one
+
+
 @dataclass(frozen=True, slots=True)
 class Put:
-    """Write a draft. expected: None any (a retry reads again); 0 must not exist (or be deleted); n must be version n
-    (else FhirError PRECONDITION). An identical draft makes no new version, but new keys and narrowing are written.
-    method goes into history. FhirError TOO_LONG when the resource is over LARGEST_RESOURCE_BYTES as stored."""
+    """Write a draft. expected: None any (a retry reads again); 0 must not exist (or be deleted); ANY_VERSION must be
+    there; n must be version n (else FhirError PRECONDITION with `Type/id` as its place). An identical draft makes no
+    new version, but new keys and narrowing are written. method goes into history. FhirError TOO_LONG when the resource
+    is over LARGEST_RESOURCE_BYTES as stored."""
 
     draft: Draft
     expected: int | None = None
@@ -162,7 +167,7 @@ class Put:
 
 @dataclass(frozen=True, slots=True)
 class Remove:
-    """Delete: leaves a tombstone. Removing what is absent or already deleted writes nothing."""
+    """Delete: leaves a tombstone. Removing what is absent or already deleted writes nothing. expected: as of Put."""
 
     type: str
     id: str
@@ -295,9 +300,22 @@ class Transaction(Protocol):
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int: ...
 
+    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None: ...
+
+    async def history(self, query: HistoryQuery, view: View) -> list[Stored]: ...
+
+    async def history_count(self, query: HistoryQuery, view: View) -> int: ...
+
     async def claim(self, criterion: str) -> None:
         """Locks a conditional criterion: a second transaction that claims the same one conflicts and is run again."""
         ...
+
+    async def rely_on(self, names: Collection[str]) -> None:
+        """For something that must stay as this transaction has read it: one that `upsets` it conflicts, others that
+        rely on it seldom do."""
+        ...
+
+    async def upset(self, names: Collection[str]) -> None: ...
 
     async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails, and

@@ -1,7 +1,7 @@
 """The stored document: a resource's own JSON bytes, its search keys and what access is narrowed by, in one place.
 
     {_id, v: versionId, u: lastUpdated ms, o: order key, k: keys, x: sort values, p w s c a: narrowing,
-     g: generation of the keys, b: creation ms, m: method, raw: JSON bytes}
+     g: generation of the keys, b: creation ms, m: method, n: true after a deletion, raw: JSON bytes}
 
 A tombstone has `d: true`, `k: []`, no `o x raw`. An old version, in `<Type>_history`, has `_id: "id/00000006"`,
 `i: id` and `e`: the ms at which its successor took its place.
@@ -29,8 +29,8 @@ from fhir_server.store.contract import (
 
 Document = dict[str, Any]
 
-BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "p": 1, "raw": 1}
-HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "p": 1, "raw": 1}
+BODY = {"v": 1, "u": 1, "o": 1, "d": 1, "m": 1, "n": 1, "p": 1, "raw": 1}
+HISTORY_BODY = {"i": 1, "v": 1, "u": 1, "d": 1, "m": 1, "n": 1, "p": 1, "raw": 1}
 _HASH_MASK = (1 << ORDER_SHIFT) - 1
 _LATEST_CREATION = (1 << 62 - UNDATED_SHIFT) - 1  # the year 2109
 
@@ -67,6 +67,8 @@ def live_document(draft: Draft, previous: Document | None, now: int, method: str
     document |= index_fields(draft, created)
     document |= narrowing_fields(draft)
     document |= {"g": generation, "b": created, "m": method}
+    if previous is not None and previous.get("d", False):
+        document["n"] = True
     document["raw"] = render(draft.resource, draft.id, version, instant(updated))
     _refuse_too_long(draft, document)
     return document
@@ -138,6 +140,7 @@ def stored(type: str, document: Mapping[str, Any]) -> Stored:
         tuple(document["k"]) if "k" in document else None,
         document["m"],
         document.get("p"),
+        document["v"] == 1 or document.get("n", False),
     )
 
 

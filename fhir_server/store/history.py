@@ -7,9 +7,12 @@ bodies are read. So a page of the whole system costs one page of bodies, not one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
+
+from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.store.contract import Filter, HistoryQuery, Stored, View
 from fhir_server.store.documents import BODY, HISTORY_BODY, Document, history_id, stored
@@ -43,40 +46,50 @@ class History:
         self._reads = reads
         self._collections = collections
 
-    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
+    async def vread(
+        self, type: str, id: str, version: int, view: View, session: AsyncClientSession | None = None
+    ) -> Stored | None:
         """One version, current or old; None when there is none or the View hides it."""
         if not is_id(id) or not 0 < version < 100_000_000:
             return None
         current = self._reads.collection(type)
         old = self._reads.database[type + HISTORY]
-        limit_ms = int(self._reads.limit_seconds * 1000)
-        with wrapped(f"reading a version of {type}", self._reads.limit_seconds):
+        how: dict[str, Any] = {"max_time_ms": int(self._reads.limit_seconds * 1000), "session": session}
+        with wrapped(f"reading a version of {type}", self._reads.limit_seconds, session is not None):
             # In this order: a version that stops being current meanwhile is found as an old one.
-            found = await current.find_one(view.narrow(type, {"_id": id, "v": version}), BODY, max_time_ms=limit_ms)
+            found = await current.find_one(view.narrow(type, {"_id": id, "v": version}), BODY, **how)
             if found is None:
                 query = view.narrow(type, {"_id": history_id(id, version)})
-                found = await old.find_one(query, HISTORY_BODY, max_time_ms=limit_ms)
+                found = await old.find_one(query, HISTORY_BODY, **how)
         return stored(type, found) if found else None
 
-    async def page(self, query: HistoryQuery, view: View) -> list[Stored]:
+    async def page(self, query: HistoryQuery, view: View, session: AsyncClientSession | None = None) -> list[Stored]:
         """One page, as contract.Store.history. Raises FhirError TOO_COSTLY when it takes longer than the limit."""
         if query.limit <= 0 or (query.id is not None and not is_id(query.id)):
             return []
-        with wrapped("reading the history", self._reads.limit_seconds):
-            places = await self._places(query, view)
-            return await self._bodies(places, view)
+        with wrapped("reading the history", self._reads.limit_seconds, session is not None):
+            places = await self._places(query, view, session)
+            return await self._bodies(places, view, session)
 
-    async def count(self, query: HistoryQuery, view: View) -> int:
+    async def count(self, query: HistoryQuery, view: View, session: AsyncClientSession | None = None) -> int:
         """How many versions all pages hold together."""
         if query.id is not None and not is_id(query.id):
             return 0
         total = 0
         for source in await self._sources(query):
             filter = view.narrow(source.type, {"$and": _filters(query, source)})
-            command = {"count": source.name, "query": filter, "maxTimeMS": int(self._reads.limit_seconds * 1000)}
-            with wrapped("counting the history", self._reads.limit_seconds):
-                total += (await self._reads.database.command(command))["n"]
+            with wrapped("counting the history", self._reads.limit_seconds, session is not None):
+                total += await self._counted(source, filter, session)
         return total
+
+    async def _counted(self, source: _Source, filter: Filter, session: AsyncClientSession | None) -> int:
+        limit_ms = int(self._reads.limit_seconds * 1000)
+        if session is None:
+            command = {"count": source.name, "query": filter, "maxTimeMS": limit_ms}
+            return int((await self._reads.database.command(command))["n"])
+        steps: list[Mapping[str, Any]] = [{"$match": filter}, {"$count": "n"}]  # a transaction has no `count`
+        cursor = await self._reads.database[source.name].aggregate(steps, session=session, maxTimeMS=limit_ms)
+        return sum(one["n"] for one in await cursor.to_list())
 
     async def _sources(self, query: HistoryQuery) -> list[_Source]:
         if query.type is not None:
@@ -85,41 +98,57 @@ class History:
             types = sorted(await self._collections.types())
         return [_Source(type, old) for type in types for old in (False, True)]
 
-    async def _places(self, query: HistoryQuery, view: View) -> list[Document]:
+    async def _places(self, query: HistoryQuery, view: View, session: AsyncClientSession | None) -> list[Document]:
         """The newest versions: {t: type, h: old, n: "Type/id", u, _id}."""
         sources = await self._sources(query)
+        pipelines = [_pipeline(query, source, view) for source in sources]
+        if session is not None:  # where MongoDB has no union
+            found = [
+                await self._run(source, steps, query, session) for source, steps in zip(sources, pipelines, strict=True)
+            ]
+            return sorted(chain(*found), key=lambda place: (place["u"], place["n"]), reverse=True)[: query.limit]
         if not sources:
             return []
-        first, *others = (_pipeline(query, source, view) for source in sources)
         unions = [
-            {"$unionWith": {"coll": source.name, "pipeline": pipeline}}
-            for source, pipeline in zip(sources[1:], others, strict=True)
+            {"$unionWith": {"coll": source.name, "pipeline": steps}}
+            for source, steps in zip(sources[1:], pipelines[1:], strict=True)
         ]
-        steps = [*first, *unions, {"$sort": {"u": -1, "n": -1}}, {"$limit": query.limit}]
-        cursor = await self._reads.database[sources[0].name].aggregate(
-            steps, maxTimeMS=int(self._reads.limit_seconds * 1000), batchSize=query.limit
+        steps = [*pipelines[0], *unions, {"$sort": {"u": -1, "n": -1}}, {"$limit": query.limit}]
+        return await self._run(sources[0], steps, query, None)
+
+    async def _run(
+        self, source: _Source, steps: list[Any], query: HistoryQuery, session: AsyncClientSession | None
+    ) -> list[Document]:
+        cursor = await self._reads.database[source.name].aggregate(
+            steps, session=session, maxTimeMS=int(self._reads.limit_seconds * 1000), batchSize=query.limit
         )
         return await cursor.to_list()
 
-    async def _bodies(self, places: Sequence[Document], view: View) -> list[Stored]:
+    async def _bodies(self, places: Sequence[Document], view: View, session: AsyncClientSession | None) -> list[Stored]:
         """In the order of the places. What was replaced meanwhile is found among the old versions."""
         wanted: dict[_Source, list[Any]] = defaultdict(list)
         for place in places:
             wanted[_Source(place["t"], place["h"])].append(place["_id"])
         found: dict[tuple[str, int], Stored] = {}
         for source, ids in wanted.items():
-            await self._collect(found, source, {"_id": {"$in": ids}}, view)
+            await self._collect(found, source, {"_id": {"$in": ids}}, view, session)
         for place in places:
             if (place["n"], place["u"]) not in found:
                 moved = {"u": place["u"], "i": place["n"].partition("/")[2]}
-                await self._collect(found, _Source(place["t"], True), moved, view)
+                await self._collect(found, _Source(place["t"], True), moved, view, session)
         names = [(place["n"], place["u"]) for place in places]
         return [found[name] for name in names if name in found]
 
-    async def _collect(self, found: dict[tuple[str, int], Stored], source: _Source, filter: Filter, view: View) -> None:
-        cursor = self._reads.database[source.name].find(
-            view.narrow(source.type, filter), HISTORY_BODY if source.old else BODY
-        )
+    async def _collect(
+        self,
+        found: dict[tuple[str, int], Stored],
+        source: _Source,
+        filter: Filter,
+        view: View,
+        session: AsyncClientSession | None,
+    ) -> None:
+        fields = HISTORY_BODY if source.old else BODY
+        cursor = self._reads.database[source.name].find(view.narrow(source.type, filter), fields, session=session)
         for document in await cursor.to_list():
             version = stored(source.type, document)
             found[f"{version.type}/{version.id}", version.updated] = version

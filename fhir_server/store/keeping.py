@@ -14,9 +14,10 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, ANSWERS
 from fhir_server.store.blocks import BLOCKS
-from fhir_server.store.compartments import COMPARTMENTS, GATES
+from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
+from fhir_server.store.gates import GATES
 from fhir_server.store.indexes import MAJORITY, create
 from fhir_server.store.packages import PACKAGES, RESOURCES
 from fhir_server.store.registers import REGISTERS

@@ -6,7 +6,7 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TypeVar
@@ -21,7 +21,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.store.answers import Answers
 from fhir_server.store.compartments import Compartments
-from fhir_server.store.contract import Filter, Find, Guard, Op, Stored, Transaction, View, Written
+from fhir_server.store.contract import Filter, Find, Guard, HistoryQuery, Op, Stored, Transaction, View, Written
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import (
     OUTCOME_UNKNOWN,
@@ -33,6 +33,8 @@ from fhir_server.store.faults import (
     runs_again,
     wrapped,
 )
+from fhir_server.store.gates import Gates
+from fhir_server.store.history import History
 from fhir_server.store.indexes import MAJORITY, Collections
 from fhir_server.store.reads import Reads
 from fhir_server.store.turns import Turns
@@ -49,6 +51,8 @@ class MongoTransaction:
     def __init__(self, writes: Writes) -> None:
         self._writes = writes
         self._answers = Answers(writes.reads.database, writes.session)
+        self._gates = Gates(writes.reads.database, writes.session)
+        self._history = History(writes.reads, writes.collections)
 
     async def read(self, type: str, id: str, view: View) -> Stored | None:
         return (await self.read_many(type, [id], view)).get(id)
@@ -61,6 +65,23 @@ class MongoTransaction:
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await _heeding(self._writes.reads.count(type, filter, view, cap, self._writes.session))
+
+    async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
+        return await _heeding(self._history.vread(type, id, version, view, self._writes.session))
+
+    async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
+        return await _heeding(self._history.page(query, view, self._writes.session))
+
+    async def history_count(self, query: HistoryQuery, view: View) -> int:
+        return await _heeding(self._history.count(query, view, self._writes.session))
+
+    async def rely_on(self, names: Collection[str]) -> None:
+        with wrapped("relying on what is there", in_transaction=True):
+            await _heeding(self._gates.pass_one(names))
+
+    async def upset(self, names: Collection[str]) -> None:
+        with wrapped("changing what others rely on", in_transaction=True):
+            await _heeding(self._gates.pass_all(names))
 
     async def claim(self, criterion: str) -> None:
         """Two transactions that write one document conflict; what the document says does not matter."""

@@ -10,9 +10,9 @@ from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError
 
-from fhir_server.errors import FhirError, Kind
+from fhir_server.errors import FhirError, Kind, refuse_together
 from fhir_server.store.compartments import Compartments, Shared, members_of
-from fhir_server.store.contract import Guard, Op, Put, Remove, Stored, Written
+from fhir_server.store.contract import ANY_VERSION, Guard, Op, Put, Remove, Stored, Written
 from fhir_server.store.documents import (
     Document,
     history_document,
@@ -93,7 +93,7 @@ class Writes:
         found = await self._previous(ops, guard is not None)
         if guard is not None:
             found = _known_to(guard, ops, found)
-        steps = [_plan(op, found.get(_identity(op)), self.now, self.generation) for op in ops]
+        steps = self._planned(ops, found)
         patients = _changed_patients(steps)
         steps = await self._narrow(steps, patients)
         for step in steps if guard is not None else ():
@@ -103,6 +103,17 @@ class Writes:
         await self._write(steps)
         await self._settle(steps, patients)
         return [_written(step) for step in steps]
+
+    def _planned(self, ops: Iterable[Op], found: Mapping[Identity, Document]) -> list[_Step]:
+        """Raises FhirError with every op that cannot be."""
+        steps, faults = [], []
+        for op in ops:
+            try:
+                steps.append(_plan(op, found.get(_identity(op)), self.now, self.generation))
+            except FhirError as fault:
+                faults.append(fault)
+        refuse_together(faults)
+        return steps
 
     def _require(self, names: Iterable[str]) -> None:
         missing = self.collections.missing(names)
@@ -213,10 +224,10 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
     type, id = _identity(op)
     is_live = previous is not None and not previous.get("d", False)
     version = previous["v"] if previous is not None and is_live else 0
-    if op.expected is not None and op.expected != version:
+    if not _is_expected(op.expected, version):
         current = f"version {version} is current" if version else "it does not exist"
-        wanted = f"version {op.expected}" if op.expected else "a new resource"
-        raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}")
+        wanted = _WANTED.get(op.expected) or f"version {op.expected}"
+        raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}", (f"{type}/{id}",))
     if isinstance(op, Remove):
         left = tombstone(previous, now, generation) if previous is not None and is_live else None
         return _Step(op, type, id, previous, left)
@@ -226,6 +237,14 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
         fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
         return _Step(op, type, id, previous, {**previous, **fields, "g": generation}, same_version=True)
     return _Step(op, type, id, previous, live_document(op.draft, previous, now, op.method, generation))
+
+
+_WANTED: Mapping[int | None, str] = {0: "a new resource", ANY_VERSION: "some version"}
+
+
+def _is_expected(expected: int | None, version: int) -> bool:
+    """version: the current one, 0 when there is none."""
+    return version > 0 if expected == ANY_VERSION else expected in (None, version)
 
 
 def _changed_patients(steps: Iterable[_Step]) -> dict[str, Shared]:

@@ -162,6 +162,76 @@ async def test_order_is_delete_post_put_get_and_answers_stand_in_the_order_asked
     assert found == [told[2]["response"]["location"].split("/")[-3]]
 
 
+async def test_every_condition_that_fails_is_told_with_its_place(client: Client) -> None:
+    for _ in range(2):
+        await client.created(with_cccd("038085900014"))
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    twice = f"identifier={CCCD}|038085900014"
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", a_patient(), ifNoneExist=twice),
+        an_entry("DELETE", f"Patient?{twice}"),
+        an_entry("PUT", f"Patient?{twice}", a_patient()),
+        an_entry("POST", "Patient", a_patient(), ifNoneExist="identifer=1"),
+    )
+    refused = await client.send("POST", "", bundle)
+    assert refused.status_code == 412
+    assert [issue["expression"][0] for issue in refused.json()["issue"]] == [
+        "Bundle.entry[1].request.url",
+        "Bundle.entry[0].request.ifNoneExist",
+        "Bundle.entry[3].request.ifNoneExist",
+        "Bundle.entry[2].request.url",
+    ]
+
+
+async def test_every_version_that_is_not_current_is_told_with_its_place(client: Client) -> None:
+    for id in ("a", "b", "c"):
+        await client.send("PUT", f"Patient/{id}", a_patient(id=id))
+    entries = [an_entry("PUT", f"Patient/{id}", a_patient("B", id=id), ifMatch='W/"2"') for id in ("a", "b")]
+    refused = await client.send("POST", "", a_bundle("transaction", an_entry("DELETE", "Patient/c"), *entries))
+    assert refused.status_code == 412
+    assert [issue["expression"] for issue in refused.json()["issue"]] == [
+        ["Bundle.entry[1].resource"],
+        ["Bundle.entry[2].resource"],
+    ]
+    assert (await client.get("Patient/c")).status_code == 200
+
+
+async def test_conditional_references_that_fail_are_all_told(client: Client) -> None:
+    urls = [f"Patient?identifier={CCCD}|none", "Patient?identifer=none"]
+    bundle = a_bundle("transaction", *[an_entry("POST", "Condition", a_condition(url)) for url in urls])
+    refused = await client.send("POST", "", bundle)
+    assert refused.status_code == 412
+    assert [issue["expression"] for issue in refused.json()["issue"]] == [
+        [f"Bundle.entry[{place}].resource.subject.reference"] for place in range(2)
+    ]
+
+
+async def test_a_full_url_that_stands_twice_is_told_with_its_place(client: Client) -> None:
+    bundle = a_bundle("transaction", *[an_entry("POST", "Patient", a_patient(), PERSON) for _ in range(2)])
+    refused = await client.send("POST", "", bundle)
+    assert refused.status_code == 400
+    assert [issue["expression"] for issue in refused.json()["issue"]] == [["Bundle.entry[1].fullUrl"]]
+
+
+async def test_history_inside_a_transaction_shows_what_the_transaction_writes(client: Client) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    bundle = a_bundle(
+        "transaction",
+        an_entry("GET", "Patient/an/_history"),
+        an_entry("GET", "Patient/an/_history/1"),
+        an_entry("GET", "_history?_count=1"),
+        an_entry("PUT", "Patient/an", a_patient("B", id="an")),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 200, answer.text
+    of_one, version, of_all, _ = (entry.get("resource") for entry in answer.json()["entry"])
+    assert [entry["response"]["etag"] for entry in of_one["entry"]] == ['W/"2"', 'W/"1"']
+    assert of_one["total"] == 2
+    assert version["meta"]["versionId"] == "1"
+    assert [entry["resource"]["name"][0]["text"] for entry in of_all["entry"]] == ["B"]
+
+
 async def test_a_read_that_fails_undoes_the_transaction(client: Client) -> None:
     bundle = a_bundle(
         "transaction",

@@ -49,6 +49,10 @@ async def test_history_shows_every_version_newest_first_with_request_and_respons
     assert [entry["response"]["etag"] for entry in bundle["entry"]] == ['W/"3"', 'W/"2"', 'W/"1"']
     assert [entry["response"]["status"] for entry in bundle["entry"]] == ["204", "200", "201"]
     assert "resource" not in bundle["entry"][0]
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    again = (await client.get("Patient/an/_history?_count=1&_colour=red")).json()
+    assert again["entry"][0]["response"]["status"] == "201"
+    assert again["link"][0]["url"].endswith("_history?_count=1")
 
 
 async def test_history_pages_neither_skip_nor_repeat(client: Client) -> None:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+from typing import Any
+
+import pytest
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
@@ -96,6 +99,23 @@ async def test_if_match_guards_an_update(client: Client) -> None:
     assert (await client.send("PUT", "Patient/new", a_patient("C", id="new"), if_match='W/"1"')).status_code == 412
     assert (await client.send("PUT", "Patient/an", a_patient("C", id="an"), if_match="soon")).status_code == 400
     assert (await client.get("Patient/an")).json()["name"][0]["text"] == "B"
+
+
+async def test_if_match_star_is_met_by_any_version_and_not_by_nothing(client: Client) -> None:
+    for method, body in (("PUT", a_patient(id="an")), ("PATCH", {"active": True}), ("DELETE", None)):
+        assert (await client.send(method, "Patient/an", body, if_match="*")).status_code in (404, 412)
+    assert (await client.get("Patient/an")).status_code == 404
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    assert (await client.send("PUT", "Patient/an", a_patient("B", id="an"), if_match="*")).status_code == 200
+    assert (await client.send("PATCH", "Patient/an", {"active": True}, if_match="*")).status_code == 200
+    assert (await client.send("DELETE", "Patient/an", if_match="*")).status_code == 204
+    assert (await client.send("PUT", "Patient/an", a_patient(id="an"), if_match="*")).status_code == 412
+
+
+async def test_a_conditional_update_that_expects_a_version_creates_nothing(client: Client) -> None:
+    condition = f"Patient?identifier={CCCD}|038085900009"
+    assert (await client.send("PUT", condition, with_cccd("038085900009"), if_match='W/"1"')).status_code == 412
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 0
 
 
 async def test_if_none_match_star_creates_only(client: Client) -> None:
@@ -218,6 +238,17 @@ async def test_json_patch_merge_patch_and_a_failed_test(client: Client) -> None:
     spoiled = await client.send("PATCH", "Patient/an", {"birthDate": "soon"})
     assert spoiled.status_code == 400
     assert (await client.send("PATCH", "Patient/never", {"active": True})).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("called", "body"), [("application/json-patch+json", {"active": True}), ("application/merge-patch+json", [])]
+)
+async def test_a_patch_of_another_kind_than_its_content_type_says_is_refused(
+    client: Client, called: str, body: Any
+) -> None:
+    await client.send("PUT", "Patient/an", a_patient(id="an"))
+    assert (await client.send("PATCH", "Patient/an", json.dumps(body), content_type=called)).status_code == 400
+    assert (await client.get("Patient/an")).headers["etag"] == 'W/"1"'
 
 
 async def test_a_reference_may_be_a_search(client: Client) -> None:

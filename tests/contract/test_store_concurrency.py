@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 
 import pytest
@@ -219,6 +220,39 @@ async def test_what_shares_a_name_queues_and_what_does_not_is_not_held_up(store:
 
     await asyncio.gather(*[work(name) for name in ("one", "one", "one", "two", "three")])
     assert most == {"one": 1, "two": 1, "three": 1}
+
+
+async def test_who_upsets_what_another_relies_on_is_met_whoever_commits_first(store: MongoStore) -> None:
+    await put(store, a_draft())
+    runs = {"rely": 0, "upset": 0}
+    both_have_read = asyncio.Barrier(2)
+
+    async def work(transaction: Transaction, how: str) -> bool:
+        """What it saw: whether the other has committed before."""
+        runs[how] += 1
+        found = await transaction.read("Organization", "2" if how == "upset" else "3", EVERYTHING)
+        if runs[how] == 1:
+            await both_have_read.wait()
+        await (transaction.rely_on(["1"]) if how == "rely" else transaction.upset(["1"]))
+        await transaction.apply([Put(a_draft(id="2" if how == "rely" else "3"))])
+        return found is not None
+
+    saw = await asyncio.gather(*[store.transact(partial(work, how=how)) for how in runs])
+    assert sorted(saw) == [False, True]
+
+
+async def test_those_who_rely_on_one_thing_do_not_wait_for_each_other(store: MongoStore) -> None:
+    inside = asyncio.Barrier(2)
+    runs = 0
+
+    async def work(transaction: Transaction) -> None:
+        nonlocal runs
+        runs += 1
+        await transaction.rely_on([f"{number}" for number in range(2)])
+        if runs <= 2:
+            await inside.wait()  # both hold their gates, or, having met at one, each tries again
+
+    await asyncio.gather(*[store.transact(work) for _ in range(2)])
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_half_done(store: MongoStore) -> None:

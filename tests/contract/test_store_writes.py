@@ -44,7 +44,7 @@ async def test_an_update_makes_the_next_version_and_keeps_the_old_one(store: Mon
     (second,) = await put(store, a_draft(name="B"))
     assert (second.created, second.changed, second.stored.version) == (False, True, 2)
     assert await store.vread("Organization", "1", 1, EVERYTHING) == Stored(
-        "Organization", "1", 1, first.stored.updated, first.stored.raw, method="POST"
+        "Organization", "1", 1, first.stored.updated, first.stored.raw, method="POST", created=True
     )
     assert [(one.version, one.method) for one in await versions(store)] == [(2, "PUT"), (1, "POST")]
 
