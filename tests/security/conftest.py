@@ -15,6 +15,7 @@ from pymongo import MongoClient
 from fhir_server.app import build_app
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
+from fhir_server.security.audit import AuditTrail
 from tests.security.callers import ADMIN, EVERYTHING, Caller, Login
 
 Ask = Callable[..., Caller]
@@ -30,28 +31,30 @@ def issuers(login: Login, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return login.write(tmp_path_factory.mktemp("issuers"))
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def guarded(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], issuers: Path) -> Iterator[Settings]:
-    """Settings with access control on a database for the module."""
+    """Settings with access control and a token endpoint, for one application that all tests share."""
     name = f"test_{uuid4().hex}"
-    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers, trusted_proxies="10.0.0.0/8")
+    yield Settings(
+        mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers, clients=True, trusted_proxies="10.0.0.0/8"
+    )
     mongodb.drop_database(name)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def app(guarded: Settings) -> AsyncIterator[FastAPI]:
     made = build_app(guarded)
     async with made.router.lifespan_context(made):
         yield made
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def http(app: FastAPI) -> AsyncIterator[httpx.AsyncClient]:
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client:
         yield client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def ask(http: httpx.AsyncClient, login: Login) -> Ask:
     """A caller by scope and claims."""
 
@@ -61,12 +64,26 @@ def ask(http: httpx.AsyncClient, login: Login) -> Ask:
     return made
 
 
-@pytest.fixture(scope="module")
-def admin(ask: Ask) -> Caller:
+@pytest.fixture(scope="session")
+def admin_of_all(ask: Ask) -> Caller:
     return ask(EVERYTHING, iss=ADMIN)
 
 
 @pytest.fixture(scope="module")
+async def admin(
+    admin_of_all: Caller, running: Context, mongodb: MongoClient[dict[str, Any]], guarded: Settings
+) -> Caller:
+    """Who sees everything, of a store that is empty when the module begins."""
+    if isinstance(running.audit, AuditTrail):
+        await running.audit.stop()
+    database = mongodb[guarded.mongodb_database]
+    for name in database.list_collection_names():
+        if name[0].isupper() or name in ("compartments", "claims", "answers", "deferrals"):
+            database[name].delete_many({})
+    return admin_of_all
+
+
+@pytest.fixture(scope="session")
 def running(app: FastAPI) -> Context:
     """The context of the running application, for what a test must see from within."""
     found: Context = app.state.context()

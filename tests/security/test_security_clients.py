@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -14,9 +13,7 @@ import httpx
 import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, RSAKey
-from pymongo import MongoClient
 
-from fhir_server.app import build_app
 from fhir_server.cli.clients import add, change, every, rotate, shown
 from fhir_server.cli.faults import CannotRun
 from fhir_server.config import Settings
@@ -29,20 +26,13 @@ TOKEN = "http://test/token"
 
 
 @pytest.fixture(scope="module")
-def open_to_clients(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
-    name = f"test_{uuid4().hex}"
-    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name, clients=True)
-    mongodb.drop_database(name)
+def open_to_clients(guarded: Settings) -> Settings:
+    return guarded
 
 
 @pytest.fixture(scope="module")
-async def host(open_to_clients: Settings) -> AsyncIterator[httpx.AsyncClient]:
-    app = build_app(open_to_clients)
-    async with (
-        app.router.lifespan_context(app),
-        httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://test") as client,
-    ):
-        yield client
+def host(http: httpx.AsyncClient, admin: Caller) -> httpx.AsyncClient:
+    return http
 
 
 @pytest.fixture(scope="module")
