@@ -64,7 +64,7 @@ class NarrowingRules:
         """patients: ids of the patient compartments the resource is in, the closest first."""
         is_patient = resource["resourceType"] == "Patient"
         if resource["resourceType"] in self.apart:
-            patients = ()
+            return Narrowing()
         residence = self.residences.of(resource) if is_patient else None
         parties = set(self._parties(resource))
         if residence is not None:

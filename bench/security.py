@@ -1,0 +1,186 @@
+"""What access control costs: open mode against everything on, in one run, in CPU time of the server process.
+
+python bench/security.py [people]        people: 1,000 unless told, 500 at least
+
+Both servers run in this process over ASGI, on one MongoDB, one after the other in turns, so that what the machine does
+beside it falls on both. Told is CPU of this process (the server; MongoDB's own is not in it), the client's part
+subtracted as what the same client needs for /health. For ward officers the index {w, k, o} is made, its size and the
+cost of writes with it are told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import httpx
+import orjson
+from joserfc import jwt
+from joserfc.jwk import ECKey
+from pymongo import MongoClient
+
+from fhir_server.app import build_app
+from fhir_server.config import Settings
+from fhir_server.store.embedded import Embedded
+
+ISSUER, AUDIENCE = "https://login.example.vn", "https://fhir.example.vn/fhir"
+SENSITIVE = "conf/R sens/HIV sens/PSY"
+WARDS = ["14797", "14800", "14803", "14806", "14812"]
+ROUNDS, READS, WRITES = 5, 150, 40
+
+
+class Client:
+    """Asks one application; token None for open mode."""
+
+    def __init__(self, http: httpx.AsyncClient, token: str | None) -> None:
+        self.http = http
+        self.headers = {"authorization": f"Bearer {token}"} if token else {}
+
+    async def get(self, path: str) -> None:
+        answer = await self.http.get(path, headers=self.headers)
+        assert answer.status_code == 200, (path, answer.text[:200])
+
+    async def post(self, path: str, body: Any) -> None:
+        headers = {**self.headers, "content-type": "application/fhir+json"}
+        answer = await self.http.post(path, content=orjson.dumps(body), headers=headers)
+        assert answer.status_code in (200, 201), answer.text[:300]
+
+
+def patient(n: int) -> dict[str, Any]:
+    coding = {"system": "urn:vn-basic:CodeSystem:ward", "code": WARDS[n % len(WARDS)]}
+    extension = {"url": "urn:vn-basic:StructureDefinition:ward", "valueCoding": coding}
+    return {
+        "resourceType": "Patient",
+        "id": f"p{n}",
+        "name": [{"text": f"Nguyễn Văn {n}"}],
+        "gender": "male",
+        "birthDate": f"{1950 + n % 50}-03-02",
+        "address": [{"use": "home", "extension": [extension]}],
+    }
+
+
+def condition(person: int, n: int | None = None) -> dict[str, Any]:
+    status = "http://terminology.hl7.org/CodeSystem/condition-clinical"
+    made = {
+        "resourceType": "Condition",
+        "clinicalStatus": {"coding": [{"system": status, "code": "active"}]},
+        "code": {"coding": [{"system": "http://hl7.org/fhir/sid/icd-10", "code": ["I10", "E11", "J45"][person % 3]}]},
+        "subject": {"reference": f"Patient/p{person}"},
+        "recordedDate": "2024-05-06",
+    }
+    return made if n is None else {**made, "id": f"c{n}"}
+
+
+def load(n: int) -> dict[str, Any]:
+    resources = [patient(n), condition(n, 2 * n), condition(n, 2 * n + 1)]
+    entries = [
+        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in resources
+    ]
+    return {"resourceType": "Bundle", "type": "transaction", "entry": entries}
+
+
+async def cpu(work: Callable[[int], Awaitable[None]], times: int) -> float:
+    """CPU ms of this process for one call, several at a time as under load."""
+    started = time.process_time()
+    for start in range(0, times, 10):
+        await asyncio.gather(*(work(n) for n in range(start, min(start + 10, times))))
+    return (time.process_time() - started) * 1000 / times
+
+
+async def main(people: int) -> None:
+    with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
+        server = Embedded(Path(folder), 512)
+        uri = server.start()
+        try:
+            await measure(uri, Path(folder), people)
+        finally:
+            server.stop()
+
+
+async def measure(uri: str, folder: Path, people: int) -> None:
+    key = ECKey.generate_key("P-256", {"kid": "k"})
+    (folder / "keys.json").write_text(json.dumps({"keys": [key.as_dict(private=False)]}))
+    issuer = {"issuer": ISSUER, "audience": [AUDIENCE], "jwks": "keys.json", "unbound": "everything"}
+    (folder / "issuers.json").write_text(json.dumps({"issuers": [issuer]}))
+
+    def token(scope: str, **claims: Any) -> str:
+        now = int(time.time())
+        told = {"iss": ISSUER, "aud": AUDIENCE, "sub": "s", "iat": now, "exp": now + 3600, "scope": scope, **claims}
+        return jwt.encode({"alg": "ES256", "kid": "k"}, told, key)
+
+    async with AsyncExitStack() as stack:
+        http = {}
+        for name, more in (("open", {}), ("on", {"issuers": folder / "issuers.json"})):
+            app = build_app(Settings(mongodb_uri=uri, mongodb_database=f"bench_{name}", **more))
+            await stack.enter_async_context(app.router.lifespan_context(app))
+            transport = httpx.ASGITransport(app)
+            http[name] = await stack.enter_async_context(httpx.AsyncClient(transport=transport, base_url="http://b"))
+        system = token(f"system/*.cruds {SENSITIVE}")
+        for client in (Client(http["open"], None), Client(http["on"], system)):
+            for start in range(0, people, 8):
+                await asyncio.gather(*(client.post("/fhir", load(n)) for n in range(start, min(start + 8, people))))
+        free = Client(http["open"], None)
+        idle = min([await cpu(lambda n: free.get("/health"), READS) for _ in range(ROUNDS)])
+        callers = {
+            "citizen": token("patient/*.cruds", patient="p7"),
+            "system": system,
+            "system without restricted": token("system/*.cruds"),
+            "province": token("user/*.cruds", administrative_unit="province:38"),
+            "ward": token("user/*.cruds", administrative_unit=f"ward:{WARDS[0]}"),
+        }
+        print(f"{people} people; the client's own part is {idle:.3f} ms. CPU ms a request: open, on, more")
+        for name, held in callers.items():
+            await compare(name, free, Client(http["on"], held), idle)
+        await ward_index(uri, Client(http["on"], callers["ward"]), idle)
+
+
+def works(client: Client, name: str) -> dict[str, Callable[[int], Awaitable[None]]]:
+    """What is measured; a citizen asks of the own record."""
+    step = 0 if name == "citizen" else 5
+    own = lambda n: 7 if name == "citizen" else (n * step) % 500  # noqa: E731
+    return {
+        "read": lambda n: client.get(f"/fhir/Condition/c{2 * own(n)}"),
+        "search of a patient": lambda n: client.get(f"/fhir/Condition?patient=p{own(n)}"),
+        "search with include": lambda n: client.get(f"/fhir/Condition?patient=p{own(n)}&_include=Condition:patient"),
+        "page of twenty": lambda n: client.get("/fhir/Condition?code=E11" if name != "citizen" else "/fhir/Condition"),
+        "create": lambda n: client.post("/fhir/Condition", condition(own(n))),
+    }
+
+
+async def compare(name: str, free: Client, held: Client, idle: float) -> None:
+    opened, closed = works(free, name), works(held, name)
+    for work in opened:
+        times = WRITES if work == "create" else READS
+        pairs = [(await cpu(opened[work], times), await cpu(closed[work], times)) for _ in range(ROUNDS)]
+        first, second = (sorted(values)[len(pairs) // 2] - idle for values in zip(*pairs, strict=True))
+        print(f"{name:26} {work:22} {first:7.3f} {second:7.3f} {second / first - 1:+7.0%}")
+
+
+async def ward_index(uri: str, ward: Client, idle: float) -> None:
+    with MongoClient[dict[str, Any]](uri) as mongo:
+        collection = mongo["bench_on"]["Condition"]
+
+        async def told(label: str) -> None:
+            search = min([await cpu(lambda n: ward.get("/fhir/Condition?code=E11"), READS) for _ in range(ROUNDS)])
+            create = min(
+                [await cpu(lambda n: ward.post("/fhir/Condition", condition(5 * n)), WRITES) for _ in range(3)]
+            )
+            print(f"ward {label:21} search {search - idle:7.3f} create {create - idle:7.3f}")
+
+        await told("without {w, k, o}")
+        collection.create_index([("w", 1), ("k", 1), ("o", -1)], name="ward")
+        await told("with {w, k, o}")
+        sizes = collection.aggregate([{"$collStats": {"storageStats": {}}}]).next()["storageStats"]["indexSizes"]
+        print("index sizes of Condition, KiB:", {name: size // 1024 for name, size in sizes.items()})
+
+
+if __name__ == "__main__":
+    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 1_000))
