@@ -39,6 +39,7 @@ from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
 from fhir_server.security.audit import AuditTrail, auditing
+from fhir_server.security.consents import sweeping
 from fhir_server.security.gate import Gate, open_gate
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
@@ -67,7 +68,7 @@ def build_app(settings: Settings) -> FastAPI:
         ):
             held.append(context if gate is None else context.with_(smart=gate.configuration, audit=audit))
             gates[:] = [gate] if gate else []
-            async with following(context, new_id()), numbering(context, new_id()):
+            async with following(context, new_id()), sweeping(context), numbering(context, new_id()):
                 with rare_collections():
                     yield
             held.clear()

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults, refuse_together
+from fhir_server.interactions.consenting import TYPE as CONSENT
+from fhir_server.interactions.consenting import settle_consents
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
 from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
@@ -412,6 +414,9 @@ async def _written(
 ) -> list[Written]:
     """Applies the ops within the caller's rights, and puts them on record. Raises FhirError FORBIDDEN."""
     written = await _applied(context, transaction, targets, ops)
+    consents = {one.stored.patient for one in written if one.changed and one.stored.type == CONSENT}
+    if consents:
+        await settle_consents(context, transaction, [patient for patient in consents if patient is not None])
     if context.audit is not None and context.access is not None:
         await context.audit.inside(context.access, transaction, written)
     return written

@@ -2,12 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
+import structlog
+
+from fhir_server.errors import FhirError
+from fhir_server.interactions.consenting import TIMES, settle_consents
+from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource
+from fhir_server.store.contract import Transaction
+
+log = structlog.get_logger("fhir_server.security")
+
+SWEEP_SECONDS = 1.0
 
 
 def in_force(period: Resource | None, now: int, zone: str) -> bool:
@@ -53,3 +66,36 @@ def actors(provision: Resource) -> set[str]:
     """The references (`Organization/12`) that a provision names."""
     found = (literal((one.get("reference") or {}).get("reference") or "") for one in provision.get("actor") or ())
     return {f"{one.type}/{one.id}" for one in found if one is not None}
+
+
+async def sweep(context: Context) -> None:
+    """Settles the Consents of which a period has begun or ended."""
+    for name, entry in (await context.store.due(TIMES, f"{context.clock():015d} ~")).items():
+        patient = str(entry["patient"])
+        await context.store.transact(partial(_settle, context, patient))
+        await context.store.withdraw(TIMES, name)
+
+
+async def _settle(context: Context, patient: str, transaction: Transaction) -> None:
+    await settle_consents(context, transaction, [patient])
+
+
+@asynccontextmanager
+async def sweeping(context: Context) -> AsyncIterator[None]:
+    """While it is open, periods of Consents that begin or end are noticed within a second."""
+    task = asyncio.create_task(_sweep_on(context))
+    try:
+        yield
+    finally:
+        while not task.done():  # the driver may take a cancellation for its own
+            task.cancel()
+            await asyncio.wait([task], timeout=1)
+
+
+async def _sweep_on(context: Context) -> None:
+    while True:
+        try:
+            await sweep(context)
+        except FhirError as fault:
+            log.warning("periods of consents wait", diagnostics=fault.diagnostics)
+        await asyncio.sleep(SWEEP_SECONDS)

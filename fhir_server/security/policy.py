@@ -17,6 +17,7 @@ from fhir_server.security.callers import Identity
 from fhir_server.security.people import People
 from fhir_server.security.scopes import Scope
 from fhir_server.security.sight import (
+    Consented,
     Sights,
     TypeLists,
     conjoined,
@@ -25,6 +26,7 @@ from fhir_server.security.sight import (
     of_organisation,
     of_patients,
     of_unit,
+    with_consent,
     within,
 )
 from fhir_server.store.contract import NOTHING, Filter, View
@@ -100,13 +102,25 @@ class Policy:
         seen: Sights = {}
         for scope in standing.identity.scopes.grants:
             if action in scope.actions:
-                sights = self._within_scope(standing, scope, action)
+                sights = self._consented(context, standing, self._within_scope(standing, scope, action))
                 seen = either(seen, await _constrained(context, scope, sights))
         sensitivities = context.rules.allowed_sensitivities(standing.identity.scopes.sensitive)
         open_to_all: Filter = {"s": sensitivities[0]} if len(sensitivities) == 1 else {"s": {"$in": sensitivities}}
         if len(sensitivities) == 1 << len(context.rules.restricted):
             return View(seen, NOTHING)
         return View({type: conjoined(filter, open_to_all) for type, filter in seen.items()}, NOTHING)
+
+    def _consented(self, context: Context, standing: _Standing, sights: Sights) -> Sights:
+        """Consents bind all but the patients themselves, those who act for them, and those whom nothing binds."""
+        caller = standing.identity.caller
+        is_free = standing.identity.unbound and caller.organisation is None and caller.unit is None
+        if standing.is_citizen or is_free:
+            return sights
+        named = [caller.user, f"Organization/{caller.organisation}" if caller.organisation else None]
+        actors = tuple(one.replace("/", ":") for one in named if one is not None)
+        every = range(1 << len(context.rules.restricted))
+        classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
+        return with_consent(self._types, sights, Consented(actors, caller.purposes, classes))
 
     def _within_scope(self, standing: _Standing, scope: Scope, action: Action) -> Sights:
         """What the caller sees under one scope, of the types that it names."""

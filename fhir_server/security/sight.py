@@ -7,7 +7,7 @@ practitioners and definitions is open to all who have the scope.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from fhir_server.interactions.residence import COUNTRY, WARD
 from fhir_server.interactions.rights import Action
 from fhir_server.store.contract import NOTHING, Filter
 
+# v3-PurposeOfUse, as far as Consents here name them: a denial of one of them counts for who does not say a purpose.
+PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "HRESCH", "PUBHLTH", "HMARKT", "PATRQT", "FAMRQT")
 Sights = dict[str, Filter | None]  # by resource type; a type that is absent is not seen at all
 
 
@@ -105,6 +107,44 @@ def either(one: Sights, other: Sights) -> Sights:
 def within(one: Sights, other: Sights) -> Sights:
     """What is seen both ways."""
     return {type: conjoined(filter, other[type]) for type, filter in one.items() if type in other}
+
+
+def with_consent(types: TypeLists, sights: Sights, asked: Consented) -> Sights:
+    """The sights as the patients' Consents leave them: of a compartment what none restricts, and what one permits and
+    none denies."""
+    return {
+        type: conjoined(filter, asked.filter(type)) if type in types.compartment else filter
+        for type, filter in sights.items()
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Consented:
+    """Who asks, as Consents name them (see interactions.consenting). actors: `Organization:12`; purposes: those asked
+    for; classes: bit of each class of sensitivity to the values of `s` that have it."""
+
+    actors: tuple[str, ...]
+    purposes: tuple[str, ...]
+    classes: Mapping[int, list[int]]
+
+    def filter(self, type: str) -> Filter:
+        """Without any Consent all is seen. A denial counts for those who do not say what they ask for."""
+        parts = ("", f"#{type}")
+        permits = [code for part in parts for code in self._codes("+", part)]
+        denies = [code for part in parts for code in self._codes("-", part)]
+        denied: list[Filter] = [{"a": {"$in": denies}}]
+        denied += [
+            {"$and": [{"a": {"$in": list(self._codes("-", f"!{bit}"))}}, {"s": {"$in": values}}]}
+            for bit, values in self.classes.items()
+        ]
+        permitted: list[Filter] = [{"a": {"$ne": "="}}, {"a": {"$in": permits}}]
+        return {"$or": [{"c": 0}, {"$and": [{"$or": permitted}, {"$nor": denied}]}]}
+
+    def _codes(self, sign: str, part: str) -> Iterator[str]:
+        purposes = ("*", *self.purposes)
+        if sign == "-" and not self.purposes:
+            purposes = ("*", *PURPOSES)
+        return (f"{sign}{actor}@{purpose}{part}" for actor in ("*", *self.actors) for purpose in purposes)
 
 
 def conjoined(one: Filter | None, other: Filter | None) -> Filter | None:

@@ -112,6 +112,18 @@ class Compartments:
         cursor = self._patients.find({"_id": {"$in": list(patients)}}, {"_id": 1}, session=self._session)
         return {document["_id"] async for document in cursor}
 
+    async def consent(self, patient: str, restricts: bool, codes: Iterable[str]) -> None:
+        """What the patient's Consents say from now on; nothing while no Patient of the id is stored."""
+        found = await self._database["Patient"].find_one(
+            {"_id": patient}, {"w": 1, "c": 1, "a": 1, "d": 1}, session=self._session
+        )
+        if found is None:
+            return
+        own = [party for party in tiers(found["a"]) if not party.startswith(CONSENT)]
+        shared = Shared(found["w"], int(restricts), (*own, *codes))
+        if Shared.of(found) != shared:
+            await self.change(patient, shared, set())
+
     async def change(self, patient: str, shared: Shared, types: set[str]) -> None:
         """Writes what the Patient says now into every version of every resource of its compartment."""
         before = await self._patients.find_one_and_update(
@@ -128,6 +140,14 @@ class Compartments:
             await current.update_many({"k": f"@{patient}", "p": patient}, rewrite, session=self._session)
             await current.update_many({"p": patient, "d": True}, rewrite, session=self._session)
             await old.update_many({"p": patient}, rewrite, session=self._session)
+
+
+CONSENT = ("+", "-", "=")  # with which the codes begin that Consents have given
+
+
+def consented(parties: Iterable[str]) -> list[str]:
+    """What Consents have given, among parties."""
+    return [party for party in parties if party.startswith(CONSENT)]
 
 
 def members_of(documents: Iterable[tuple[str, Document]]) -> dict[str, set[str]]:

@@ -322,6 +322,15 @@ class Transaction(Protocol):
         what the guard raises, which is asked first."""
         ...
 
+    async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
+        """Writes what the patient's Consents say into every version of every resource of the compartment: `c`, and the
+        codes (without `/`, beginning with `+`, `-` or `=`) among the parties."""
+        ...
+
+    async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
+        """As Store.enter."""
+        ...
+
     async def answered(self, key: str) -> bytes | None:
         """What an earlier transaction kept under the key. The key is locked as by `claim`, so that of two transactions
         with one key the second waits for the first and then sees its answer."""
@@ -455,6 +464,14 @@ class Store(Protocol):
     async def expire(self, type: str, before: int) -> int:
         """Takes away for good what was last updated before a time (ms), of a type that has no history. Gives how many
         there were."""
+        ...
+
+    async def due(self, register: str, until: str) -> dict[str, dict[str, Any]]:
+        """The entries of a register whose names come before a text, at most a thousand."""
+        ...
+
+    async def withdraw(self, register: str, name: str) -> None:
+        """Takes an entry out of a register."""
         ...
 
     async def append_block(self, block: Mapping[str, Any]) -> bool:

@@ -335,6 +335,14 @@ class MongoStore:
             result = await self._reads.collection(type).delete_many({"u": {"$lt": before}})
             return result.deleted_count
 
+    async def due(self, register: str, until: str) -> dict[str, dict[str, Any]]:
+        with wrapped(f"reading {register}"):
+            return await self._registers.due(register, until)
+
+    async def withdraw(self, register: str, name: str) -> None:
+        with wrapped(f"changing {register}"):
+            await self._registers.withdraw(register, name)
+
     async def append_block(self, block: Mapping[str, Any]) -> bool:
         with wrapped("sealing accesses"):
             return await self._blocks.append(block)

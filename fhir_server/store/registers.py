@@ -36,6 +36,11 @@ class Registers:
             return False
         return True
 
+    async def put(self, register: str, name: str, entry: Mapping[str, Any]) -> None:
+        """Whatever was there before; within a transaction, which a taken name would end."""
+        row = {"r": register, "n": name, "e": dict(entry)}
+        await self._rows.update_one({"_id": f"{register}/{name}"}, {"$set": row}, upsert=True, session=self._session)
+
     async def replace(self, register: str, name: str, entry: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
         """False when the entry is not as it `was`, or not there; nothing is written then."""
         wanted = {"_id": f"{register}/{name}", "e": {"$eq": dict(was)}}
@@ -45,6 +50,15 @@ class Registers:
     async def entry(self, register: str, name: str) -> dict[str, Any] | None:
         found = await self._rows.find_one({"_id": f"{register}/{name}"}, session=self._session)
         return dict(found["e"]) if found else None
+
+    async def due(self, register: str, until: str) -> dict[str, dict[str, Any]]:
+        """Those whose names come before a text, at most a thousand."""
+        span = {"$gte": f"{register}/", "$lt": f"{register}/{until}"}
+        rows = await self._rows.find({"_id": span}, session=self._session).sort("_id").limit(1000).to_list()
+        return {row["n"]: dict(row["e"]) for row in rows}
+
+    async def withdraw(self, register: str, name: str) -> None:
+        await self._rows.delete_one({"_id": f"{register}/{name}"}, session=self._session)
 
     async def entries(self, register: str) -> dict[str, dict[str, Any]]:
         """All of a register by name, sorted."""

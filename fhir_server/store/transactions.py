@@ -6,10 +6,10 @@ import asyncio
 import hashlib
 import random
 import time
-from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pymongo import AsyncMongoClient
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -37,6 +37,7 @@ from fhir_server.store.gates import Gates
 from fhir_server.store.history import History
 from fhir_server.store.indexes import MAJORITY, Collections
 from fhir_server.store.reads import Reads
+from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
 from fhir_server.store.writes import RunAgain, Writes
 
@@ -99,6 +100,15 @@ class MongoTransaction:
     async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         with wrapped("writing", in_transaction=True):
             return await _heeding(self._writes.apply(ops, guard))
+
+    async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
+        with wrapped("writing what a patient consents to", in_transaction=True):
+            await self._writes.compartments.consent(patient, restricts, codes)
+
+    async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
+        with wrapped(f"entering into {register}", in_transaction=True):
+            await Registers(self._writes.reads.database, self._writes.session).put(register, name, entry)
+        return True
 
     async def answered(self, key: str) -> bytes | None:
         await self.claim(f"answer {key}")

@@ -11,7 +11,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import BulkWriteError
 
 from fhir_server.errors import FhirError, Kind, refuse_together
-from fhir_server.store.compartments import Compartments, Shared, members_of
+from fhir_server.store.compartments import Compartments, Shared, consented, members_of
 from fhir_server.store.contract import ANY_VERSION, Guard, Op, Put, Remove, Stored, Written
 from fhir_server.store.documents import (
     Document,
@@ -235,8 +235,14 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
         raise FhirError(Kind.VALUE, f"{id[:80]!r} is no id of R4 (section 2.24.0.1)")
     if previous is not None and is_live and same_version(op.draft, previous):
         fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
-        return _Step(op, type, id, previous, {**previous, **fields, "g": generation}, same_version=True)
-    return _Step(op, type, id, previous, live_document(op.draft, previous, now, op.method, generation))
+        document = {**previous, **fields, "g": generation}
+        return _Step(op, type, id, previous, _of_patient(op, document, previous), same_version=True)
+    document = live_document(op.draft, previous, now, op.method, generation)
+    return _Step(op, type, id, previous, _of_patient(op, document, previous))
+
+
+def _of_patient(op: Put, document: Document, previous: Document | None) -> Document:
+    return _consented(document, previous) if op.draft.type == "Patient" else document
 
 
 _WANTED: Mapping[int | None, str] = {0: "a new resource", ANY_VERSION: "some version"}
@@ -256,6 +262,12 @@ def _changed_patients(steps: Iterable[_Step]) -> dict[str, Shared]:
             if shared is not None and (step.previous is None or Shared.of(step.previous) != shared):
                 changed[step.id] = shared
     return changed
+
+
+def _consented(document: Document, previous: Document | None) -> Document:
+    """A Patient with what the Consents have said before: the Patient itself does not say it."""
+    codes = consented(previous["a"]) if previous is not None else []
+    return document | {"c": 1, "a": [*document["a"], *codes]} if codes else document
 
 
 def _narrowed(step: _Step, given: Mapping[str, Shared]) -> _Step:

@@ -1,0 +1,111 @@
+"""What a patient's Consents say, as codes that stand on every resource of the compartment (R4 section 6.2, Consent).
+
+`+Organization:12@TREAT#Condition` permits, `-…` denies: the actor or `*`, the purpose or `*`, and, where the provision
+names them, a resource type (`#`) or a class of sensitivity (`!` and its bit). The codes are written anew in the
+transaction that changes a Consent, and when a period of one begins or ends; so a View asks them like any other field.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import product
+
+from fhir_server.interactions.exchange import Context
+from fhir_server.model.dates import range_of
+from fhir_server.model.references import Literal, literal
+from fhir_server.model.resources import Resource, decode
+from fhir_server.search.compartments import patient_key
+from fhir_server.store.contract import EVERYTHING, Find, Transaction
+
+TYPE = "Consent"
+TIMES = "consent-times"
+MOST = 200  # Consents of one patient
+ANY = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """All that a patient's Consents say now. restricts: whether anything but plain access follows from them. changes:
+    ms at which a period begins or ends next."""
+
+    restricts: bool
+    codes: tuple[str, ...]
+    changes: int | None
+
+
+async def settle_consents(context: Context, transaction: Transaction, patients: Iterable[str]) -> None:
+    """Brings what the Consents of these patients say now to their compartments."""
+    now = context.clock()
+    for patient in sorted(set(patients)):
+        found = await transaction.find(Find(TYPE, {"k": patient_key(patient)}, limit=MOST), EVERYTHING)
+        said = say(context, [decode(stored.raw) for stored in found], patient, now)
+        await transaction.consent(patient, said.restricts, said.codes)
+        if said.changes is not None:
+            await transaction.enter(TIMES, f"{said.changes:015d} {patient}", {"patient": patient})
+
+
+def say(context: Context, consents: Iterable[Resource], patient: str, now: int) -> Said:
+    """consents: of the patient, in any state."""
+    codes: list[str] = []
+    changes: list[int] = []
+    for consent in consents:
+        named = literal((consent.get("patient") or {}).get("reference") or "")
+        if consent.get("status") != "active" or named is None or named.id != patient:
+            continue
+        for provision in _provisions(consent.get("provision") or {}):
+            start, end = _period(provision.get("period") or {}, context.settings.zone)
+            changes += [moment for moment in (start, end) if moment is not None and moment > now]
+            if (start is None or start <= now) and (end is None or now < end):
+                codes += _codes(context, provision)
+    told = tuple(dict.fromkeys(codes))
+    return Said(bool(told), told, min(changes, default=None))
+
+
+def _provisions(base: Resource) -> Iterator[Resource]:
+    """The base rule, then its exceptions, each with what it inherits: an exception says what the base rule does not."""
+    exceptions = base.get("provision") or ()
+    if base.get("type") in ("permit", "deny"):
+        yield base
+    elif any(one.get("type") == "permit" for one in exceptions):
+        yield {"type": "deny", "period": base.get("period")}
+    for one in exceptions:
+        yield {"period": base.get("period"), **one}
+
+
+def _period(period: Resource, zone: str) -> tuple[int | None, int | None]:
+    start, end = (range_of(period.get(name) or "", zone) for name in ("start", "end"))
+    return start[0] if start else None, end[1] if end else None
+
+
+def _codes(context: Context, provision: Resource) -> list[str]:
+    """A base rule that denies everybody needs no code of its own: without a permit nothing is seen. It is `=`."""
+    sign = {"permit": "+", "deny": "-"}.get(provision.get("type", ""))
+    if sign is None:
+        return []
+    actors = [f"{one.type}:{one.id}" for one in _actors(provision)] or [ANY]
+    if provision.get("actor") and actors == [ANY]:
+        return []  # it names actors that are not here
+    purposes = [one["code"] for one in provision.get("purpose") or () if "code" in one] or [ANY]
+    parts = list(_parts(context, provision))
+    if sign == "-" and actors == [ANY] and purposes == [ANY] and parts == [""]:
+        return ["="]
+    return [f"{sign}{actor}@{purpose}{part}" for actor, purpose, part in product(actors, purposes, parts)]
+
+
+def _actors(provision: Resource) -> Iterator[Literal]:
+    for one in provision.get("actor") or ():
+        found = literal((one.get("reference") or {}).get("reference") or "")
+        if found is not None:
+            yield found
+
+
+def _parts(context: Context, provision: Resource) -> Iterator[str]:
+    """What of the record is meant: all of it, resource types, classes of sensitivity."""
+    types = [one.get("code") for one in provision.get("class") or ()]
+    labels = {(one.get("system"), one.get("code")) for one in provision.get("securityLabel") or ()}
+    bits = [one.bit for one in context.rules.restricted if not one.labels.isdisjoint(labels)]
+    if not types and not labels:
+        yield ""
+    yield from (f"#{type}" for type in types if type)
+    yield from (f"!{bit}" for bit in bits)

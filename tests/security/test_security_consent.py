@@ -1,0 +1,171 @@
+"""Consents count at once: for whom, for what, for how long, and for what of the record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fhir_server.interactions.exchange import Context
+from fhir_server.security.consents import sweep
+from tests.security.callers import Caller, living_in
+from tests.security.conftest import Ask
+from tests.security.people import THANH_HOA, names_of, patient, settle
+
+MINE = names_of("an", hiv=False)
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def world(admin: Caller) -> None:
+    await settle(admin)
+
+
+def consent(provision: dict[str, Any], **more: Any) -> dict[str, Any]:
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    policy = [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}]
+    return {
+        "resourceType": "Consent",
+        "id": "of-an",
+        "status": "active",
+        "scope": scope,
+        "category": policy,
+        "patient": {"reference": "Patient/an"},
+        "policyRule": {"text": "x"},
+        "provision": provision,
+        **more,
+    }
+
+
+def actor(reference: str) -> list[dict[str, Any]]:
+    return [{"role": {"text": "x"}, "reference": {"reference": reference}}]
+
+
+def purposes(*codes: str) -> list[dict[str, Any]]:
+    return [{"system": "http://terminology.hl7.org/CodeSystem/v3-ActReason", "code": code} for code in codes]
+
+
+HOSPITAL = {"organization": "h1"}
+OFFICER = {"administrative_unit": f"ward:{THANH_HOA}"}
+RESEARCH = {"type": "deny", "purpose": purposes("HRESCH")}
+TYPES = [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]
+CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
+    ("a denial of all", {"type": "deny"}, HOSPITAL, set()),
+    ("a permit of all", {"type": "permit"}, HOSPITAL, MINE),
+    ("a denial of one, asked by it", {"type": "deny", "actor": actor("Organization/h1")}, HOSPITAL, set()),
+    ("a denial of one, asked by another", {"type": "deny", "actor": actor("Organization/h2")}, HOSPITAL, MINE),
+    (
+        "an exception for one, asked by it",
+        {"type": "deny", "provision": [{"type": "permit", "actor": actor("Organization/h1")}]},
+        HOSPITAL,
+        MINE,
+    ),
+    (
+        "an exception for one, asked by another",
+        {"type": "deny", "provision": [{"type": "permit", "actor": actor("Organization/h1")}]},
+        OFFICER,
+        set(),
+    ),
+    (
+        "exceptions alone deny the rest",
+        {"provision": [{"type": "permit", "actor": actor("Organization/h1")}]},
+        OFFICER,
+        set(),
+    ),
+    (
+        "a denial of a purpose, asked for it",
+        {"type": "deny", "purpose": purposes("HRESCH")},
+        HOSPITAL | {"purpose_of_use": "HRESCH"},
+        set(),
+    ),
+    (
+        "a denial of a purpose, asked for another",
+        {"type": "deny", "purpose": purposes("HRESCH")},
+        HOSPITAL | {"purpose_of_use": "TREAT"},
+        MINE,
+    ),
+    ("a denial of a purpose, asked without one", {"type": "deny", "purpose": purposes("HRESCH")}, HOSPITAL, set()),
+    ("a denial of a type", {"type": "deny", "class": TYPES}, HOSPITAL, MINE - {"Observation/an-lab"}),
+    (
+        "a type permitted alone",
+        {"type": "deny", "provision": [{"type": "permit", "class": TYPES}]},
+        HOSPITAL,
+        {"Observation/an-lab"},
+    ),
+    ("a denial that is over", {"type": "deny", "period": {"end": "2020-01-01"}}, HOSPITAL, MINE),
+    ("a denial to come", {"type": "deny", "period": {"start": "2990-01-01"}}, HOSPITAL, MINE),
+    ("a denial in force", {"type": "deny", "period": {"start": "2020-01-01", "end": "2990-01-01"}}, HOSPITAL, set()),
+]
+
+
+async def seen(caller: Caller) -> set[str]:
+    found: set[str] = set()
+    for type in ("Patient", "Condition", "Observation", "Encounter"):
+        found |= {name for name in await caller.ids(f"{type}?_count=100") if name in MINE}
+    return found
+
+
+@pytest.mark.parametrize(("provision", "claims", "expected"), [case[1:] for case in CASES], ids=[c[0] for c in CASES])
+async def test_a_consent_counts_at_once_and_no_longer_than_it_is_there(
+    ask: Ask, admin: Caller, provision: dict[str, Any], claims: dict[str, Any], expected: set[str]
+) -> None:
+    caller = ask("user/*.rs", fhirUser="Practitioner/x", **claims)
+    assert await seen(caller) == MINE
+    answer = await admin.put(consent(provision))
+    assert answer.status_code in (200, 201), answer.text
+    assert await seen(caller) == expected
+    for name in MINE:
+        assert (await caller.get(name)).status_code == (200 if name in expected else 404)
+    assert await seen(ask("patient/*.rs", patient="an")) == MINE, "patients see their own record whatever they say"
+    assert (await admin.send("DELETE", "Consent/of-an")).status_code == 204
+    assert await seen(caller) == MINE
+
+
+async def test_a_denial_of_a_class_hides_it_from_those_who_have_the_scope(ask: Ask, admin: Caller) -> None:
+    cleared = ask("user/*.rs sens/HIV", **HOSPITAL)
+    assert "Condition/an-hiv" in await cleared.ids("Condition")
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}
+    await admin.put(consent({"type": "deny", "securityLabel": [label]}))
+    assert await cleared.ids("Condition") == {"Condition/an-plain"}
+    await admin.send("DELETE", "Consent/of-an")
+
+
+async def test_what_consents_say_outlasts_changes_of_the_patient_and_new_members(ask: Ask, admin: Caller) -> None:
+    hospital = ask("user/*.rs", **HOSPITAL)
+    await admin.put(consent({"type": "deny"}))
+    moved = {**patient("an"), "address": [living_in("00004")], "maritalStatus": {"text": "x"}}
+    assert (await admin.put(moved)).status_code == 200
+    made = await admin.post(
+        "Observation",
+        {
+            "resourceType": "Observation",
+            "status": "final",
+            "code": {"text": "x"},
+            "subject": {"reference": "Patient/an"},
+            "performer": [{"reference": "Organization/h1"}],
+        },
+    )
+    assert await seen(hospital) == set()
+    assert (await hospital.get(f"Observation/{made.json()['id']}")).status_code == 404
+    assert (await hospital.get("Condition/an-plain/_history/1")).status_code == 404
+    await admin.send("DELETE", "Consent/of-an")
+    assert (await hospital.get("Condition/an-plain/_history/1")).status_code == 200
+    await admin.put(patient("an"))
+
+
+async def test_a_period_that_begins_or_ends_is_noticed(ask: Ask, admin: Caller, running: Context) -> None:
+    hospital = ask("user/*.rs", **HOSPITAL)
+    await admin.put(consent({"type": "deny", "period": {"end": "2990-01-01"}}))
+    assert await seen(hospital) == set()
+    later = running.with_(clock=lambda: 32_503_680_000_000)  # the year 3000
+    await sweep(later)
+    assert await seen(hospital) == MINE
+    await admin.send("DELETE", "Consent/of-an")
+
+
+async def test_a_citizen_gives_and_withdraws_consent(ask: Ask, admin: Caller) -> None:
+    own, hospital = ask("patient/*.cruds", patient="an"), ask("user/*.rs", **HOSPITAL)
+    body = {name: value for name, value in consent({"type": "deny"}).items() if name != "id"}
+    made = (await own.post("Consent", body)).json()
+    assert await seen(hospital) == set()
+    assert (await own.send("DELETE", f"Consent/{made['id']}")).status_code == 204
+    assert await seen(hospital) == MINE
