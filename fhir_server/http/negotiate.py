@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from fhir_server.errors import FhirError, Kind
 
 JSON = "application/fhir+json"
@@ -52,12 +54,18 @@ def _named(format: str) -> str:
 
 
 def _range(text: str) -> tuple[str, float]:
+    """(media type, quality). One of another version of FHIR is not to be had (R4 section 3.1.0.1.12)."""
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     quality = next((value[2:] for value in parameters if value.startswith("q=")), "1")
     try:
-        return name, float(quality)
+        return name, 0.0 if _of_other_version(parameters) else float(quality)
     except ValueError:
         return name, 0.0
+
+
+def _of_other_version(parameters: Iterable[str]) -> bool:
+    versions = (value[12:].strip('"') for value in parameters if value.startswith("fhirversion="))
+    return not all(version.startswith("4.0") for version in versions)
 
 
 def sent(content_type: str) -> str:
@@ -66,6 +74,8 @@ def sent(content_type: str) -> str:
     if name not in _NAMES and name not in _BESIDE:
         raise FhirError(Kind.MEDIA_TYPE, f"send {JSON} or {XML}, not {content_type[:80]!r}")
     charset = next((value[8:].strip('"') for value in parameters if value.startswith("charset=")), "utf-8")
+    if _of_other_version(parameters):
+        raise FhirError(Kind.MEDIA_TYPE, f"this server speaks FHIR 4.0 alone, not {content_type[:80]!r}")
     if charset not in ("utf-8", "utf8", "us-ascii"):
         raise FhirError(Kind.MEDIA_TYPE, f"FHIR is exchanged in UTF-8 (R4 section 3.1.0.1.11), not in {charset[:32]!r}")
     return _NAMES.get(name, JSON)

@@ -207,6 +207,11 @@ async def test_formats_that_are_not_served_are_406_and_415(client: Client) -> No
     assert (await client.get("metadata?_format=text/turtle")).status_code == 406
     assert (await client.get("metadata?_format=json", accept="image/png")).status_code == 200
     assert (await client.get("metadata", accept="text/html, */*;q=0.1")).status_code == 200
+    for version, status in (("4.0", 200), ("3.0", 406), ("5.0", 406)):
+        accept = f"application/fhir+json; fhirVersion={version}"
+        assert (await client.get("metadata", accept=accept)).status_code == status
+    other = "application/fhir+json; fhirVersion=3.0"
+    assert (await client.send("POST", "Patient", "{}", content_type=other)).status_code == 415
     assert (await client.send("POST", "Patient", "x", content_type="text/csv")).status_code == 415
     assert (
         await client.send("POST", "Patient", "x", content_type="application/json; charset=latin1")

@@ -12,7 +12,7 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Put, Remove, Transaction
+from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Installed, Put, Remove, Transaction
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
 from tests.contract.drafts import a_draft, a_member, put
@@ -33,10 +33,16 @@ async def check(store: MongoStore) -> None:
         pass
 
 
+async def blocks(store: MongoStore) -> None:
+    async for _ in store.blocks(None):
+        pass
+
+
 def inside(work: Callable[[Transaction], Awaitable[Any]]) -> Callable[[MongoStore], Awaitable[Any]]:
     return lambda store: store.transact(work)
 
 
+PACKAGE = Installed("a.package", {})
 # Each public method, and each method of the transaction.
 ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "read": lambda store: store.read("Organization", "1", EVERYTHING),
@@ -78,11 +84,24 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "changes_before": lambda store: store.changes_before(0),
     "latest_changes": lambda store: store.latest_changes(["1"], 0, 1, ["Patient"]),
     "deleted_of": lambda store: store.deleted_of(["1"], 0, 1),
+    "append_block": lambda store: store.append_block({"n": 1}),
+    "blocks": blocks,
+    "last_block": lambda store: store.last_block(),
+    "expire": lambda store: store.expire("Organization", 0),
+    "packages": lambda store: store.packages(),
+    "install": lambda store: store.install(PACKAGE, [b"{}"]),
+    "package_resources": lambda store: store.package_resources(PACKAGE),
+    "uninstall": lambda store: store.uninstall("a.package"),
     "ready": lambda store: store.ready(),
     "walk": walk,
     "bulk_load": load,
     "check": check,
     "transact": lambda store: put(store, a_draft(name="other")),
+    "transact: vread": inside(lambda transaction: transaction.vread("Organization", "1", 2, EVERYTHING)),
+    "transact: history": inside(lambda transaction: transaction.history(HistoryQuery(limit=1), EVERYTHING)),
+    "transact: history_count": inside(lambda transaction: transaction.history_count(HistoryQuery(), EVERYTHING)),
+    "transact: rely_on": inside(lambda transaction: transaction.rely_on(["name"])),
+    "transact: upset": inside(lambda transaction: transaction.upset(["name"])),
     "transact: read": inside(lambda transaction: transaction.read("Organization", "1", EVERYTHING)),
     "transact: find": inside(lambda transaction: transaction.find(Find("Organization", {}), EVERYTHING)),
     "transact: claim": inside(lambda transaction: transaction.claim("criterion")),
