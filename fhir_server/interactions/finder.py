@@ -10,13 +10,14 @@ from typing import Protocol
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, Joins
+from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, Joins, chunks
+from fhir_server.interactions.through import Through
 from fhir_server.model.resources import Resource
 from fhir_server.search.clauses import Few
-from fhir_server.search.compile import conjunction, flat
+from fhir_server.search.compile import conjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
-from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, after, along_after, key_of
+from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
 from fhir_server.search.plan import Part, Plan, Walk, by_date, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Contains, Leaf, Node, Or, has_joins, is_read
@@ -77,23 +78,27 @@ class Finder:
             self._present = await self._store.types()
         return self._present
 
-    async def plan(self, type: str, node: Node) -> Plan:
-        """Compiles a tree, asking first what the short joins lead to."""
+    async def plan(self, type: str, node: Node, cursor: Cursor | None = None) -> Plan:
+        """Compiles a tree, asking first what the short joins lead to, unless a cursor walks through them."""
         found = self._plans.get((type, node))
         if found is None:
-            found = self._plans[type, node] = await self._plan(type, rewrite(node))
+            found = await self._plan(type, rewrite(node), cursor is not None and cursor.through is not None)
+            self._plans[type, node] = found
         return found
 
-    async def _plan(self, type: str, node: Node) -> Plan:
-        resolved = rewrite(await self._joins.resolve(node, AT_ONCE)) if has_joins(node) else node
-        parts = resolved.children if isinstance(resolved, And) else (resolved,)
+    async def _plan(self, type: str, node: Node, through: bool) -> Plan:
+        parts = node.children if isinstance(node, And) else (node,)
         leaves: list[Filter] = []
         for part in parts:
             if isinstance(part, Leaf):
                 leaves.extend(flat(await self._compile(part)))
-        others = tuple(part for part in parts if not isinstance(part, Leaf))
-        joins = tuple(part for part in others if has_joins(part))
-        rest = await self._compile(And(tuple(part for part in others if not has_joins(part))))
+        # What joins lead to differs from page to page and is no part of how the answer is cut.
+        other = And(tuple(part for part in parts if not isinstance(part, Leaf)))
+        others = other if through or not has_joins(other) else await self._joins.resolve(other, AT_ONCE)
+        rewritten = rewrite(others)
+        parts = rewritten.children if isinstance(rewritten, And) else (rewritten,)
+        joins = tuple(part for part in parts if has_joins(part))
+        rest = await self._compile(And(tuple(part for part in parts if not has_joins(part))))
         if own := self._view.walked(type):
             rest = conjunction((rest, Few(own)))
         for join in joins:
@@ -106,17 +111,21 @@ class Finder:
 
     async def walk_of(self, part: Part, cursor: Cursor | None) -> Walk:
         """The way a part is walked: the one that the cursor stands in, or the one with the shortest list."""
-        walks = part.walks
-        if cursor is not None:
-            walks = tuple(walk for walk in walks if _span_of(walk.order) == cursor.span)
-            if not walks:
-                raise FhirError(Kind.VALUE, "this page link is of an earlier version of the server; search again")
-        return walks[0] if len(walks) == 1 else await self._shortest(part.plan.type, walks)
+        if cursor is None:
+            return await self._shortest(part.plan.type, part.walks)
+        if cursor.span is not None:
+            span = Span(*cursor.span)
+            return Walk(along(span), span.filter)
+        walks = [walk for walk in part.walks if walk.order.span is None and walk.order.through == cursor.through]
+        return await self._shortest(part.plan.type, walks or [Walk(BY_DATE)])
 
     async def _shortest(self, type: str, walks: Sequence[Walk]) -> Walk:
         """Of equal ones the last: given names stand last, and they tell people apart best."""
+        if len(walks) == 1:
+            return walks[0]
+        weights: list[int] = []
         for cap in (FEW_CANDIDATES, await self._most_weighed(type)):
-            weights = [await self._store.weigh(type, walk.driver or {}, cap) for walk in walks]
+            weights = [await self._weigh(type, walk, cap) for walk in walks]
             if min(weights) < cap:
                 break
         return walks[len(weights) - 1 - weights[::-1].index(min(weights))]
@@ -124,6 +133,21 @@ class Finder:
     async def _most_weighed(self, type: str) -> int:
         """Beyond this share of all resources, one list is as good as another."""
         return max(FEW_CANDIDATES, await self._store.weigh(type, {}, EVERYTHING_COUNTS) // 25)
+
+    async def _weigh(self, type: str, walk: Walk, cap: int) -> int:
+        if walk.through is None:
+            return await self._store.weigh(type, walk.driver or {}, cap)
+        return await self.weight(await self.plan(walk.through.source, walk.through.child), cap)
+
+    async def weight(self, plan: Plan, cap: int) -> int:
+        """How many candidates a plan has, up to `cap`."""
+        found = 0
+        for part in cheaply(plan):
+            if part.plan.filter != NOTHING:
+                found += min([await self._weigh(plan.type, walk, cap - found) for walk in part.walks])
+            if found >= cap:
+                break
+        return min(found, cap)
 
     async def page(
         self,
@@ -137,6 +161,8 @@ class Finder:
     ) -> list[Stored]:
         """The first `limit` matches behind the cursor, in the order of the walk: by date without one."""
         walk = walk or by_date(plan)
+        if walk.through is not None:
+            return await Through(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
         if plan.joins is None:
             return await self._find(plan, limit, walk, cursor, raw=raw, keys=keys)
         told: list[Stored] = []
@@ -162,6 +188,13 @@ class Finder:
         node = rewrite(await self._joins.resolve(plan.joins, AT_MOST))
         self._is_hopeless = has_joins(node)
         return None if self._is_hopeless else replace(plan, joins=None).also(await self._compile(node))
+
+    async def with_ids(self, plan: Plan, ids: Sequence[str], *, raw: bool = True, keys: bool = False) -> list[Stored]:
+        """The matches that have one of the ids."""
+        found: list[Stored] = []
+        for some in chunks(ids, LARGEST_BATCH):
+            found += await self.page(plan.also(one_of("_id", some)), len(some), raw=raw, keys=keys)
+        return found
 
     async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
         """Up to `limit` matches in whatever order costs least, without their content."""
@@ -238,7 +271,3 @@ class Finder:
     async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
         """The resources within a candidate that satisfy what is asked of them."""
         return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
-
-
-def _span_of(order: Order) -> tuple[str, str] | None:
-    return (order.span.low, order.span.high) if order.span else None

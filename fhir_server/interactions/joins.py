@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.search.compile import one_of
 from fhir_server.search.content import contains
 from fhir_server.search.describe import describe
 from fhir_server.search.model import SearchModel
@@ -36,6 +35,7 @@ class Reach:
 
 AT_ONCE = Reach(1_000, 500)
 AT_MOST = Reach(20_000, 50_000)
+_WORTH_LOOKING_AT = 4  # candidates for each that may be found
 LARGEST_BATCH = 200  # MongoDB merges that many index scans in order, and sorts in memory beyond
 
 
@@ -64,7 +64,10 @@ class Joins:
     async def _resolve_chain(self, chain: Chain, most: int) -> Node:
         values: list[str] = []
         for target in chain.targets:
-            found = await self._finder.some(await self._finder.plan(target, chain.child), most + 1)
+            plan = await self._finder.plan(target, chain.child)
+            if await self._is_long(plan, most):
+                return chain
+            found = await self._finder.some(plan, most + 1)
             self._finder.work.spend(len(found), describe(chain))
             values += [f"{target}/{stored.id}" for stored in found]
             if len(values) > most:
@@ -72,12 +75,20 @@ class Joins:
         return Leaf(chain.type, chain.param, None, tuple(values)) if values else Or(())
 
     async def _resolve_has(self, has: Has, most: int) -> Node:
-        found = await self._finder.some(await self._finder.plan(has.source, has.child), most + 1, keys=True)
+        plan = await self._finder.plan(has.source, has.child)
+        if await self._is_long(plan, most):
+            return has
+        found = await self._finder.some(plan, most + 1, keys=True)
         self._finder.work.spend(len(found), describe(has))
         if len(found) > most:
             return has
-        ids = dict.fromkeys(id for stored in found for id in self._ids(stored, has.param.code, has.type))
+        ids = dict.fromkeys(id for stored in found for id in self.ids_at(stored, has.param.code, has.type))
         return self._model.ids(has.type, ids)
+
+    async def _is_long(self, plan: Plan, most: int) -> bool:
+        """True when so many resources would have to be looked at that it is not worth while to find out more."""
+        limit = most * _WORTH_LOOKING_AT
+        return plan.joins is None and await self._finder.weight(plan, limit) >= limit
 
     async def _resolve_hierarchy(self, node: InHierarchy) -> Node:
         """Level by level, until nothing new is found; a hierarchy that is a ring ends, too."""
@@ -96,7 +107,7 @@ class Joins:
     async def _above(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
         plan = await self._finder.plan(node.target, self._model.ids(node.target, ids))
         found = await self._finder.page(plan, len(ids), raw=False, keys=True)
-        return list(dict.fromkeys(id for stored in found for id in self._ids(stored, node.parent.code, node.target)))
+        return list(dict.fromkeys(id for stored in found for id in self.ids_at(stored, node.parent.code, node.target)))
 
     async def _below(self, node: InHierarchy, ids: Sequence[str]) -> list[str]:
         names = [f"{node.target}/{id}" for id in ids]
@@ -136,7 +147,7 @@ class Joins:
     async def _satisfying_chain(self, chain: Chain, candidates: Sequence[Stored]) -> set[str]:
         fitting: set[str] = set()
         for target in chain.targets:
-            pointers = {stored.id: self._ids(stored, chain.param.code, target) for stored in candidates}
+            pointers = {stored.id: self.ids_at(stored, chain.param.code, target) for stored in candidates}
             ids = list(dict.fromkeys(id for found in pointers.values() for id in found))
             good = await self._which(target, chain.child, ids)
             fitting.update(id for id, found in pointers.items() if not good.isdisjoint(found))
@@ -144,16 +155,15 @@ class Joins:
 
     async def _which(self, type: str, node: Node, ids: Sequence[str]) -> set[str]:
         """Those of the ids whose resource satisfies the node."""
-        plan = await self._finder.plan(type, node)
-        fitting: set[str] = set()
-        for some in chunks(ids, LARGEST_BATCH):
-            part = plan.also(one_of("_id", some))
-            fitting.update(stored.id for stored in await self._finder.page(part, len(some), raw=False))
-        return fitting
+        found = await self._finder.with_ids(await self._finder.plan(type, node), ids, raw=False)
+        return {stored.id for stored in found}
 
     async def _satisfying_has(self, has: Has, ids: Sequence[str]) -> set[str]:
-        """Those of the ids at which some source points. Ids that are found fall out, so each query asks for less."""
-        plan = await self._finder.plan(has.source, has.child)
+        return await self.pointed_at(has, await self._finder.plan(has.source, has.child), ids)
+
+    async def pointed_at(self, has: Has, plan: Plan, ids: Sequence[str]) -> set[str]:
+        """Those of the ids at which some source that satisfies the plan points. Ids that are found fall out, so each
+        query asks for less."""
         left, cursor = dict.fromkeys(ids), None
         while left:
             names = [f"{has.type}/{id}" for id in left]
@@ -161,14 +171,15 @@ class Joins:
             found = await self._finder.page(part, AT_ONCE.sources, None, cursor, raw=False, keys=True)
             self._finder.work.spend(len(found), describe(has))
             for stored in found:
-                for id in self._ids(stored, has.param.code, has.type):
+                for id in self.ids_at(stored, has.param.code, has.type):
                     left.pop(id, None)
             if len(found) < AT_ONCE.sources:
                 break
             cursor = advance(BY_DATE, found, cursor)
         return {id for id in ids if id not in left}
 
-    def _ids(self, stored: Stored, code: str, target: str) -> list[str]:
+    def ids_at(self, stored: Stored, code: str, target: str) -> list[str]:
+        """The ids of the resources of a type that a reference parameter of a found resource points at."""
         return [id for type, id in self._finder.pointers(stored, code) if type == target]
 
 

@@ -149,7 +149,7 @@ class _Answer:
         finder = Finder(context)
         parsed = _among_contained(context, parsed)
         sort, registry = parsed.results.sort, context.store.registry
-        plans = tuple([await finder.plan(type, tree) for type, tree in parsed.trees])
+        plans = tuple([await finder.plan(type, tree, page.cursor) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
         parts = [part for plan in plans for part in context.search.parts(plan, sort, registry, merged)]
         start = b'{"fullUrl":' + encode(context.base)[:-1]

@@ -59,20 +59,21 @@ class Comparison:
             return {low_name: {"$lt": high}, high_name: {"$gte": low}}, LOWEST, high
         low, high = sortable(convert(self.number.low)), sortable(convert(self.number.high))
         at = sortable(convert(self.number.value))
+        beyond = at + "\0"
         # FHIR: 3.1.1.4.6: beside a comparison the number is exact, whatever its digits.
         match self.prefix:
             case "ne":
                 return {"$or": [{low_name: {"$lt": low}}, {high_name: {"$gte": high}}]}, LOWEST, _AFTER_ALL
             case "gt":
-                return {high_name: {"$gt": at}}, at, _AFTER_ALL
+                return {high_name: {"$gt": at}}, beyond, _AFTER_ALL
             case "lt":
                 return {low_name: {"$lt": at}}, LOWEST, at
             case "ge":
                 return {high_name: {"$gte": at}}, at, _AFTER_ALL
             case "le":
-                return {low_name: {"$lte": at}}, LOWEST, at + "\0"
+                return {low_name: {"$lte": at}}, LOWEST, beyond
             case "sa":
-                return {low_name: {"$gt": at}}, at, _AFTER_ALL
+                return {low_name: {"$gt": at}}, beyond, _AFTER_ALL
             case "eb":
                 return {high_name: {"$lt": at}}, LOWEST, at
         return {low_name: {"$gte": low}, high_name: {"$lt": high}}, low, high

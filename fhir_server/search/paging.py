@@ -35,10 +35,12 @@ class Span:
 class Order:
     """paths: (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`; only over `x.…` can a value be
     missing, and it comes last then. span: the index is walked over these keys as it stands, then by `o` descending.
+    through: the order is that in which what points here is met, for the _has of this number (`interactions/through`).
     """
 
     paths: tuple[tuple[str, int], ...]
     span: Span | None = None
+    through: int | None = None
 
     @property
     def by_value(self) -> bool:
@@ -47,11 +49,16 @@ class Order:
     @property
     def is_of_index(self) -> bool:
         """True when the index over keys gives it for each exact key."""
-        return self.span is None and self.paths[0][0] == "o"
+        return self.span is None and self.through is None and self.paths[0][0] == "o"
 
 
 BY_DATE = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))
+
+
+def as_met(number: int) -> Order:
+    """The order of a walk through what points here, for the _has of this number."""
+    return Order((("met", 1),), through=number)
 
 
 def along(span: Span) -> Order:
@@ -62,15 +69,19 @@ def along(span: Span) -> Order:
 @dataclass(frozen=True, slots=True)
 class Cursor:
     """The place after an entry. values: its sort values, None for a missing one. ids: the entries already told that
-    have the very same values; None when all that have them were told. span: (low, high) of the keys walked, if any."""
+    have the very same values; None when all that have them were told. span: (low, high) of the keys walked, if any.
+    through: as in Order."""
 
     values: tuple[Any, ...]
     ids: tuple[str, ...] | None
     span: tuple[str, str] | None = None
+    through: int | None = None
 
 
 def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:
     """The sort values of one entry; it was found with want_sort or want_keys where the order needs them."""
+    if order.through is not None:
+        return stored.met
     return tuple(_value(order, path, direction, stored) for path, direction in order.paths)
 
 
@@ -112,7 +123,7 @@ def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Curs
     last = values_of(order, told[-1])
     ids = list(before.ids or ()) if before is not None and before.values == last else []
     ids += reversed([stored.id for stored in takewhile(lambda one: values_of(order, one) == last, reversed(told))])
-    return Cursor(last, tuple(ids), (order.span.low, order.span.high) if order.span else None)
+    return Cursor(last, tuple(ids), (order.span.low, order.span.high) if order.span else None, order.through)
 
 
 def after(order: Order, cursor: Cursor | None) -> Filter:
@@ -127,6 +138,14 @@ def after(order: Order, cursor: Cursor | None) -> Filter:
 def along_after(span: Span, cursor: Cursor | None) -> tuple[Filter, ...]:
     """What stands behind the cursor in a walk along the span: filters of which each stands behind the one before."""
     return (span.filter,) if cursor is None else _further_along(span, cursor)
+
+
+def before(span: Span | None, values: tuple[Any, ...]) -> Filter:
+    """What stands before an entry with these sort values in a walk by date or along a span."""
+    if span is None:
+        return {"o": {"$gt": values[0]}}
+    key, place = values
+    return {"$or": [{"k": {"$elemMatch": {"$gte": span.low, "$lt": key}}}, {"k": key, "o": {"$gt": place}}]}
 
 
 def _further_along(span: Span, cursor: Cursor) -> tuple[Filter, Filter]:

@@ -14,8 +14,9 @@ from typing import Any
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
-from fhir_server.search.paging import BY_DATE, Order, Span, along
-from fhir_server.search.tree import Node
+from fhir_server.search.paging import BY_DATE, Order, Span, along, as_met
+from fhir_server.search.rewrite import rewrite
+from fhir_server.search.tree import And, Has, Node
 from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
 
 _MANY = 50  # keys of one list, of which each may be few
@@ -44,14 +45,26 @@ class Plan:
         """The same with more conditions."""
         return replace(self, rest=conjunction((self.rest, *filters)))
 
+    @property
+    def hases(self) -> tuple[Has, ...]:
+        """Each _has that every match must satisfy."""
+        joins = self.joins.children if isinstance(self.joins, And) else (self.joins,)
+        return tuple(join for join in joins if isinstance(join, Has))
+
+    def without(self, join: Node) -> Plan:
+        """The same without one of its joins."""
+        others = tuple(one for one in self.joins.children if one is not join) if isinstance(self.joins, And) else ()
+        return replace(self, joins=rewrite(And(others)) if others else None)
+
 
 @dataclass(frozen=True, slots=True)
 class Walk:
     """A way to walk candidates. driver: the condition whose list in an index is walked, while all others are looked at
-    in the documents; None leaves the choice to the database."""
+    in the documents; None leaves the choice to the database. through: the _has whose sources are walked instead."""
 
     order: Order
     driver: Filter | None = None
+    through: Has | None = None
 
     @property
     def hint(self) -> str | None:
@@ -172,7 +185,7 @@ def cheaply(plan: Plan) -> tuple[Part, ...]:
 def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
     """Alternatives that are walks of their own as plans of their own, each without what those before it find."""
     ways = next((leaf for leaf in plan.leaves if isinstance(leaf, Ways) and len(leaf.ways) <= MOST_WAYS), None)
-    if ways is None or any(_is_few(part) for part in flat(plan.filter)):
+    if ways is None or any(_is_few(leaf) for leaf in plan.leaves):
         return (plan,)
     others = tuple(leaf for leaf in plan.leaves if leaf is not ways)
     return tuple(
@@ -191,7 +204,8 @@ def walks_of(plan: Plan) -> tuple[Walk, ...]:
     exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
     dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if spans and not exact else []
-    return (*exact, *spans, *dates) or (Walk(BY_DATE),)
+    through = [Walk(as_met(number), through=has) for number, has in enumerate(plan.hases)]
+    return (*((*exact, *spans, *dates) or (Walk(BY_DATE),)), *through)
 
 
 def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:

@@ -137,6 +137,7 @@ class Stored:
     method: str = "PUT"  # how this version came to be: POST, PUT, PATCH, DELETE
     patient: str | None = None  # of whose compartment it is
     created: bool = False  # it is the first version, or the first after a deletion
+    met: tuple[Any, ...] = ()  # where a walk through other resources met it, for cursors
 
 
 @dataclass(frozen=True, slots=True)
