@@ -41,6 +41,7 @@ from fhir_server.search.model import SearchModel
 from fhir_server.security.audit import AuditTrail, auditing
 from fhir_server.security.consents import sweeping
 from fhir_server.security.gate import Gate, open_gate
+from fhir_server.security.pace import Pace
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
 from fhir_server.terminology.catalogue import Catalogue
@@ -66,7 +67,8 @@ def build_app(settings: Settings) -> FastAPI:
             _gated(settings, context) as gate,
             _audited(settings, context) as audit,
         ):
-            held.append(context if gate is None else context.with_(smart=gate.configuration, audit=audit))
+            pace = Pace(settings.pace).spend if settings.pace else None
+            held.append(context if gate is None else context.with_(smart=gate.configuration, audit=audit, pace=pace))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()), sweeping(context), numbering(context, new_id()):
                 with rare_collections():

@@ -102,6 +102,9 @@ class Settings(BaseSettings):
         pattern=r"^[a-z0-9-]{1,64}$",
         description="header in which a trusted proxy gives the client certificate (RFC 9440, or PEM with URL escapes)",
     )
+    pace: float = Field(
+        0.0, ge=0, description="requests a second that one client may go on making, entries of a batch too; 0: no limit"
+    )
     audit: Literal["on", "strict", "off"] = Field(
         "on",
         description="every access goes on record: on, reads within a second; strict, each before it is answered; off. "

@@ -13,7 +13,9 @@ from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
-from fhir_server.model.dates import range_of
+from fhir_server.model.dates import instant, range_of
+from fhir_server.model.resources import encode
+from fhir_server.security.emergency import REGISTER
 from fhir_server.security.events import Events
 from fhir_server.security.seals import TYPE, verify
 from fhir_server.store.contract import EVERYTHING
@@ -51,6 +53,17 @@ def export(settings: Settings, since: str | None, until: str | None) -> int:
                 sys.stdout.buffer.write(event.raw + b"\n")
                 count += 1
         return count
+
+    return _run(settings, work)
+
+
+def emergencies(settings: Settings) -> list[str]:
+    """Every time that the glass was broken, a line of JSON each, the oldest first. Raises CannotRun."""
+
+    async def work(opened: Context) -> list[str]:
+        found = (await opened.store.entries(REGISTER)).values()
+        ordered = sorted(found, key=lambda entry: int(entry["at"]))
+        return [encode({**entry, "at": instant(entry["at"])}).decode() for entry in ordered]
 
     return _run(settings, work)
 

@@ -297,6 +297,15 @@ def export_audit(
     export(_settings(), since, until)
 
 
+@audit.command("emergencies")
+def list_emergencies() -> None:
+    """Show every time that somebody broke the glass: who, whose record, why, when."""
+    from fhir_server.cli.audit import emergencies
+
+    for line in emergencies(_settings()):
+        typer.echo(line)
+
+
 @audit.command("prune")
 def prune_audit() -> None:
     """Take away the events that are older than FHIR_AUDIT_YEARS. Their seals stay, so the rest can still be proved."""

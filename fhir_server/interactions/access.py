@@ -14,10 +14,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where a request came from. peer: address of who is connected; request_id: as in the log."""
+    """Where a request came from. peer: address of who is connected; request_id: as in the log. emergency: the reason
+    for which the glass was broken."""
 
     peer: str = ""
     request_id: str = ""
+    emergency: str = ""
 
 
 NOWHERE = Origin()

@@ -68,8 +68,8 @@ class Context:
     entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks,
     NOBODY when nobody is asked. rights: what the caller may do; view: the part of them that this interaction reads by.
     origin: where the request came from. audit: who puts accesses on record, None for nobody; access: this one.
-    once: set when the request must not be carried out twice. smart: the SMART configuration, None when nobody is asked
-    who they are.
+    pace: counts a request of a client, and raises FhirError THROTTLED. once: set when the request must not be carried
+    out twice. smart: the SMART configuration, None when nobody is asked who they are.
     """
 
     settings: Settings
@@ -90,6 +90,7 @@ class Context:
     rights: Rights = ALL_RIGHTS
     origin: Origin = NOWHERE
     audit: Audit | None = None
+    pace: Callable[[str], None] | None = None
     access: Access | None = None
     smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None

@@ -72,6 +72,9 @@ class Events:
         caller = access.context.caller
         if caller.purposes:
             event["purposeOfEvent"] = [{"coding": [{"system": _PURPOSE, "code": code}]} for code in caller.purposes]
+        if reason := access.context.origin.emergency:
+            detail = [{"type": "break-glass", "valueString": reason}]
+            entities = [*entities, {"name": "break-glass", "detail": detail}]
         return {**event, "agent": self._agents(access), **({"entity": entities} if entities else {})}
 
     def _base(self, interaction: str, action: str, at: int, outcome: str) -> Resource:

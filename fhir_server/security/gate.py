@@ -15,6 +15,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.rights import Rights
 from fhir_server.security.callers import Identity, identity
 from fhir_server.security.certificates import check_binding, is_within, networks
+from fhir_server.security.emergency import HEADER, broken
 from fhir_server.security.fetch import Fetch
 from fhir_server.security.grants import OWN_TOKEN, Denied, Grants
 from fhir_server.security.introspection import Introspections
@@ -75,7 +76,10 @@ class Gate:
         kept = await self._verified(_bearer(headers))
         certificate = headers.get(self._header) if is_within(peer, self._proxies) else None
         check_binding(kept.claims, certificate)
-        return context.with_(caller=kept.identity.caller, rights=await self._rights(context, kept))
+        caller, rights = kept.identity.caller, await self._rights(context, kept)
+        if HEADER in headers:
+            return await broken(context, kept.identity, rights, self._policy.types, headers[HEADER])
+        return context.with_(caller=caller, rights=rights)
 
     async def _rights(self, context: Context, kept: _Kept) -> Rights:
         if kept.rights is not None:

@@ -54,7 +54,7 @@ class Policy:
     """One for the server. types: how access control divides the resource types."""
 
     def __init__(self, types: TypeLists) -> None:
-        self._types = types
+        self.types = types
         self._grown: set[str] = set()
 
     @classmethod
@@ -93,9 +93,9 @@ class Policy:
 
     async def _reported(self, context: Context) -> dict[str, Filter]:
         """By type, what bears the label of a patient's own report."""
-        label = self._types.patient_reported
+        label = self.types.patient_reported
         wanted = (("_security", f"{label['system']}|{label['code']}"),)
-        found = {type: await _conditions(context, type, wanted) for type in self._types.citizen_writes}
+        found = {type: await _conditions(context, type, wanted) for type in self.types.citizen_writes}
         return {type: filter for type, filter in found.items() if filter is not None}
 
     async def _view(self, context: Context, standing: _Standing, action: Action) -> View:
@@ -120,7 +120,7 @@ class Policy:
         actors = tuple(one.replace("/", ":") for one in named if one is not None)
         every = range(1 << len(context.rules.restricted))
         classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
-        return with_consent(self._types, sights, Consented(actors, caller.purposes, classes))
+        return with_consent(self.types, sights, Consented(actors, caller.purposes, classes))
 
     def _within_scope(self, standing: _Standing, scope: Scope, action: Action) -> Sights:
         """What the caller sees under one scope, of the types that it names."""
@@ -133,36 +133,36 @@ class Policy:
             if caller.patient is None:
                 return {}
             if standing.is_citizen:
-                return of_patients(self._types, action, standing.patients, standing.reported)
+                return of_patients(self.types, action, standing.patients, standing.reported)
             return within(self._of_patient_chosen(caller.patient, action), self._by_role(standing, action))
         if context == "user" and standing.is_citizen:
-            return of_patients(self._types, action, standing.patients, standing.reported)
+            return of_patients(self.types, action, standing.patients, standing.reported)
         return self._by_role(standing, action)
 
     def _of_patient_chosen(self, patient: str, action: Action) -> Sights:
         """A practitioner's app that was launched for one patient sees no other."""
         own: Filter = {"p": patient}
-        chosen: Sights = dict.fromkeys(self._types.compartment, own)
-        return dict.fromkeys(self._types.directory) | chosen if action in ("read", "search") else chosen
+        chosen: Sights = dict.fromkeys(self.types.compartment, own)
+        return dict.fromkeys(self.types.directory) | chosen if action in ("read", "search") else chosen
 
     def _by_role(self, standing: _Standing, action: Action) -> Sights:
         caller = standing.identity.caller
         seen: Sights = {}
         if caller.organisation is not None:
-            seen = either(seen, of_organisation(self._types, action, caller.organisation))
+            seen = either(seen, of_organisation(self.types, action, caller.organisation))
         if standing.unit is not None:
-            seen = either(seen, of_unit(self._types, action, standing.unit))
+            seen = either(seen, of_unit(self.types, action, standing.unit))
         is_bound = caller.organisation is not None or caller.unit is not None
         if standing.identity.unbound and not is_bound:
-            return everything(self._types, action)
+            return everything(self.types, action)
         return seen
 
     def _author(self, context: Context, standing: _Standing) -> Authorship | None:
         caller = standing.identity.caller
         if standing.is_citizen:
-            return Authorship(self._types, context.rules.sender_system, None)
+            return Authorship(self.types, context.rules.sender_system, None)
         if caller.organisation is not None:
-            return Authorship(self._types, context.rules.sender_system, caller.organisation)
+            return Authorship(self.types, context.rules.sender_system, caller.organisation)
         return None
 
 

@@ -1,0 +1,99 @@
+"""Who breaks the glass sees one patient's whole record, for a reason, and it is on record and listed."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+
+from fhir_server.cli.audit import emergencies
+from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.exchange import Context
+from fhir_server.security.audit import AuditTrail
+from fhir_server.security.pace import Pace
+from tests.builders import a_condition, an_entry
+from tests.security.callers import Caller
+from tests.security.conftest import Ask
+from tests.security.people import settle
+
+REASON = "Patient/binh bất tỉnh ở phòng cấp cứu"
+
+
+@pytest.fixture(scope="module", autouse=True)
+async def world(admin: Caller) -> None:
+    await settle(admin)
+
+
+async def test_an_emergency_opens_one_record_and_closes_behind_itself(
+    ask: Ask, running: Context, guarded: Settings, admin: Caller
+) -> None:
+    doctor = ask("user/*.cruds btg", fhirUser="Practitioner/b", organization="h1", sub="bac-si")
+    header = {"x-break-glass": REASON.encode()}
+    assert (await doctor.get("Condition/binh-hiv")).status_code == 404
+    opened = await doctor.get("Condition/binh-hiv", **header)
+    assert opened.status_code == 200, opened.text
+    found = await doctor.get("Condition?_count=50", **header)
+    names = {entry["resource"]["id"] for entry in found.json()["entry"]}
+    assert names == {"an-plain", "binh-plain", "binh-hiv"}
+    assert (await doctor.get("Condition/chi-plain", **header)).status_code == 404
+    assert (await doctor.send("DELETE", "Condition/binh-plain", **header)).status_code == 403
+    assert (await doctor.post("Condition", a_condition("Patient/binh"), **header)).status_code in (201, 403)
+    assert (await doctor.get("Condition/binh-hiv")).status_code == 404
+    assert isinstance(running.audit, AuditTrail)
+    await running.audit.flush()
+    events = (await admin.get("AuditEvent?entity-name=break-glass&_count=50")).json()["entry"]
+    assert len(events) >= 3
+    event = events[0]["resource"]
+    assert event["purposeOfEvent"][0]["coding"][0]["code"] == "BTG"
+    (line,) = await asyncio.to_thread(emergencies, guarded)
+    told = json.loads(line)
+    assert (told["subject"], told["patient"], told["user"]) == ("bac-si", "binh", "Practitioner/b")
+
+
+@pytest.mark.parametrize(
+    ("scope", "claims", "header", "status"),
+    [
+        ("user/*.rs", {"organization": "h1"}, "Patient/binh unconscious and alone", 403),
+        ("patient/*.rs btg", {"patient": "an"}, "Patient/binh unconscious and alone", 403),
+        ("user/*.rs btg", {"organization": "h1"}, "Patient/binh", 400),
+        ("user/*.rs btg", {"organization": "h1"}, "Patient/binh why", 400),
+        ("user/*.rs btg", {"organization": "h1"}, "Patient/binh,Patient/chi", 400),
+        ("user/*.rs btg", {"organization": "h1"}, "", 400),
+    ],
+)
+async def test_the_glass_is_not_broken_without_right_patient_and_reason(
+    ask: Ask, scope: str, claims: dict[str, str], header: str, status: int
+) -> None:
+    answer = await ask(scope, **claims).get("Patient/binh", **{"x-break-glass": header})
+    assert answer.status_code == status
+
+
+def test_a_client_that_asks_too_often_waits() -> None:
+    now = [0.0]
+    pace = Pace(2.0, lambda: now[0])
+    for _ in range(20):
+        pace.spend("a")
+    with pytest.raises(FhirError) as told:
+        pace.spend("a")
+    assert (told.value.kind, told.value.headers["Retry-After"]) == (Kind.THROTTLED, "1")
+    pace.spend("b")
+    now[0] = 0.6
+    pace.spend("a")
+    Pace(0.0).spend("a")
+
+
+async def test_entries_of_a_batch_count_each_for_one(ask: Ask, running: Context, admin: Caller) -> None:
+    caller = ask("user/*.rs", organization="h1", client_id="busy")
+    entries = [an_entry("GET", "Patient/an") for _ in range(30)]
+    pace = Pace(1.0, lambda: 0.0)
+    from fhir_server.interactions.exchange import FhirRequest
+    from fhir_server.routes import respond
+
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    limited = running.with_(pace=pace.spend)
+    answer = json.loads((await respond(limited, FhirRequest("POST", resource=bundle))).body)
+    statuses = [entry["response"]["status"][:3] for entry in answer["entry"]]
+    assert statuses.count("429") == 21
+    assert (await caller.get("Patient/an")).status_code == 200
