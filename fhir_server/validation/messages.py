@@ -115,6 +115,10 @@ MESSAGES: Mapping[str, Message] = {
         "invariant", "dom-3: nothing in the resource refers to the contained resource {found}",
         "dom-3: không có chỗ nào trong tài nguyên tham chiếu đến tài nguyên contained {found}",
     ),
+    "full-url": Message(
+        "invalid", "{found} is not where {own} stands: the fullUrl must agree with the resource and name no version",
+        "{found} không phải địa chỉ của {own}: fullUrl phải khớp với tài nguyên và không kèm phiên bản",
+    ),
     "narrative-xml": Message(
         "invariant", "txt-1: the narrative is not well-formed XHTML: {found}",
         "txt-1: phần văn bản không phải là XHTML hợp lệ: {found}",

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from test_validation_mutations import EXAMPLES, mutations
+from resource_mutations import mutations
+from test_validation_mutations import EXAMPLES
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.definitions.load import Definitions
