@@ -405,3 +405,19 @@ def test_a_message_names_what_was_found_and_what_is_allowed_in_both_languages() 
     )
     (issue,) = VALIDATOR.validate(a_patient(name={"text": "x"}))
     assert issue.vi == "phần tử được lặp lại nên phải là mảng JSON; nhận được một đối tượng"
+
+
+@pytest.mark.parametrize(
+    ("url", "is_sound"),
+    [
+        ("http://a.b/fhir/Patient/1", True),
+        ("urn:uuid:c757873d-ec9a-4326-a141-556f43239520", True),
+        ("http://a.b/other", True),
+        ("http://a.b/fhir/Patient/2", False),
+        ("http://a.b/fhir/Person/1", False),
+    ],
+)
+def test_the_full_url_of_an_entry_agrees_with_its_resource(url: str, is_sound: bool) -> None:
+    entry = {"fullUrl": url, "resource": {"resourceType": "Patient", "id": "1"}}
+    issues = VALIDATOR.validate({"resourceType": "Bundle", "type": "collection", "entry": [entry]})
+    assert [issue.expression for issue in issues] == ([] if is_sound else [("Bundle.entry[0].fullUrl",)])
