@@ -24,6 +24,7 @@ from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
 from fhir_server.http.pages import pages
 from fhir_server.http.records import records
+from fhir_server.http.secure_headers import SecureHeaders
 from fhir_server.interactions.deferral import Deferrals
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
@@ -87,6 +88,7 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(records(lambda: held[0], gate_of))
     _describe(app, held)
     allow_origins(app, settings.cors_origins)
+    app.add_middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
     endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held), gate_of)
     app.router.redirect_slashes = False
     app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]

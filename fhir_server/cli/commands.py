@@ -23,6 +23,9 @@ terminology = typer.Typer(help="Code systems that are loaded as tables: ICD-10 o
 app.add_typer(terminology, name="terminology", no_args_is_help=True)
 clients = typer.Typer(help="Systems that get access tokens here by their own keys (SMART Backend Services).")
 app.add_typer(clients, name="clients", no_args_is_help=True)
+petitions = typer.Typer(help="What people ask about their data, with the days by which it must be answered.")
+app.add_typer(petitions, name="petitions", no_args_is_help=True)
+By = Annotated[str, typer.Option(help="who notes it: name or number of the member of staff")]
 audit = typer.Typer(help="The record of every access.")
 app.add_typer(audit, name="audit", no_args_is_help=True)
 
@@ -276,6 +279,42 @@ def remove_terminology(canonical: Annotated[str, typer.Argument(help="URL|versio
     from fhir_server.cli.terminology import remove
 
     raise typer.Exit(remove(_settings(), canonical))
+
+
+@petitions.command("add")
+def add_petition(
+    kind: Annotated[
+        Literal["access", "correct", "restrict", "withdraw", "erase"], typer.Argument(help="what is asked for")
+    ],
+    patient: Annotated[str, typer.Option(help="id of the Patient")],
+    by: By,
+) -> None:
+    """Enter a petition and show by when it must be acknowledged and answered."""
+    from fhir_server.cli.petitions import add
+
+    typer.echo(add(_settings(), kind, patient, by))
+
+
+@petitions.command("note")
+def note_petition(
+    id: Annotated[str, typer.Argument(help="the petition")],
+    done: Annotated[Literal["acknowledged", "extended", "closed"], typer.Argument(help="what was done")],
+    by: By,
+    note: Annotated[str, typer.Option(help="why, or with what outcome")] = "",
+) -> None:
+    """Note that a petition was acknowledged, extended or closed. Nothing noted is ever taken away."""
+    from fhir_server.cli.petitions import step
+
+    typer.echo(step(_settings(), id, done, by, note))
+
+
+@petitions.command("list")
+def list_petitions(late: Annotated[bool, typer.Option("--late", help="only those that are overdue")] = False) -> None:
+    """Show petitions, a line of JSON each."""
+    from fhir_server.cli.petitions import every
+
+    for line in every(_settings(), late):
+        typer.echo(line)
 
 
 @audit.command("verify")

@@ -202,3 +202,12 @@ async def test_a_bound_token_counts_with_its_certificate_from_a_trusted_proxy_al
             answer = await Caller(behind, bound).get("Patient", **{"client-cert": f":{der}:"})
             assert answer.status_code == 401
     assert await status(http, f":{der}:") == 401, "anyone may write a header"
+
+
+async def test_every_answer_keeps_browsers_from_guessing_and_framing(http: httpx.AsyncClient) -> None:
+    for path in ("/", "/docs", "/fhir/metadata", "/fhir/Patient", "/nothing", "/health"):
+        headers = (await http.get(path)).headers
+        assert headers["x-content-type-options"] == "nosniff"
+        assert "frame-ancestors 'none'" in headers["content-security-policy"]
+        assert headers["referrer-policy"] == "no-referrer"
+        assert "strict-transport-security" not in headers, "it is not reached by https"
