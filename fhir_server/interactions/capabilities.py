@@ -11,9 +11,11 @@ from fhir_server.config import FHIR_VERSION, VERSION
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import Resource, encode
+from fhir_server.terminology.load import Terminology
 
 _SERVICE = "http://terminology.hl7.org/CodeSystem/restful-security-service"
 _OAUTH_URIS = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+_EXPAND = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
 MODES = ("full", "normative", "terminology")
 # The elements that R4 marks as trial use in its definition of CapabilityStatement; mode=normative leaves them out.
 _TRIAL_USE = {
@@ -107,9 +109,10 @@ def _with_additions(context: Context, rest: Resource) -> Resource:
 
 
 def terminology(context: Context) -> Resource:
-    """The TerminologyCapabilities: the code systems that searches by :in, :below and :above know."""
+    """The TerminologyCapabilities: every code system that is known with its versions, and what can be asked."""
     declared = context.capability.statement
-    systems = groupby(context.terminology.scope().versions("CodeSystem"), key=lambda pair: pair[0])
+    known = context.terminology.scope()
+    systems = groupby(known.versions("CodeSystem"), key=lambda pair: pair[0])
     return {
         "resourceType": "TerminologyCapabilities",
         "name": f"{declared['name']}Terminology",
@@ -117,8 +120,18 @@ def terminology(context: Context) -> Resource:
         "date": declared["date"],
         "kind": "instance",
         **_installation(context),
-        "codeSystem": [_system(url, [version for _, version in pairs if version]) for url, pairs in systems],
-        "codeSearch": "all",
+        "codeSystem": [_system(known, url, [version for _, version in pairs if version]) for url, pairs in systems],
+        "expansion": {
+            "hierarchical": False,
+            "paging": True,
+            "incomplete": False,
+            "parameter": [{"name": one.name} for one in context.definitions.operation_parameters(_EXPAND)],
+            "textFilter": "Each word of the filter must begin a word of one of the names; letter case and marks do not "
+            "matter (`than` finds Thành). One word alone may begin the code instead.",
+        },
+        "codeSearch": "explicit",
+        "validateCode": {"translations": True},
+        "translation": {"needsMap": False},
     }
 
 
@@ -133,8 +146,13 @@ def _installation(context: Context) -> Resource:
     }
 
 
-def _system(url: str, versions: list[str]) -> Resource:
-    return {"uri": url, "version": [{"code": version} for version in versions]} if versions else {"uri": url}
+def _system(known: Terminology, url: str, versions: list[str]) -> Resource:
+    """isDefault: the version that is meant today by the URL alone."""
+    if not versions:
+        return {"uri": url}
+    meant = known.entry("CodeSystem", url)
+    default = meant.head.version if meant is not None else None
+    return {"uri": url, "version": [{"code": one, "isDefault": one == default} for one in versions]}
 
 
 def _normative(told: Resource) -> Resource:

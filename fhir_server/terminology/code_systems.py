@@ -156,6 +156,29 @@ class CodeSystem:
         places = [self._beginning_with(word) for word in words]
         return frozenset(code for code, _ in set.intersection(*places)) if places else frozenset(self.concepts)
 
+    def bearing(self, words: tuple[str, ...]) -> list[Concept]:
+        """In the order of the list those with a name of which each word begins a word; one word alone may begin the
+        code instead."""
+        found = set(self.beginning(words))
+        if len(words) == 1:
+            low = bisect_left(self._folded_codes, (words[0],))
+            high = bisect_left(self._folded_codes, (words[0] + "\U0010ffff",))
+            found.update(code for _, code in self._folded_codes[low:high])
+        return [self.concepts[code] for code in sorted(found, key=self._places.__getitem__)]
+
+    @cached_property
+    def listed(self) -> tuple[Concept, ...]:
+        """Every concept that is in memory."""
+        return tuple(self.concepts.values())
+
+    @cached_property
+    def _folded_codes(self) -> list[tuple[str, str]]:
+        return sorted((code.casefold(), code) for code in self.concepts)
+
+    @cached_property
+    def _places(self) -> Mapping[str, int]:
+        return {code: place for place, code in enumerate(self.concepts)}
+
     def _beginning_with(self, word: str) -> set[tuple[str, int]]:
         low = bisect_left(self._words, (word,))
         high = bisect_left(self._words, (word + "\U0010ffff",))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -133,6 +133,10 @@ def _sources(
 ) -> Iterator[_Source]:
     """One for all when every list is in memory, else one a system."""
     words = fold_words(asked.filter) if asked.filter else ()
+    whole = _whole(value_set, used)
+    if whole is not None:
+        yield _of_whole(whole, asked, words)
+        return
     if not any(isinstance(system, LoadedSystem) for system in used.values()):
         yield _listed(_chosen(terminology, members(terminology, value_set, asked.on), asked, words))
         return
@@ -143,6 +147,31 @@ def _sources(
         else:
             found = _of_list(terminology, value_set, url, system, asked.on)
             yield _listed(_chosen(terminology, found, asked, words))
+
+
+def _whole(value_set: Resource, used: Mapping[str, CodeSystem | None]) -> CodeSystem | None:
+    """The one list in memory of which a value set has every code, as most value sets do."""
+    compose = value_set.get("compose", {})
+    include = compose.get("include", ())
+    if len(include) != 1 or "exclude" in compose or compose.get("inactive") is False:
+        return None
+    if not include[0].keys() <= {"system", "version"} or "system" not in include[0]:
+        return None
+    system = used.get(include[0]["system"])
+    if system is None or isinstance(system, LoadedSystem) or system.content == "not-present":
+        return None
+    return system if system.complete or system.shape is None else None
+
+
+def _of_whole(system: CodeSystem, asked: Expansion, words: tuple[str, ...]) -> _Source:
+    if not system.period.holds(asked.on) or system.url in asked.without:
+        return _Source(0, lambda offset, most: ())
+    found: Sequence[Concept] = system.bearing(words) if words else system.listed
+    if asked.on is not None or asked.active_only:
+        found = [one for one in found if one.active(asked.on)]
+    if asked.selectable:
+        found = [one for one in found if not one.abstract]
+    return _Source(len(found), lambda offset, most: ((system.url, one) for one in found[offset : offset + most]))
 
 
 def _listed(found: Iterable[Member]) -> _Source:

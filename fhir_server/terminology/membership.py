@@ -210,6 +210,8 @@ def _of_system(terminology: Terminology, part: Mapping[str, Any], on: date | Non
         return
     if system.shape is not None and not system.complete:
         raise _unlisted(url, "only the shape of its codes is known")
+    if system.content == "not-present":
+        raise _unlisted(url, "its resource has no concepts")
     chosen: Iterable[Concept] = system.concepts.values()
     if "filter" in part:
         test = filters_of(part, system)

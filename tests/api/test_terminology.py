@@ -451,6 +451,20 @@ async def test_an_operation_in_a_batch_is_answered_like_any_other(client: Client
     assert named(told["entry"][0]["resource"], "display") == ["Nam"]
 
 
+async def test_the_statement_tells_every_system_with_its_versions_and_how_to_expand(client: Client) -> None:
+    await client.created(a_farm())
+    await client.created(a_farm(version="2"))
+    told = await asked(client, "metadata", mode="terminology")
+    versions = {one["uri"]: one.get("version") for one in told["codeSystem"]}
+    assert versions[FARM] == [{"code": "1", "isDefault": False}, {"code": "2", "isDefault": True}]
+    assert versions[OWN + "ward"] == [{"code": "1", "isDefault": True}]
+    assert {"filter", "count", "offset", "activeOnly"} <= {one["name"] for one in told["expansion"]["parameter"]}
+    assert (await client.send("POST", "TerminologyCapabilities/$validate", told)).json()["issue"][0]["severity"] in (
+        "information",
+        "warning",
+    )
+
+
 # --- codes that are not in their list --------------------------------------------------------------------------------
 
 
