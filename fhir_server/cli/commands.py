@@ -26,6 +26,8 @@ app.add_typer(clients, name="clients", no_args_is_help=True)
 petitions = typer.Typer(help="What people ask about their data, with the days by which it must be answered.")
 app.add_typer(petitions, name="petitions", no_args_is_help=True)
 By = Annotated[str, typer.Option(help="who notes it: name or number of the member of staff")]
+erase = typer.Typer(help="Erasure by law of a person's whole record: one person asks, another confirms.")
+app.add_typer(erase, name="erase", no_args_is_help=True)
 audit = typer.Typer(help="The record of every access.")
 app.add_typer(audit, name="audit", no_args_is_help=True)
 
@@ -315,6 +317,32 @@ def list_petitions(late: Annotated[bool, typer.Option("--late", help="only those
 
     for line in every(_settings(), late):
         typer.echo(line)
+
+
+@erase.command("ask")
+def ask_erasure(
+    patient: Annotated[str, typer.Option(help="id of the Patient")],
+    reason: Annotated[str, typer.Option(help="petition or decision that asks for it")],
+    by: By,
+) -> None:
+    """Ask for an erasure and show the id by which another person confirms it. Nothing is erased yet."""
+    from fhir_server.cli.erase import ask
+
+    typer.echo(ask(_settings(), patient, by, reason))
+
+
+@erase.command("confirm")
+def confirm_erasure(
+    id: Annotated[str, typer.Argument(help="what `erase ask` showed")],
+    by: By,
+    despite_retention: Annotated[
+        str | None, typer.Option(help="number of the decision by which clinical records go before their legal time")
+    ] = None,
+) -> None:
+    """Erase the record for good: every version of every resource. A tombstone and the entry in the register stay."""
+    from fhir_server.cli.erase import confirm
+
+    typer.echo(confirm(_settings(), id, by, despite_retention))
 
 
 @audit.command("verify")

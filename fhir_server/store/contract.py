@@ -475,6 +475,11 @@ class Store(Protocol):
         """Takes an entry out of a register."""
         ...
 
+    async def erase(self, patient: str) -> int:
+        """Takes every version of every resource of a patient's compartment away for good and leaves a tombstone of the
+        Patient. Gives how many there were; run again it completes what was cut off."""
+        ...
+
     async def append_block(self, block: Mapping[str, Any]) -> bool:
         """Adds a block to the chain that seals the record of accesses. False when its number `n` is taken."""
         ...

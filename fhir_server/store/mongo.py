@@ -35,6 +35,7 @@ from fhir_server.store.contract import (
 )
 from fhir_server.store.deferrals import Deferrals
 from fhir_server.store.documents import Document
+from fhir_server.store.erasing import erase
 from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
 from fhir_server.store.indexes import Collections
@@ -342,6 +343,10 @@ class MongoStore:
     async def withdraw(self, register: str, name: str) -> None:
         with wrapped(f"changing {register}"):
             await self._registers.withdraw(register, name)
+
+    async def erase(self, patient: str) -> int:
+        with wrapped("erasing a record"):
+            return await erase(self._database, await self._collections.types(), patient)
 
     async def append_block(self, block: Mapping[str, Any]) -> bool:
         with wrapped("sealing accesses"):

@@ -1,0 +1,48 @@
+"""Takes a patient's compartment away for good, current versions, old ones and tombstones; the id stays taken."""
+
+from __future__ import annotations
+
+from pymongo.asynchronous.database import AsyncDatabase
+
+from fhir_server.store.compartments import COMPARTMENTS
+from fhir_server.store.documents import Document
+from fhir_server.store.indexes import HISTORY, MAJORITY
+
+PATIENT = "Patient"
+
+
+async def erase(database: AsyncDatabase[Document], types: set[str], patient: str) -> int:
+    """How many versions there were. Cut off and run again it completes what is missing: the Patient goes last.
+
+    What comes in for this patient meanwhile is not met; nothing should.
+    """
+    count = 0
+    for type in sorted(types - {PATIENT}):
+        current, old = (database[name].with_options(write_concern=MAJORITY) for name in (type, type + HISTORY))
+        count += (await old.delete_many({"p": patient})).deleted_count
+        count += (await current.delete_many({"k": f"@{patient}", "p": patient})).deleted_count
+        count += (await current.delete_many({"p": patient, "d": True})).deleted_count
+    people, past = (database[name].with_options(write_concern=MAJORITY) for name in (PATIENT, PATIENT + HISTORY))
+    count += (await past.delete_many({"p": patient})).deleted_count
+    found = await people.find_one({"_id": patient})
+    if found is not None and "raw" in found:
+        left = {name: found[name] for name in ("_id", "u", "g", "b")}
+        nobody = {
+            "v": 1,
+            "k": [],
+            "p": patient,
+            "w": None,
+            "s": 0,
+            "c": 0,
+            "a": [],
+            "m": "DELETE",
+            "d": True,
+        }
+        await people.replace_one({"_id": patient}, {**left, **nobody})
+        count += 1
+    await (
+        database[COMPARTMENTS]
+        .with_options(write_concern=MAJORITY)
+        .update_one({"_id": patient}, {"$set": {"w": None, "c": 0, "a": [], "t": []}})
+    )
+    return count
