@@ -1,7 +1,7 @@
 """Erasure by law: a person's whole record taken away for good, after two people have said so, and on record.
 
-What is left is a tombstone of the Patient, so that the id is never given again, and the entry of the register. A
-record of care is kept for its legal time (TT 33/2025: ten years), which goes before erasure unless a decision says otherwise.
+What is left is a tombstone of the Patient, so that the id is never given again, and the entry of the register. A record
+of care is kept for its legal time (TT 33/2025: ten years); that goes before erasure, unless a decision is named.
 """
 
 from __future__ import annotations
