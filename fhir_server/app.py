@@ -13,11 +13,14 @@ from starlette.exceptions import HTTPException
 from starlette.routing import Mount, Route
 from starlette.types import Scope
 
+from fhir_server.audit.access import Origin
+from fhir_server.audit.trail import Trail
 from fhir_server.config import DATA_ROOT, VERSION, Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.http import openapi
+from fhir_server.http.address import AddressOf, addresses
 from fhir_server.http.authorization import authorization
 from fhir_server.http.cors import allow_origins
 from fhir_server.http.endpoint import FhirEndpoint
@@ -39,7 +42,6 @@ from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
-from fhir_server.security.audit import AuditTrail, auditing
 from fhir_server.security.consents import sweeping
 from fhir_server.security.gate import Gate, open_gate
 from fhir_server.security.pace import Pace
@@ -63,13 +65,9 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with (
-            open_context(settings) as context,
-            _gated(settings, context) as gate,
-            _audited(settings, context) as audit,
-        ):
+        async with open_context(settings) as context, _gated(settings, context) as gate:
             pace = Pace(settings.pace).spend if settings.pace else None
-            held.append(context if gate is None else context.with_(smart=gate.configuration, audit=audit, pace=pace))
+            held.append(context if gate is None else context.with_(smart=gate.configuration, pace=pace))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()), sweeping(context), numbering(context, new_id()):
                 with rare_collections():
@@ -84,12 +82,13 @@ def build_app(settings: Settings) -> FastAPI:
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
     app.include_router(pages(lambda: held[0], lambda: app.openapi()))
-    app.include_router(authorization(lambda request: _context(settings, held, request.scope), gate_of))
-    app.include_router(records(lambda: held[0], gate_of))
+    context_of = partial(_context, settings, held, addresses(settings.trusted_proxies))
+    app.include_router(authorization(lambda request: context_of(request.scope), gate_of))
+    app.include_router(records(lambda request: context_of(request.scope), gate_of))
     _describe(app, held)
     allow_origins(app, settings.cors_origins)
     app.add_middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
-    endpoint = FhirEndpoint(BASE_PATH, partial(_context, settings, held), gate_of)
+    endpoint = FhirEndpoint(BASE_PATH, context_of, gate_of)
     app.router.redirect_slashes = False
     app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
     return app
@@ -109,16 +108,6 @@ async def _gated(settings: Settings, context: Context) -> AsyncIterator[Gate | N
         await gate.close()
 
 
-@asynccontextmanager
-async def _audited(settings: Settings, context: Context) -> AsyncIterator[AuditTrail | None]:
-    """The record of accesses while the server runs; None in open mode, in which nobody could be named."""
-    if not settings.asks_who or settings.audit == "off":
-        yield None
-        return
-    async with auditing(context, strict=settings.audit == "strict") as trail:
-        yield trail
-
-
 def _describe(app: FastAPI, held: list[Context]) -> None:
     """Adds the FHIR paths to the document that FastAPI makes of its own routes."""
     own = app.openapi
@@ -131,12 +120,14 @@ def _describe(app: FastAPI, held: list[Context]) -> None:
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
 
-def _context(settings: Settings, held: list[Context], scope: Scope) -> Context:
-    """The shared context with the base URL of this request, which is the one the client used unless one is set."""
-    if settings.base_url is not None:
-        return held[0]
-    host = next((value for name, value in scope["headers"] if name == b"host"), b"")
-    return held[0].with_(base=f"{scope['scheme']}://{host.decode('latin-1')}{BASE_PATH}") if host else held[0]
+def _context(settings: Settings, held: list[Context], address_of: AddressOf, scope: Scope) -> Context:
+    """The shared context with what is told of this request: the base URL, which is the one the client used unless one
+    is set, the caller's address and the request id."""
+    base = held[0].base
+    if settings.base_url is None:
+        host = next((value for name, value in scope["headers"] if name == b"host"), b"")
+        base = f"{scope['scheme']}://{host.decode('latin-1')}{BASE_PATH}" if host else base
+    return held[0].with_(base=base, origin=Origin(address_of(scope), scope.get("request_id", "")))
 
 
 @asynccontextmanager
@@ -171,6 +162,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
         definitions, extractor, settings, capability, partial(_codes, terminology), partial(units, shipped)
     )
     deferrals = Deferrals(owner=new_id())
+    trail = Trail(store, search, settings.audit, now, new_id)
     try:
         context = Context(
             settings=settings,
@@ -188,11 +180,14 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             dispatch=dispatch,
             deferrals=deferrals,
             base=base,
+            trail=trail,
         )
+        store.ledger.index_by(lambda resource: search.index(resource, store.registry))
         await adopt(context)
         await terminology.adopt()
         await adopt_packages(context)
         yield context
     finally:
         await deferrals.close()
+        await trail.close()
         await store.close()

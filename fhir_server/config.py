@@ -105,12 +105,6 @@ class Settings(BaseSettings):
     pace: float = Field(
         0.0, ge=0, description="requests a second that one client may go on making, entries of a batch too; 0: no limit"
     )
-    audit: Literal["on", "strict", "off"] = Field(
-        "on",
-        description="every access goes on record: on, reads within a second; strict, each before it is answered; off. "
-        "Nothing does in open mode",
-    )
-    audit_years: float = Field(5.0, gt=0, description="years for which the record of accesses is kept")
     adult_age: int = Field(
         18, ge=7, le=30, description="age up to which a representative acts for a child; from 7 on the child does, too"
     )
@@ -133,6 +127,11 @@ class Settings(BaseSettings):
         description="what the receivers' checks of a record (required fields, lengths, order of dates) do: warn, "
         "refuse the record, or nothing",
     )
+    audit: Literal["off", "normal", "strict"] = Field(
+        "normal",
+        description="the record of every access: written within a second (normal) or before the answer (strict)",
+    )
+    audit_years: int = Field(5, ge=1, description="years for which the record of accesses is kept")
 
     @property
     def asks_who(self) -> bool:

@@ -76,6 +76,7 @@ class FhirError(Exception):
     """An answer that is not the one asked for: becomes an OperationOutcome with `kind.status`.
 
     `issues`, when given, are told in place of the single issue made from `kind`, `diagnostics` and `expression`.
+    about: the resources (type, id) that a refused transaction was to read or write, for the audit trail.
     """
 
     kind: Kind
@@ -83,6 +84,7 @@ class FhirError(Exception):
     expression: tuple[str, ...] = ()
     issues: tuple[Issue, ...] = ()
     headers: Mapping[str, str] = field(default_factory=dict)
+    about: tuple[tuple[str, str], ...] = ()
 
     def __post_init__(self) -> None:
         super().__init__(self.diagnostics)

@@ -10,7 +10,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.access import Access, interaction_of
 from fhir_server.interactions.batch import batch_or_transaction
 from fhir_server.interactions.capabilities import capabilities, smart_configuration
 from fhir_server.interactions.create import create
@@ -21,6 +20,7 @@ from fhir_server.interactions.history import history
 from fhir_server.interactions.once import with_key
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.read import read, vread
+from fhir_server.interactions.recording import OF_NOBODY, note
 from fhir_server.interactions.rights import ALL_RIGHTS, Rights
 from fhir_server.interactions.search import search
 from fhir_server.interactions.update import conditional_update, update
@@ -74,15 +74,10 @@ ROUTES = (
 
 # What may be answered later (Prefer: respond-async): the interactions that can take long.
 DEFERRABLE = frozenset((batch_or_transaction, search))
-OF_NOBODY = (("metadata",), (".well-known", "smart-configuration"))
 
 
 async def respond(context: Context, request: FhirRequest) -> FhirResponse:
     """Answers a client: by the table, once where it has an Idempotency-Key, and later where it prefers that."""
-    return await _on_record(context, request, _respond)
-
-
-async def _respond(context: Context, request: FhirRequest) -> FhirResponse:
     interaction, context = _entered(context, request)
     context = await with_key(context, request)
     if interaction in DEFERRABLE and is_deferred(request):
@@ -91,29 +86,17 @@ async def _respond(context: Context, request: FhirRequest) -> FhirResponse:
 
 
 async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
-    """Answers a request by the table. Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow."""
-    return await _on_record(context, request, _dispatch)
+    """Answers by the table what is asked within another request, and puts it on record.
 
-
-async def _dispatch(context: Context, request: FhirRequest) -> FhirResponse:
-    interaction, context = _entered(context, request)
-    return await interaction(context, request)
-
-
-async def _on_record(context: Context, request: FhirRequest, answer: Dispatch) -> FhirResponse:
-    """Every access goes on record, refused ones too; what the server tells of itself is none."""
-    if context.audit is None or request.segments in OF_NOBODY:
-        return await answer(context, request)
-    access = Access(context, request, interaction_of(request.method, request.segments), context.clock())
+    Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow.
+    """
     try:
-        response = await answer(context.with_(access=access), request)
+        interaction, entered = _entered(context, request)
+        response = await interaction(entered, request)
     except FhirError as fault:
-        await context.audit.refused(access, fault)
+        await note(context, request, FhirResponse(fault.kind.status))
         raise
-    except Exception:
-        await context.audit.refused(access, FhirError(Kind.UNEXPECTED, "an unexpected error"))
-        raise
-    await context.audit.done(access, response)
+    await note(context, request, response)
     return response
 
 

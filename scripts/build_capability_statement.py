@@ -28,6 +28,8 @@ INTERACTIONS = (
     "create",
     "search-type",
 )
+# What clients may only look at: the record of accesses (FHIR: it is written by the server alone, once).
+READ_ONLY = {"AuditEvent": ("read", "vread", "search-type")}
 SYSTEM_INTERACTIONS = ("transaction", "batch", "history-system", "search-system")
 COMPARTMENT = "http://hl7.org/fhir/CompartmentDefinition/"
 NOT_SERVED = {"_query"}  # named queries, of which R4 defines none
@@ -36,9 +38,7 @@ NOT_SERVED = {"_query"}  # named queries, of which R4 defines none
 def resource(definitions: Definitions, type: str) -> dict[str, Any]:
     params = {code: param for code, param in definitions.search_params(type).items() if code not in NOT_SERVED}
     includes = [f"{type}:{code}" for code, param in sorted(params.items()) if param.type == "reference"]
-    return {
-        "type": type,
-        "interaction": [{"code": code} for code in INTERACTIONS],
+    written = {
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": True,
@@ -47,6 +47,11 @@ def resource(definitions: Definitions, type: str) -> dict[str, Any]:
         "conditionalUpdate": True,
         "conditionalDelete": "single",
         "referencePolicy": ["literal", "logical", "local"],
+    }
+    return {
+        "type": type,
+        "interaction": [{"code": code} for code in READ_ONLY.get(type, INTERACTIONS)],
+        **({"versioning": "no-version", "conditionalRead": "full-support"} if type in READ_ONLY else written),
         "searchInclude": ["*", *includes],
         "searchRevInclude": rev_includes(definitions, type),
         "searchParam": [

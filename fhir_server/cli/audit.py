@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import asyncio
+import csv
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import TypeVar
 
 import uvloop
 
+from fhir_server.audit.access import Access
+from fhir_server.audit.hiding import SECRET, Hiding
+from fhir_server.audit.verify import Kept, head_of, verify
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import WRONG_USE, CannotRun
+from fhir_server.cli.person import acting
 from fhir_server.config import Settings
+from fhir_server.errors import FhirError
 from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.recording import agent_of
 from fhir_server.model.dates import instant, range_of
-from fhir_server.model.resources import encode
+from fhir_server.model.resources import decode, encode
+from fhir_server.operations.accesses import accesses_of, of_one
 from fhir_server.security.emergency import REGISTER
-from fhir_server.security.events import Events
-from fhir_server.security.seals import TYPE, verify
-from fhir_server.store.contract import EVERYTHING
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
 T = TypeVar("T")
 _YEAR_MS = 365.25 * 24 * 3600 * 1000
 MOST_TOLD = 50
+_STEP = 500
 
 
-def verify_record(settings: Settings) -> bool:
-    """Walks every seal and every event; True when nothing was changed or taken away. Raises CannotRun."""
+def verify_record(settings: Settings, noted: Sequence[str]) -> bool:
+    """Reads every seal and every event; True when nothing was changed, taken away or put in. noted: seals as an
+    earlier run showed them (`12:9f86…`). Raises CannotRun."""
+    kept = [_kept(text) for text in noted]
 
     async def work(opened: Context) -> bool:
-        now = opened.clock()
-        found = await verify(opened.store, now, int(now - settings.audit_years * _YEAR_MS))
-        print(f"{found.events} events in {found.blocks} blocks; {found.unsealed} are not sealed yet.")
-        if found.head is not None:
-            print(f"Head: block {found.head[0]}, {found.head[1]}")
+        found = await verify(opened.store.ledger, kept)
+        print(f"{found.events} events in {found.pages} pages of {found.chains} chains, {found.unsealed} unsealed.")
+        if found.late:
+            print(f"{found.late} events were left behind by a process that was killed, and written by another.")
+        anchor = await opened.store.ledger.anchor()
+        if anchor.until:
+            print(f"What was written before {instant(anchor.until)} was pruned.")
+        if found.seal is not None:
+            print(f"Last seal: {head_of(found.seal)} of {instant(found.seal.at)}")
         for fault in found.faults[:MOST_TOLD]:
             print(f"FAULT  {fault}")
         print(f"{len(found.faults)} faults" if found.faults else "No faults.")
@@ -42,16 +55,23 @@ def verify_record(settings: Settings) -> bool:
     return _run(settings, work)
 
 
+def _kept(text: str) -> Kept:
+    number, _, hash = text.partition(":")
+    if not number.isdigit() or len(hash) != 64:
+        raise CannotRun(f"{text!r} is no seal; `audit verify` shows one as 12:9f86…", WRONG_USE)
+    return Kept(int(number), hash)
+
+
 def export(settings: Settings, since: str | None, until: str | None) -> int:
-    """Writes the events of a time to stdout, a line each. Gives how many. Raises CannotRun."""
+    """Writes the events of a time to stdout, a line each, the oldest first. Gives how many. Raises CannotRun."""
     low, high = _moment(settings, since), _moment(settings, until)
 
     async def work(opened: Context) -> int:
         count = 0
-        async for event in opened.store.walk(TYPE, EVERYTHING):
-            if (low is None or event.updated >= low) and (high is None or event.updated < high):
-                sys.stdout.buffer.write(event.raw + b"\n")
-                count += 1
+        await _note(opened, "audit-export", tuple((n, v) for n, v in (("since", since), ("until", until)) if v))
+        async for event in _events(opened, low, high):
+            sys.stdout.buffer.write(event.raw + b"\n")
+            count += 1
         return count
 
     return _run(settings, work)
@@ -68,11 +88,26 @@ def emergencies(settings: Settings) -> list[str]:
     return _run(settings, work)
 
 
+async def _events(opened: Context, low: int | None, high: int | None) -> AsyncIterator[Stored]:
+    span = {"$gte": low or 0} | ({"$lt": high} if high is not None else {})
+    last = ""
+    while True:
+        filter: Filter = {"$and": [{"u": span}, {"_id": {"$gt": last}}]}
+        page = await opened.store.find(Find(LEDGER_TYPE, filter, (("_id", 1),), _STEP), EVERYTHING)
+        for event in page:
+            yield event
+        if len(page) < _STEP:
+            return
+        last = page[-1].id
+
+
 def prune(settings: Settings) -> int:
     """Takes away the events whose time is over. Gives how many; raises CannotRun."""
 
     async def work(opened: Context) -> int:
-        return await opened.store.expire(TYPE, int(opened.clock() - settings.audit_years * _YEAR_MS))
+        until = int(opened.clock() - settings.audit_years * _YEAR_MS)
+        await _note(opened, "prune", (("until", instant(until)),))
+        return await opened.store.ledger.prune(until)
 
     return _run(settings, work)
 
@@ -81,9 +116,43 @@ def hashed(settings: Settings, number: str) -> str:
     """What stands for a personal number on record. Raises CannotRun."""
 
     async def work(opened: Context) -> str:
-        return (await Events.open(opened)).hashed(number)
+        return Hiding(await opened.store.secret(SECRET)).hash(number)
 
     return _run(settings, work)
+
+
+def who_looked(settings: Settings, patient: str, since: str | None) -> int:
+    """Writes as CSV who looked at a patient's record, the latest first. Gives how many accesses; raises CannotRun."""
+    low = _moment(settings, since)
+
+    async def work(opened: Context) -> int:
+        rows = csv.writer(sys.stdout)
+        rows.writerow(("when", "who", "organisation", "application", "what", "why", "outcome"))
+        count = 0
+        async for event in accesses_of(opened, patient, low):
+            rows.writerow(_row(of_one(decode(event.raw), f"Patient/{patient}")))
+            count += 1
+        return count
+
+    return _run(settings, work)
+
+
+def _row(event: dict[str, object]) -> tuple[str, ...]:
+    told: dict[str, list[str]] = {"who": [], "organisation": [], "application": []}
+    for agent in event["agent"]:  # type: ignore[attr-defined]
+        who = agent.get("who") or {}
+        name = who.get("reference") or agent.get("name") or agent.get("altId") or who.get("display") or ""
+        kind = "organisation" if name.startswith("Organization/") else "who" if agent["requestor"] else "application"
+        told[kind].append(name)
+    what = " ".join(str(one["code"]) for one in event.get("subtype") or [event["type"]])  # type: ignore[attr-defined]
+    why = [str(one.get("text") or one["coding"][0]["code"]) for one in event.get("purposeOfEvent") or ()]  # type: ignore[attr-defined]
+    outcome = "answered" if event["outcome"] == "0" else f"refused {event.get('outcomeDesc', '')}".strip()
+    names = (" ".join(told[name]) for name in ("who", "organisation", "application"))
+    return (str(event["recorded"]), *names, what, " ".join(why), outcome)
+
+
+async def _note(opened: Context, kind: str, details: tuple[tuple[str, str], ...]) -> None:
+    await opened.trail.note(Access(kind, agent_of(opened), 200, opened.clock(), details=details))
 
 
 def _moment(settings: Settings, text: str | None) -> int | None:
@@ -98,7 +167,10 @@ def _moment(settings: Settings, text: str | None) -> int | None:
 def _run(settings: Settings, work: Callable[[Context], Awaitable[T]]) -> T:
     async def run(running: Settings) -> T:
         async with context(running) as opened:
-            return await work(opened)
+            try:
+                return await work(acting(opened, "audit"))
+            except FhirError as fault:
+                raise CannotRun(fault.diagnostics) from None
 
     with database(settings, share=True) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(run(running))

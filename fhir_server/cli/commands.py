@@ -346,11 +346,15 @@ def confirm_erasure(
 
 
 @audit.command("verify")
-def verify_audit() -> None:
-    """Prove that nothing on record was changed or taken away: walk every seal and every event."""
+def verify_audit(
+    noted: Annotated[
+        list[str] | None, typer.Option("--seal", help="a seal that an earlier run showed: it must be there still")
+    ] = None,
+) -> None:
+    """Prove that nothing on record was changed, taken away or put in: read every seal and every event."""
     from fhir_server.cli.audit import verify_record
 
-    raise typer.Exit(DONE if verify_record(_settings()) else INCOMPLETE)
+    raise typer.Exit(DONE if verify_record(_settings(), noted or ()) else INCOMPLETE)
 
 
 @audit.command("export")
@@ -375,10 +379,21 @@ def list_emergencies() -> None:
 
 @audit.command("prune")
 def prune_audit() -> None:
-    """Take away the events that are older than FHIR_AUDIT_YEARS. Their seals stay, so the rest can still be proved."""
+    """Take away the events that are older than FHIR_AUDIT_YEARS; the rest can be proved as before."""
     from fhir_server.cli.audit import prune
 
     typer.echo(f"{prune(_settings())} events taken away.")
+
+
+@audit.command("who-looked")
+def who_looked_(
+    patient: Annotated[str, typer.Argument(help="id of the Patient")],
+    since: Annotated[str | None, typer.Option(help="from this date or instant on")] = None,
+) -> None:
+    """Write who looked at a patient's record, as CSV, the latest first: what the patient may be given."""
+    from fhir_server.cli.audit import who_looked
+
+    who_looked(_settings(), patient, since)
 
 
 @audit.command("hash")

@@ -14,14 +14,15 @@ from urllib.parse import unquote
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from fhir_server.audit.access import Touched
 from fhir_server.definitions.xml_format import XmlFormat
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.binary import as_resource, content, sends_content, wants_content
 from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
-from fhir_server.interactions.access import Access, Origin
-from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
+from fhir_server.interactions.recording import note
 from fhir_server.model.resources import decode, pretty
 from fhir_server.routes import respond
 from fhir_server.search.parse import query_pairs
@@ -62,9 +63,9 @@ class FhirEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = perf_counter()
         headers = _headers(scope["headers"])
-        request_id = _request_id(headers)
+        request_id = scope["request_id"] = _request_id(headers)
         try:
-            response = await self._answer(scope, receive, headers, request_id)
+            response = await self._answer(scope, receive, headers)
         except Disconnected:
             return
         except Exception as fault:
@@ -79,61 +80,51 @@ class FhirEndpoint:
             ms=round((perf_counter() - started) * 1000, 1),
         )
 
-    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str], request_id: str) -> FhirResponse:
+    async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str]) -> FhirResponse:
         """The response in the format asked for, refusals too; they are JSON when that format itself is the fault."""
         media_type, controls = JSON, {}
         context = self._context_of(scope)
+        request = FhirRequest(scope["method"], (), (), headers)
         try:
-            pairs = _pairs(scope)
-            controls = {name: value for name, value in pairs if name in _OWN}
-            accept, segments = headers.get("accept", ""), _segments(scope, self._base_path)
-            context = await self._admitted(context, scope, segments, headers, request_id)
+            request = replace(request, segments=_segments(scope, self._base_path), query=_pairs(scope))
+            controls = {name: value for name, value in request.query if name in _OWN}
+            accept, segments = headers.get("accept", ""), request.segments
+            context = await self._admitted(context, scope, segments, headers)
             if wants_content(scope["method"], segments, accept, controls.get("_format")):
-                request = FhirRequest(scope["method"], segments, (), headers)
-                return content(await respond(context, request))
+                return content(await _recorded(context, replace(request, query=())))
             media_type = wanted(accept, controls.get("_format"))
-            response = await self._responded(context, scope, receive, headers, pairs)
+            response = await self._responded(context, receive, request)
         except FhirError as fault:
             response = refusal(fault, headers)
+            response = await _noted(context, request, response)
         return self._formed(context, response, media_type, controls.get("_pretty") == "true")
 
     async def _admitted(
-        self, context: Context, scope: Scope, segments: tuple[str, ...], headers: dict[str, str], request_id: str
+        self, context: Context, scope: Scope, segments: tuple[str, ...], headers: dict[str, str]
     ) -> Context:
         """Before anything of the body is read. Raises FhirError LOGIN."""
         gate = self._gate_of()
         if gate is None:
             return context
-        peer = (scope.get("client") or ("",))[0]
-        context = context.with_(origin=Origin(peer, request_id))
-        try:
-            return await gate.admit(context, segments, headers, peer)
-        except FhirError as fault:
-            if context.audit is not None:
-                request = FhirRequest(scope["method"], segments)
-                await context.audit.stranger(Access(context, request, "login", context.clock()), fault)
-            raise
+        return await gate.admit(context, segments, headers, (scope.get("client") or ("",))[0])
 
-    async def _responded(
-        self, context: Context, scope: Scope, receive: Receive, headers: dict[str, str], pairs: Pairs
-    ) -> FhirResponse:
+    async def _responded(self, context: Context, receive: Receive, request: FhirRequest) -> FhirResponse:
+        headers = request.headers
         if "content-length" not in headers and "transfer-encoding" not in headers:
-            return await respond(context, self._request(context, scope, headers, pairs, b""))
+            return await _recorded(context, self._request(context, request, b""))
         bodies = self._bodies_of(context)
         with bodies.held() as account:
             body = await bodies.read(receive, headers, account)
             async with bodies.turn(body):
-                return await respond(context, self._request(context, scope, headers, pairs, body))
+                return await _recorded(context, self._request(context, request, body))
 
-    def _request(
-        self, context: Context, scope: Scope, headers: dict[str, str], pairs: Pairs, body: bytes
-    ) -> FhirRequest:
-        segments = _segments(scope, self._base_path)
-        query = tuple(pair for pair in pairs if pair[0] not in _OWN)
-        request = FhirRequest(scope["method"], segments, query, headers, body)
-        if sends_content(scope["method"], segments, headers.get("content-type", "")):
+    def _request(self, context: Context, request: FhirRequest, body: bytes) -> FhirRequest:
+        segments, content_type = request.segments, request.headers.get("content-type", "")
+        query = tuple(pair for pair in request.query if pair[0] not in _OWN)
+        request = replace(request, query=query, body=body)
+        if sends_content(request.method, segments, content_type):
             return as_resource(request)
-        if body and segments[-1:] != ("_search",) and sent(headers.get("content-type", "")) == XML:
+        if body and segments[-1:] != ("_search",) and sent(content_type) == XML:
             return replace(request, body=b"", resource=self._xml_of(context).from_xml(body))
         return request
 
@@ -144,6 +135,28 @@ class FhirEndpoint:
             body = self._xml_of(context).to_xml(decode(response.body), is_pretty)
             return replace(response, body=body, media_type=XML)
         return replace(response, body=pretty(response.body)) if is_pretty else response
+
+
+async def _recorded(context: Context, request: FhirRequest) -> FhirResponse:
+    """The answer, refusals too, once it is on record."""
+    try:
+        response = await respond(context, request)
+    except FhirError as fault:
+        response = refusal(fault, request.headers)
+        response = replace(response, shown=Shown(tuple(Touched(type, id) for type, id in fault.about)))
+    except Exception:
+        await note(context, request, FhirResponse(500))
+        raise
+    return await _noted(context, request, response)
+
+
+async def _noted(context: Context, request: FhirRequest, response: FhirResponse) -> FhirResponse:
+    """The response; when it cannot be put on record, that is the answer."""
+    try:
+        await note(context, request, response)
+    except FhirError as fault:
+        return refusal(fault, request.headers)
+    return response
 
 
 def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:

@@ -33,7 +33,7 @@ SUFFIXES = {
 _NAME = re.compile(r"[\w.\- ]{1,100}")
 
 
-def records(context_of: Callable[[], Context], gate_of: Callable[[], Gate | None]) -> APIRouter:
+def records(context_of: Callable[[Request], Context], gate_of: Callable[[], Gate | None]) -> APIRouter:
     """The routes of record files. Who is asked who they are needs the scope `operation/import-records`."""
     router = APIRouter()
 
@@ -44,7 +44,7 @@ def records(context_of: Callable[[], Context], gate_of: Callable[[], Gate | None
         every record was refused. `name` is what the report calls the file. Accept chooses the report: JSON, CSV, a
         page (text/html) or an OperationOutcome (application/fhir+json)."""
         try:
-            return await _import(await _admitted(context_of(), gate_of(), request), request, name)
+            return await _import(await _admitted(context_of(request), gate_of(), request), request, name)
         except FhirError as fault:
             refused = refusal(fault, request.headers)
             return Response(refused.body, refused.status, dict(refused.headers), media_type=refused.media_type)

@@ -7,7 +7,7 @@ import asyncio
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.content import resource_of
 from fhir_server.interactions.entries import answered, entry_request, placed, refused, with_entries
-from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.transaction import transaction
 from fhir_server.model.bundles import bundle
 
@@ -45,7 +45,7 @@ async def batch(context: Context, request: FhirRequest, items: list[object]) -> 
     async with asyncio.TaskGroup() as group:
         for _ in range(min(AT_ONCE, len(items))):
             group.create_task(some())
-    return FhirResponse(200, bundle("batch-response", answers))
+    return FhirResponse(200, bundle("batch-response", answers), shown=Shown(interaction="batch"))
 
 
 async def _run(context: Context, request: FhirRequest, place: int, item: object) -> bytes:

@@ -37,5 +37,5 @@ def deleted(request: FhirRequest, type: str, done: Done) -> FhirResponse:
         return FhirResponse(204, b"", headers, updated=stored.updated if headers and stored else None)
     if stored is None:
         return FhirResponse(200, told(f"no {type} matched; nothing was deleted"))
-    more = f" and {done.others} more" if done.others else ""
+    more = f" and {len(done.more)} more" if done.more else ""
     return FhirResponse(200, told(f"{type}/{stored.id}{more} deleted"), headers, updated=stored.updated)

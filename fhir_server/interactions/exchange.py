@@ -6,12 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
+from fhir_server.audit.access import NOWHERE, Origin, Touched
+from fhir_server.audit.trail import Trail
 from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
-from fhir_server.interactions.access import NOWHERE, Access, Audit, Origin
 from fhir_server.interactions.rights import ALL_RIGHTS, NOBODY, Caller, Rights
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import EVERYTHING, Store, Stored, View
+from fhir_server.store.contract import EVERYTHING, Store, View
 
 if TYPE_CHECKING:
     from fhir_server.definitions.load import Definitions
@@ -42,11 +43,29 @@ class FhirRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """What an answer shows or has changed, for the audit trail.
+
+    resources: those that were read or written by name. patients: ids of the patients whose data are in it. query: what
+    was searched for, where the request's own query does not say it. interaction: which it was, where method and path
+    do not say it. is_recorded: it is on record already, with what was written.
+    """
+
+    resources: tuple[Touched, ...] = ()
+    patients: tuple[str, ...] = ()
+    query: Pairs | None = None
+    interaction: str | None = None
+    is_recorded: bool = False
+
+
+NOTHING_SHOWN = Shown()
+
+
+@dataclass(frozen=True, slots=True)
 class FhirResponse:
     """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, …).
 
-    updated: lastUpdated of the resource that was read or written, ms since the epoch. told: the versions in the body,
-    for the record of accesses.
+    updated: lastUpdated of the resource that was read or written, ms since the epoch. shown: for the audit trail.
     """
 
     status: int = 200
@@ -54,7 +73,7 @@ class FhirResponse:
     headers: Mapping[str, str] = field(default_factory=dict)
     media_type: str = "application/fhir+json"
     updated: int | None = None
-    told: tuple[Stored, ...] = ()
+    shown: Shown = NOTHING_SHOWN
 
 
 Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
@@ -67,9 +86,9 @@ class Context:
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
     entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks,
     NOBODY when nobody is asked. rights: what the caller may do; view: the part of them that this interaction reads by.
-    origin: where the request came from. audit: who puts accesses on record, None for nobody; access: this one.
-    pace: counts a request of a client, and raises FhirError THROTTLED. once: set when the request must not be carried
-    out twice. smart: the SMART configuration, None when nobody is asked who they are.
+    origin: where the request came from. trail: what puts accesses on record. pace: counts a request of a client, and
+    raises FhirError THROTTLED. once: set when the request must not be carried out twice. smart: the SMART
+    configuration, None when nobody is asked who they are.
     """
 
     settings: Settings
@@ -85,13 +104,12 @@ class Context:
     dispatch: Dispatch
     deferrals: Deferrals
     base: str
+    trail: Trail
     view: View = EVERYTHING
     caller: Caller = NOBODY
     rights: Rights = ALL_RIGHTS
     origin: Origin = NOWHERE
-    audit: Audit | None = None
     pace: Callable[[str], None] | None = None
-    access: Access | None = None
     smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None
 

@@ -9,8 +9,8 @@ from typing import Any
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.rights import Action, Rights
 from fhir_server.model.resources import decode
-from fhir_server.search.evaluate import satisfies
 from fhir_server.store.contract import Op, Put
+from fhir_server.store.evaluate import satisfies
 
 _KNOWING: tuple[Action, ...] = ("read", "search", "update", "delete")
 Identity = tuple[str, str]

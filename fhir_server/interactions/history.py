@@ -9,6 +9,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.recording import shown_many
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.dates import instant, range_of
 from fhir_server.search.page_links import PARAMETER, Page, seal, unseal
@@ -35,7 +36,7 @@ async def history(context: Context, request: FhirRequest) -> FhirResponse:
     if more:
         links.append(("next", await _next(context, request, page, versions[-1], total)))
     body = bundle("history", [_entry(context, version) for version in versions], total=total, links=links)
-    return FhirResponse(200, body, told=tuple(versions))
+    return FhirResponse(200, body, shown=shown_many(versions, page.query))
 
 
 async def _asked_page(context: Context, request: FhirRequest) -> Page:

@@ -12,7 +12,7 @@ from fhir_server.search.paging import BY_DATE, Cursor, advance
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.plan import Plan
 from fhir_server.search.result_parameters import Inclusion
-from fhir_server.store.contract import Filter, Stored
+from fhir_server.store.contract import LEDGER_TYPE, Filter, Stored
 
 Name = tuple[str, str]  # (type, id)
 _AT_ONCE = 200
@@ -65,7 +65,8 @@ class Inclusions:
 
     async def _reverse(self, inclusion: Inclusion, front: Sequence[Stored]) -> list[Stored]:
         found: list[Stored] = []
-        sources = sorted(await self._finder.present()) if inclusion.source == "*" else [inclusion.source]
+        every = await self._finder.present() - {LEDGER_TYPE}
+        sources = sorted(every) if inclusion.source == "*" else [inclusion.source]
         names = [f"{stored.type}/{stored.id}" for stored in front if inclusion.target in (None, stored.type)]
         for source in sources:
             params = self._parameters.references(source, inclusion.param)

@@ -13,7 +13,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
-from fhir_server.store.contract import EVERYTHING, Draft, Find, Op, Put, Remove, Transaction, View
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Draft, Find, Op, Put, Remove, Transaction, View
 
 Identity = tuple[str, str]
 TOLD = 3  # holders named for each resource that may not be deleted
@@ -88,7 +88,7 @@ async def _held(context: Context, transaction: Transaction, held: Identity, gone
 async def _holders(context: Context, transaction: Transaction, type: str, id: str, gone: set[Identity]) -> list[str]:
     finder = Finder(context, transaction)
     held: list[str] = []
-    for source in sorted(context.capability.types):
+    for source in sorted(context.capability.types.keys() - {LEDGER_TYPE}):
         leaves = tuple(
             Leaf(source, param, None, (f"{type}/{id}",))
             for param in context.search.parameters.of(source).values()

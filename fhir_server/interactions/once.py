@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import msgspec
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.exchange import NOTHING_SHOWN, Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import encode
 from fhir_server.store.contract import Transaction
 
@@ -52,7 +52,7 @@ class Once:
         return guarded
 
     def _packed(self, response: FhirResponse) -> bytes:
-        return zlib.compress(_encode(_Kept(self.sent, replace(response, told=()))), 1)
+        return zlib.compress(_encode(_Kept(self.sent, replace(response, shown=NOTHING_SHOWN))), 1)
 
     def _replayed(self, content: bytes) -> FhirResponse:
         kept = _decoder.decode(zlib.decompress(content))

@@ -6,6 +6,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import is_unchanged, version_headers
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.recording import shown_one
 from fhir_server.model.resources import encode
 from fhir_server.search.result_parameters import ResultReader, Unusable
 from fhir_server.store.contract import Stored
@@ -43,9 +44,10 @@ def _answer(context: Context, request: FhirRequest, stored: Stored | None, name:
     headers = version_headers(stored)
     if stored.deleted:
         raise FhirError(Kind.DELETED, f"{name} was deleted", headers=headers)
+    shown = shown_one(stored)
     if is_unchanged(request.headers, stored):
-        return FhirResponse(304, b"", headers)
-    return FhirResponse(200, _shaped(context, request, stored), headers, updated=stored.updated, told=(stored,))
+        return FhirResponse(304, b"", headers, shown=shown)
+    return FhirResponse(200, _shaped(context, request, stored), headers, updated=stored.updated, shown=shown)
 
 
 def _shaped(context: Context, request: FhirRequest, stored: Stored) -> bytes:

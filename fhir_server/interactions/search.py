@@ -12,6 +12,7 @@ from fhir_server.interactions.finder import Finder
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.includes import Inclusions
 from fhir_server.interactions.planning import writable_type
+from fhir_server.interactions.recording import shown_many
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
@@ -22,7 +23,7 @@ from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.plan import Part, Plan
 from fhir_server.search.result_parameters import Results
 from fhir_server.search.tree import Contains, has_joins
-from fhir_server.store.contract import Stored
+from fhir_server.store.contract import LEDGER_TYPE, Stored
 
 _FORM = "application/x-www-form-urlencoded"
 _MODES = {mode: b',"search":{"mode":"' + mode.encode() + b'"}}' for mode in ("match", "include")}
@@ -45,16 +46,18 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     page = await _asked_page(context, request, scope.path)
     parsed = parse(
         context.search.parameters,
-        scope.types,
+        _types(scope, page.query),
         page.query,
         strict=page.strict,
         page_size=context.settings.page_size,
         page_limit=context.settings.page_limit,
         compartment=scope.compartment,
     )
+    if LEDGER_TYPE in parsed.types:
+        await context.trail.flush()  # what was done before is found
     answer = await _Answer.make(context, parsed, page)
-    body, told = await answer.bundle()
-    return FhirResponse(200, body, told=told)
+    body, found = await answer.bundle()
+    return FhirResponse(200, body, shown=shown_many(found, page.query))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,14 @@ def _scope(context: Context, segments: tuple[str, ...]) -> _Scope:
     if type not in members:
         raise FhirError(Kind.NOT_FOUND, f"{type[:64]!r} is not part of the {code} compartment")
     return _Scope(path, (type,), (code, id))
+
+
+def _types(scope: _Scope, query: Pairs) -> tuple[str, ...]:
+    """FHIR: the record of accesses is left out of a search over all types, for each search would change it, unless
+    _type names it."""
+    if len(scope.types) == 1 or any(name == "_type" for name, _ in query):
+        return scope.types
+    return tuple(type for type in scope.types if type != LEDGER_TYPE)
 
 
 async def _asked_page(context: Context, request: FhirRequest, path: tuple[str, ...]) -> Page:
@@ -159,10 +170,10 @@ class _Answer:
     def results(self) -> Results:
         return self.parsed.results
 
-    async def bundle(self) -> tuple[bytes, tuple[Stored, ...]]:
-        """The JSON, and the resources in it."""
+    async def bundle(self) -> tuple[bytes, list[Stored]]:
+        """The answer, and the resources that are in it."""
         if self.results.only_count:
-            return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None)), ()
+            return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None)), []
         found = await self._matches()
         told, more = found[: self.results.count], len(found) > self.results.count
         matches = [match.stored for match in told]
@@ -175,8 +186,8 @@ class _Answer:
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
         links = self._links(await self._next(told, total) if more else None)
-        total = None if self.results.total == "none" else total
-        return bundle("searchset", entries, total=total, links=links), (*matches, *included)
+        shown = None if self.results.total == "none" else total
+        return bundle("searchset", entries, total=shown, links=links), [*(match.stored for match in told), *included]
 
     def _inclusions(self) -> Inclusions:
         context = self.context

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.content import answer
@@ -25,8 +25,6 @@ _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 
 async def transaction(context: Context, request: FhirRequest, received: Resource) -> FhirResponse:
     """200 with a transaction-response in the order of the request, or one outcome that tells every fault."""
-    if context.access is not None:
-        context.access.interaction = "transaction"
     requests, issues = entries_of(received, context.base, request.headers)
     issues += _same_urls(received["entry"])
     if all(isinstance(item, dict) for item in received["entry"]):
@@ -52,7 +50,18 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
         told = [answered(answers[place], requests[place], request.headers) for place in range(len(requests))]
         return FhirResponse(200, bundle("transaction-response", told))
 
-    return await perform_all(context, [writes[place] for place in ordered], respond)
+    try:
+        return await perform_all(context, [writes[place] for place in ordered], respond)
+    except FhirError as fault:
+        fault.about = tuple(_named(requests))
+        raise
+
+
+def _named(requests: Iterable[FhirRequest]) -> Iterator[tuple[str, str]]:
+    """What the entries name, for the record of a transaction that was refused."""
+    for asked in requests:
+        if len(asked.segments) >= 2 and is_id(asked.segments[1]):
+            yield asked.segments[0], asked.segments[1]
 
 
 def _same_urls(items: Sequence[object]) -> list[Issue]:

@@ -6,28 +6,31 @@ R4 section 3.1.0.11.2: conditions are resolved first, then links are rewritten, 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
+from fhir_server.audit.access import Touched
 from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults, refuse_together
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle_consents
-from fhir_server.interactions.exchange import Context, FhirResponse, Pairs
+from fhir_server.interactions.exchange import Context, FhirResponse, Pairs, Shown
 from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match, unique_match
 from fhir_server.interactions.parameters import after_writing
 from fhir_server.interactions.planning import check, draft, faults
 from fhir_server.interactions.provenance import record
+from fhir_server.interactions.recording import Outcome, accesses
 from fhir_server.interactions.rights import ALL_RIGHTS, Action
 from fhir_server.model.json_body import refuse_deep
 from fhir_server.model.references import by_table, conditional, has_conditional, literal, references, rewriter
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store.contract import ANY_VERSION, EVERYTHING, Draft, Op, Put, Remove, Stored, Transaction, Written
+from fhir_server.store.ledger_contract import Event
 
 T = TypeVar("T")
 Change = Callable[[Resource], Resource]
@@ -74,13 +77,13 @@ class Write:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """What became of a Write. stored: the version now current (None when a delete found nothing). others: how many
-    more resources a conditional delete of several has removed."""
+    """What became of a Write. stored: the version now current (None when a delete found nothing). more: the other
+    resources that a conditional delete of several has removed."""
 
     stored: Stored | None
     created: bool = False
     changed: bool = False
-    others: int = 0
+    more: tuple[Stored, ...] = ()
 
 
 Respond = Callable[[Transaction, Sequence[Done]], Awaitable[FhirResponse]]
@@ -118,6 +121,12 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     for write in writes:
         _require(context, write)
     await _check_contents(context, writes)
+    events: list[Event] = []
+
+    async def finish(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
+        events[:] = await context.trail.write(transaction, accesses(context, _outcomes(writes, done)))
+        return await respond(transaction, done)
+
     fresh = [context.new_id() for _ in writes]
     if all(_is_settled(write) for write in writes):
         targets = [_Target(write, write.id or new) for write, new in zip(writes, fresh, strict=True)]
@@ -125,7 +134,7 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
         prepared = await _drafts(context, targets, {})
 
         async def commit(transaction: Transaction) -> FhirResponse:
-            return await respond(transaction, await _apply(context, transaction, targets, prepared))
+            return await finish(transaction, await _apply(context, transaction, targets, prepared))
     else:
 
         async def commit(transaction: Transaction) -> FhirResponse:
@@ -136,12 +145,22 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
             found = [(target.write, target) for target in targets]
             targets = await _each(found, partial(_patched, context, transaction))
             drafts = await _drafts(context, targets, links)
-            return await respond(transaction, await _apply(context, transaction, targets, drafts))
+            return await finish(transaction, await _apply(context, transaction, targets, drafts))
 
     guarded = context.once.guard(commit) if context.once else commit
     response = await context.store.transact(guarded, about=_names(context, writes))
+    context.trail.committed(events)
     await after_writing(context, {write.type for write in writes})
-    return response
+    return replace(response, shown=Shown(is_recorded=True)) if events else response
+
+
+def _outcomes(writes: Iterable[Write], done: Iterable[Done]) -> Iterator[Outcome]:
+    for write, became in zip(writes, done, strict=True):
+        status = 201 if became.created else 200
+        if became.stored is None:
+            yield write.method, status, Touched(write.type, write.id) if write.id else None, None
+        for one in (became.stored, *became.more) if became.stored is not None else ():
+            yield write.method, status, Touched(one.type, one.id, one.version or None), one.patient
 
 
 def _names(context: Context, writes: Iterable[Write]) -> list[str]:
@@ -156,9 +175,6 @@ _ACTIONS: Mapping[str, Action] = {"POST": "create", "PUT": "update", "PATCH": "u
 
 def _require(context: Context, write: Write) -> None:
     """Raises FhirError FORBIDDEN when the type alone forbids it: a condition searches, a patch reads, too."""
-    if write.type in context.rules.apart and context.audit is not None:
-        text = f"{write.type} is written by the server alone"
-        raise FhirError(Kind.METHOD_NOT_ALLOWED, text, write.at(), headers={"Allow": "GET, HEAD"})
     rights = context.rights
     action = _ACTIONS[write.method]
     if not (write.method == "PUT" and rights.may("create", write.type)):
@@ -395,7 +411,7 @@ async def _apply(
         raise _at_entries(fault, targets) from None
     for place, written in zip(owners, applied, strict=True):
         first = done[place]
-        done[place] = _done(written) if first.stored is None else replace(first, others=first.others + 1)
+        done[place] = _done(written) if first.stored is None else replace(first, more=(*first.more, written.stored))
     return done
 
 
@@ -412,13 +428,11 @@ def _at_entries(fault: FhirError, targets: Iterable[_Target]) -> FhirError:
 async def _written(
     context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
 ) -> list[Written]:
-    """Applies the ops within the caller's rights, and puts them on record. Raises FhirError FORBIDDEN."""
+    """Applies the ops within the caller's rights, and what follows from them. Raises FhirError FORBIDDEN."""
     written = await _applied(context, transaction, targets, ops)
     consents = {one.stored.patient for one in written if one.changed and one.stored.type == CONSENT}
     if consents:
         await settle_consents(context, transaction, [patient for patient in consents if patient is not None])
-    if context.audit is not None and context.access is not None:
-        await context.audit.inside(context.access, transaction, written)
     return written
 
 

@@ -96,7 +96,12 @@ def range_of(text: str, zone: str) -> tuple[int, int] | None:
 def instant(ms: int) -> str:
     """Milliseconds since the epoch as an R4 instant in UTC, `2026-01-31T17:00:00.123Z`."""
     seconds, rest = divmod(ms, 1000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{rest:03d}Z"
+    return f"{_second(seconds)}.{rest:03d}Z"
+
+
+@lru_cache(maxsize=64)
+def _second(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 def day_of(text: str, zone: str) -> date | None:

@@ -1,10 +1,12 @@
 """$accesses: who looked at a patient's record, for the patient and for those who may read it. An operation of our own.
 
-Each AuditEvent is told without what it says of other patients, and without the query, which may speak of them.
+Each AuditEvent is told without what it says of other patients, without the query, which may speak of them, and without
+network addresses.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fhir_server.errors import FhirError, Kind
@@ -12,9 +14,9 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.compartments import patient_key
-from fhir_server.store.contract import EVERYTHING, Filter, Find
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
-TYPE = "AuditEvent"
+_STEP = 200
 
 
 async def accesses_operation(context: Context, request: FhirRequest) -> FhirResponse:
@@ -22,24 +24,47 @@ async def accesses_operation(context: Context, request: FhirRequest) -> FhirResp
     id, asked = request.segments[1], dict(request.query)
     if await context.store.read("Patient", id, context.view) is None:
         raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
+    await context.trail.flush()
     limit = _limit(context, asked.get("_count"))
-    filter: Filter = {"$and": [{"k": patient_key(id)}, *await _older(context, asked.get("before"))]}
-    found = await context.store.find(Find(TYPE, filter, (("u", -1), ("_id", -1)), limit + 1), EVERYTHING)
+    found = await _page(context, id, limit + 1, await _older(context, asked.get("before")))
     told, url = found[:limit], f"{context.base}/Patient/{id}/$accesses"
     links = [("self", url)]
     if len(found) > limit:
         links.append(("next", f"{url}?_count={limit}&before={told[-1].id}"))
-    entries = [entry(raw=encode(_of_one(decode(one.raw), f"Patient/{id}")), search={"mode": "match"}) for one in told]
+    entries = [entry(raw=encode(of_one(decode(one.raw), f"Patient/{id}")), search={"mode": "match"}) for one in told]
     return FhirResponse(200, bundle("searchset", entries, links=links))
+
+
+async def accesses_of(context: Context, patient: str, since: int | None) -> AsyncIterator[Stored]:
+    """All of them, the latest first. since: from this time on, ms."""
+    older: list[Filter] = [{"u": {"$gte": since}}] if since is not None else []
+    more: list[Filter] = []
+    while True:
+        page = await _page(context, patient, _STEP, [*older, *more])
+        for event in page:
+            yield event
+        if len(page) < _STEP:
+            return
+        more = [_before(page[-1])]
+
+
+async def _page(context: Context, patient: str, limit: int, more: list[Filter]) -> list[Stored]:
+    filter: Filter = {"$and": [{"k": patient_key(patient)}, *more]}
+    return await context.store.find(Find(LEDGER_TYPE, filter, (("u", -1), ("_id", -1)), limit), EVERYTHING)
 
 
 async def _older(context: Context, before: str | None) -> list[Filter]:
     if before is None:
         return []
-    last = await context.store.read(TYPE, before, EVERYTHING)
+    last = await context.store.read(LEDGER_TYPE, before, EVERYTHING)
     if last is None:
         raise FhirError(Kind.VALUE, "before is the id of no event", ("before",))
-    return [{"$or": [{"u": {"$lt": last.updated}}, {"u": last.updated, "_id": {"$lt": last.id}}]}]
+    return [_before(last)]
+
+
+def _before(last: Stored) -> Filter:
+    earlier = {"$or": [{"u": {"$lt": last.updated}}, {"u": last.updated, "_id": {"$lt": last.id}}]}
+    return {"$and": [{"u": {"$lte": last.updated}}, earlier]}
 
 
 def _limit(context: Context, text: str | None) -> int:
@@ -50,8 +75,14 @@ def _limit(context: Context, text: str | None) -> int:
     return int(text)
 
 
-def _of_one(event: Resource, patient: str) -> dict[str, Any]:
+def of_one(event: Resource, patient: str) -> dict[str, Any]:
     """The event as this patient may see it: the agents, and of the entities those that are the patient's own."""
-    entities = [one for one in event.get("entity") or () if (one.get("what") or {}).get("reference") == patient]
-    kept = {name: value for name, value in event.items() if name != "entity"}
+    entities = [one for one in event.get("entity") or () if _names(one, patient)]
+    agents = [{name: value for name, value in agent.items() if name != "network"} for agent in event["agent"]]
+    kept = {name: value for name, value in event.items() if name != "entity"} | {"agent": agents}
     return {**kept, **({"entity": entities} if entities else {})}
+
+
+def _names(entity: Resource, patient: str) -> bool:
+    reference: str = (entity.get("what") or {}).get("reference", "")
+    return reference.partition("/_history/")[0] == patient

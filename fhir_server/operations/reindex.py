@@ -22,7 +22,7 @@ from fhir_server.interactions.parameters import adopt
 from fhir_server.interactions.planning import draft
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import decode, encode
-from fhir_server.store.contract import EVERYTHING, Put, Stored, Transaction
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Put, Stored, Transaction
 
 BATCH = 50
 # A process learns of changed parameters within LOOK_SECONDS and writes their keys from then on. What the slowest one
@@ -44,7 +44,11 @@ async def reindex(context: Context, on_progress: Progress) -> int:
     types = sorted({type for type, _ in wanted})
     total = sum([await context.store.count(type, {}, EVERYTHING) for type in types])
     done = 0
-    for type in types:
+    if LEDGER_TYPE in types:
+        done += await context.store.ledger.reindex(
+            lambda raw: context.search.index(decode(raw), context.store.registry).keys
+        )
+    for type in (type for type in types if type != LEDGER_TYPE):
         batch: list[Stored] = []
         async for found in context.store.walk(type, EVERYTHING):
             batch.append(found)

@@ -17,7 +17,6 @@ from fhir_server.search.compartments import membership
 from fhir_server.search.compile import compile_tree, id_filter, last_updated_filter
 from fhir_server.search.contained import keys_within
 from fhir_server.search.custom import CustomParameters, parameter_of, refuse_unfit, takes_effect
-from fhir_server.search.evaluate import satisfies
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lineage import Lineage, alone, widened
 from fhir_server.search.lookup import (
@@ -38,6 +37,7 @@ from fhir_server.search.summary import Subsets
 from fhir_server.search.tree import InCompartment, Leaf, Node
 from fhir_server.search.types.table import TYPES
 from fhir_server.store.contract import ORDER_SHIFT, Filter, Indexed, Store
+from fhir_server.store.evaluate import satisfies
 
 
 class SearchModel:

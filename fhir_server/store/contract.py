@@ -15,6 +15,7 @@ from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 
 if TYPE_CHECKING:
+    from fhir_server.store.ledger_contract import Event, Ledger
     from fhir_server.store.table_contract import Tables
 
 T = TypeVar("T")
@@ -23,6 +24,10 @@ T = TypeVar("T")
 Filter = Mapping[str, Any]
 
 NOTHING: Filter = {"_id": {"$in": []}}
+
+# The type of which the ledger alone makes resources, never changed again. It speaks of all others and belongs to none:
+# it is in no patient's compartment, and answers that range over types have it only when it is named.
+LEDGER_TYPE = "AuditEvent"
 
 
 def unwalked(filter: Filter) -> Filter:
@@ -341,9 +346,14 @@ class Transaction(Protocol):
         """Keeps bytes of any length under the key for a day: when, and only when, this transaction commits."""
         ...
 
+    async def record(self, events: Sequence[Event]) -> None:
+        """Keeps AuditEvents of what this transaction does until they are in a page; `store.ledger` is open."""
+        ...
+
 
 class Store(Protocol):
     registry: Registry
+    ledger: Ledger
 
     @property
     def tables(self) -> Tables:
@@ -462,11 +472,6 @@ class Store(Protocol):
         """All entries of a register by name, sorted."""
         ...
 
-    async def expire(self, type: str, before: int) -> int:
-        """Takes away for good what was last updated before a time (ms), of a type that has no history. Gives how many
-        there were."""
-        ...
-
     async def due(self, register: str, until: str) -> dict[str, dict[str, Any]]:
         """The entries of a register whose names come before a text, at most a thousand."""
         ...
@@ -478,16 +483,6 @@ class Store(Protocol):
     async def erase(self, patient: str) -> int:
         """Takes every version of every resource of a patient's compartment away for good and leaves a tombstone of the
         Patient. Gives how many there were; run again it completes what was cut off."""
-        ...
-
-    async def append_block(self, block: Mapping[str, Any]) -> bool:
-        """Adds a block to the chain that seals the record of accesses. False when its number `n` is taken."""
-        ...
-
-    async def last_block(self) -> dict[str, Any] | None: ...
-
-    def blocks(self, since: int | None) -> AsyncIterator[dict[str, Any]]:
-        """The blocks in order, from the first, or from the first that was made since a time (ms)."""
         ...
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:

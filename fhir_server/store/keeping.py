@@ -13,7 +13,6 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, ANSWERS
-from fhir_server.store.blocks import BLOCKS
 from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
@@ -46,7 +45,7 @@ class Keeping:
     async def open(self) -> set[str]:
         """Makes the collections that no transaction may have to make; gives those that were there."""
         existing = set(await self._database.list_collection_names())
-        made = {"registry", "systems", "secrets", BLOCKS, COMPARTMENTS, REGISTERS, PACKAGES, RESOURCES, *_EXPIRING}
+        made = {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, PACKAGES, RESOURCES, *_EXPIRING}
         for name in made - existing:
             await create(self._database, name)
         for name, seconds in _EXPIRING.items():

@@ -15,10 +15,10 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 from fhir_server.store.answers import Answers
-from fhir_server.store.blocks import Blocks
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
 from fhir_server.store.contract import (
+    LEDGER_TYPE,
     Change,
     ChangeSpan,
     Deferred,
@@ -40,6 +40,9 @@ from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
 from fhir_server.store.indexes import Collections
 from fhir_server.store.keeping import Keeping
+from fhir_server.store.ledger import MongoLedger
+from fhir_server.store.ledger_contract import Ledger
+from fhir_server.store.ledger_pages import PAGES
 from fhir_server.store.packages import Packages
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
@@ -118,13 +121,14 @@ class MongoStore:
         self.tables = MongoTables(self._database, settings.search_seconds)
         self._packages = Packages(self._database)
         self._registers = Registers(self._database)
-        self._reads = Reads(self._database, self._collections, settings.search_seconds)
+        ledger = MongoLedger(self._database, settings.search_seconds)
+        self.ledger: Ledger = ledger
+        self._reads = Reads(self._database, self._collections, settings.search_seconds, ledger)
         self._weights = Weights(self._database)
-        self._blocks = Blocks(self._database)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
         self._transactions = Transactions(
-            client, self._reads, self._collections, self.registry, clock, settings.transaction_seconds
+            client, self._reads, self._collections, ledger, self.registry, clock, settings.transaction_seconds
         )
 
     async def open(self) -> None:
@@ -160,7 +164,7 @@ class MongoStore:
     async def ensure_letters(self, definitions: Mapping[tuple[str, str], str]) -> None:
         """Gives letters to search parameters. definitions: {(resource type, code): hash of the definition}."""
         with wrapped("reading the registry"):
-            await self._durable.ensure_letters(definitions, await self._collections.types())
+            await self._durable.ensure_letters(definitions, await self._types())
 
     async def switch_letters(self, done: Mapping[tuple[str, str], str]) -> None:
         with wrapped("ending a re-index"):
@@ -201,6 +205,8 @@ class MongoStore:
         return await self._reads.read_many(type, ids, view)
 
     async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
+        if type == LEDGER_TYPE:
+            return await self._reads.read(type, id, view) if version == 1 else None
         return await self._history.vread(type, id, version, view)
 
     async def find(self, query: Find, view: View) -> list[Stored]:
@@ -214,7 +220,11 @@ class MongoStore:
 
     async def types(self) -> set[str]:
         with wrapped("listing the resource types"):
-            return await self._collections.types()
+            return await self._types()
+
+    async def _types(self) -> set[str]:
+        found = await self._collections.types()
+        return found | {LEDGER_TYPE} if PAGES in await self._collections.existing() else found
 
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
         return await self._history.page(query, view)
@@ -331,11 +341,6 @@ class MongoStore:
         with wrapped(f"reading {register}"):
             return await self._registers.entries(register)
 
-    async def expire(self, type: str, before: int) -> int:
-        with wrapped(f"taking away old resources of {type}"):
-            result = await self._reads.collection(type).delete_many({"u": {"$lt": before}})
-            return result.deleted_count
-
     async def due(self, register: str, until: str) -> dict[str, dict[str, Any]]:
         with wrapped(f"reading {register}"):
             return await self._registers.due(register, until)
@@ -347,19 +352,6 @@ class MongoStore:
     async def erase(self, patient: str) -> int:
         with wrapped("erasing a record"):
             return await erase(self._database, await self._collections.types(), patient)
-
-    async def append_block(self, block: Mapping[str, Any]) -> bool:
-        with wrapped("sealing accesses"):
-            return await self._blocks.append(block)
-
-    async def last_block(self) -> dict[str, Any] | None:
-        with wrapped("reading the last seal"):
-            return await self._blocks.last()
-
-    async def blocks(self, since: int | None) -> AsyncIterator[dict[str, Any]]:
-        with wrapped("reading the seals"):
-            async for block in self._blocks.walk(since):
-                yield block
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:
         with wrapped("keeping a request"):

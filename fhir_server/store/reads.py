@@ -15,10 +15,11 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import Filter, Find, Stored, View, unwalked
+from fhir_server.store.contract import LEDGER_TYPE, Filter, Find, Stored, View, unwalked
 from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import Collections
+from fhir_server.store.ledger import MongoLedger
 
 MOST_IDS_A_QUERY = 1000
 WALK_STEP = 200
@@ -39,12 +40,19 @@ def is_id(id: str) -> bool:
 class Reads:
     """The read side of one database. limit_seconds: time that one query may take in the database."""
 
-    def __init__(self, database: AsyncDatabase[Document], collections: Collections, limit_seconds: float) -> None:
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        collections: Collections,
+        limit_seconds: float,
+        ledger: MongoLedger,
+    ) -> None:
         self.limit_seconds = limit_seconds
         self.database = database
         self._made = collections
         self._limit_ms = max(1, int(limit_seconds * 1000))
         self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
+        self._ledger = ledger
         self._waiting: dict[tuple[str, bytes], _Waiting] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -63,6 +71,8 @@ class Reads:
         """Joins the reads that arrive while an earlier query of the same type and View is under way."""
         if not is_id(id):
             return None
+        if type == LEDGER_TYPE:
+            return (await self._ledger.read_many([id], view)).get(id)
         allowed = view.of(type)
         key = (type, b"" if allowed is None else bson.encode(allowed))
         loop = asyncio.get_running_loop()
@@ -103,6 +113,8 @@ class Reads:
     ) -> dict[str, Stored]:
         """The current versions and tombstones of the ids that exist and the View allows."""
         wanted = [id for id in dict.fromkeys(ids) if is_id(id)]
+        if type == LEDGER_TYPE:
+            return await self._ledger.read_many(wanted, view)
         found: dict[str, Stored] = {}
         for start in range(0, len(wanted), MOST_IDS_A_QUERY):
             query = view.narrow(type, {"_id": {"$in": wanted[start : start + MOST_IDS_A_QUERY]}})
@@ -115,6 +127,8 @@ class Reads:
         """One page. Raises FhirError TOO_COSTLY when it takes longer than the limit."""
         if query.limit <= 0:
             return []
+        if query.type == LEDGER_TYPE:
+            return await self._ledger.find(query, view)
         filter = _narrowed(query, view)
         if self._made.deferred:
             query = replace(query, hint=None)
@@ -202,6 +216,8 @@ class Reads:
         self, type: str, filter: Filter, view: View, cap: int | None, session: AsyncClientSession | None = None
     ) -> int:
         """The `count` command, which answers one key from the index alone; a transaction does not have it."""
+        if type == LEDGER_TYPE:
+            return await self._ledger.count(filter, view, cap)
         if session is not None:
             return await self._count_inside(type, view.narrow(type, live(filter)), cap, session)
         command: dict[str, Any] = {"count": self.collection(type).name, "query": view.narrow(type, live(filter))}

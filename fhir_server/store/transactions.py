@@ -36,6 +36,8 @@ from fhir_server.store.faults import (
 from fhir_server.store.gates import Gates
 from fhir_server.store.history import History
 from fhir_server.store.indexes import MAJORITY, Collections
+from fhir_server.store.ledger import MongoLedger
+from fhir_server.store.ledger_contract import Event
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
@@ -49,8 +51,9 @@ T = TypeVar("T")
 class MongoTransaction:
     """The inside of one run of one transaction (contract.Transaction)."""
 
-    def __init__(self, writes: Writes) -> None:
+    def __init__(self, writes: Writes, ledger: MongoLedger) -> None:
         self._writes = writes
+        self._ledger = ledger
         self._answers = Answers(writes.reads.database, writes.session)
         self._gates = Gates(writes.reads.database, writes.session)
         self._history = History(writes.reads, writes.collections)
@@ -119,6 +122,10 @@ class MongoTransaction:
         with wrapped("keeping the answer", in_transaction=True):
             await _heeding(self._answers.keep(key, content))
 
+    async def record(self, events: Sequence[Event]) -> None:
+        with wrapped("recording audit events", in_transaction=True):
+            await _heeding(self._ledger.record(events, self._writes.session))
+
 
 class Transactions:
     """Runs transactions on one database. clock: ms since the epoch. limit_seconds: for all runs of one together."""
@@ -128,6 +135,7 @@ class Transactions:
         client: AsyncMongoClient[Document],
         reads: Reads,
         collections: Collections,
+        ledger: MongoLedger,
         registry: Registry,
         clock: Callable[[], int],
         limit_seconds: float,
@@ -135,6 +143,7 @@ class Transactions:
         self._client = client
         self._reads = reads
         self._collections = collections
+        self._ledger = ledger
         self._registry = registry
         self._clock = clock
         self._limit_seconds = limit_seconds
@@ -194,7 +203,7 @@ class Transactions:
         compartments = Compartments(self._reads.database, session, crowded=careful)
         generation = self._registry.generation
         writes = Writes(self._reads, self._collections, session, compartments, generation, clocked.now, careful)
-        result = await work(MongoTransaction(writes))
+        result = await work(MongoTransaction(writes, self._ledger))
         _heed_cancellation()
         clocked.committing = True
         await _commit(session, clocked)

@@ -15,7 +15,6 @@ from pymongo import MongoClient
 from fhir_server.app import build_app
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
-from fhir_server.security.audit import AuditTrail
 from tests.security.callers import ADMIN, EVERYTHING, Caller, Login
 
 Ask = Callable[..., Caller]
@@ -74,8 +73,7 @@ async def admin(
     admin_of_all: Caller, running: Context, mongodb: MongoClient[dict[str, Any]], guarded: Settings
 ) -> Caller:
     """Who sees everything, of a store that is empty when the module begins."""
-    if isinstance(running.audit, AuditTrail):
-        await running.audit.stop()
+    await running.trail.flush()
     database = mongodb[guarded.mongodb_database]
     for name in database.list_collection_names():
         if name[0].isupper() or name in ("compartments", "claims", "answers", "deferrals"):

@@ -8,10 +8,10 @@ from pymongo import MongoClient
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
-from fhir_server.search.evaluate import satisfies
 from fhir_server.search.parse import parse, query_pairs
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import has_joins
+from fhir_server.store.evaluate import satisfies
 from tests.api.search.conftest import Searcher
 from tests.api.search.test_search_parameters import FOUND
 

@@ -1,4 +1,4 @@
-"""Whether an index entry satisfies a compiled filter, without the database: for resources contained in others.
+"""Whether an index entry satisfies a compiled filter, without the database: of resources that stand in others.
 
 Only what the compiler writes is understood, with MongoDB's meaning: a path reaches into lists, and a comparison holds
 when it holds for any value found.
@@ -31,6 +31,11 @@ def _holds(document: Mapping[str, Any], name: str, wanted: Any) -> bool:
         case "$expr":
             return bool(_expression(wanted, document, {}))
     return _matches(_values(document, name.split(".")), wanted)
+
+
+def values_at(document: Mapping[str, Any], path: str) -> Values:
+    """What a path with dots reaches, into lists too."""
+    return _values(document, path.split("."))
 
 
 def _values(value: Any, path: list[str]) -> Values:
