@@ -33,11 +33,6 @@ async def check(store: MongoStore) -> None:
         pass
 
 
-async def blocks(store: MongoStore) -> None:
-    async for _ in store.blocks(None):
-        pass
-
-
 def inside(work: Callable[[Transaction], Awaitable[Any]]) -> Callable[[MongoStore], Awaitable[Any]]:
     return lambda store: store.transact(work)
 
@@ -77,6 +72,14 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "replace": lambda store: store.replace("clients", "1", {}, {}),
     "entry": lambda store: store.entry("clients", "1"),
     "entries": lambda store: store.entries("clients"),
+    "due": lambda store: store.due("clients", "a"),
+    "withdraw": lambda store: store.withdraw("clients", "a"),
+    "ledger:open": lambda store: store.ledger.open(),
+    "ledger:seal": lambda store: store.ledger.seal("chain", 1, bytes(32), 1),
+    "ledger:find": lambda store: store.find(Find("AuditEvent", {}), EVERYTHING),
+    "ledger:count": lambda store: store.count("AuditEvent", {}, EVERYTHING),
+    "ledger:left_behind": lambda store: store.ledger.left_behind(1),
+    "ledger:prune": lambda store: store.ledger.prune(1),
     "follow_changes": lambda store: store.follow_changes("follower"),
     "catch_up_changes": lambda store: store.catch_up_changes("other follower"),
     "change_span": lambda store: store.change_span(),
@@ -84,10 +87,6 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "changes_before": lambda store: store.changes_before(0),
     "latest_changes": lambda store: store.latest_changes(["1"], 0, 1, ["Patient"]),
     "deleted_of": lambda store: store.deleted_of(["1"], 0, 1),
-    "append_block": lambda store: store.append_block({"n": 1}),
-    "blocks": blocks,
-    "last_block": lambda store: store.last_block(),
-    "expire": lambda store: store.expire("Organization", 0),
     "packages": lambda store: store.packages(),
     "install": lambda store: store.install(PACKAGE, [b"{}"]),
     "package_resources": lambda store: store.package_resources(PACKAGE),
