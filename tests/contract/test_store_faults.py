@@ -73,6 +73,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "entry": lambda store: store.entry("clients", "1"),
     "entries": lambda store: store.entries("clients"),
     "due": lambda store: store.due("clients", "a"),
+    "erase": lambda store: store.erase("1"),
     "withdraw": lambda store: store.withdraw("clients", "a"),
     "ledger:open": lambda store: store.ledger.open(),
     "ledger:seal": lambda store: store.ledger.seal("chain", 1, bytes(32), 1),
