@@ -58,7 +58,7 @@ def _summary(loaded: Loaded) -> Iterator[str]:
     done = f"{loaded.written:,} written now" if loaded.written else "nothing to do: the same file is loaded"
     yield f"{_named(loaded.head)}: {loaded.codes:,} codes ({done})"
     if loaded.told.skipped:
-        yield f"{loaded.told.skipped:,} rows hold no code and were passed over:"
+        yield f"{loaded.told.skipped:,} {'row holds' if loaded.told.skipped == 1 else 'rows hold'} no code:"
         yield from (f"  {example}" for example in loaded.told.examples)
 
 

@@ -49,7 +49,8 @@ def find(terminology: Terminology, system: str, code: str, on: date | None) -> t
         raise FhirError(Kind.NOT_FOUND, f"{found.title} was not in force on {on}")
     concept = found.get(code)
     if concept is None:
-        raise FhirError(Kind.NOT_FOUND, f"{found.title} has no code {code[:100]!r}")
+        known = "has no code" if found.has(code) is False else "is only loaded in part and does not tell of"
+        raise FhirError(Kind.NOT_FOUND, f"{found.title} {known} {code[:100]!r}")
     return found, concept
 
 

@@ -134,7 +134,7 @@ def _head(file: TableFile, form: Form, description: Mapping[str, Any]) -> Resour
     if not url:
         raise FhirError(Kind.REQUIRED, "say which code system the list is: --system URL")
     if not version:
-        raise FhirError(Kind.REQUIRED, "say which version the file is, such as --version '06/2026/TT-BYT'")
+        raise FhirError(Kind.REQUIRED, "say which version the file is, such as --code-version '06/2026/TT-BYT'")
     if any(letter.isspace() or letter == "|" for letter in version):
         raise FhirError(Kind.VALUE, f"the version {version!r} must be one word: it is a part of canonical URLs")
     title = file.title or head.get("title") or url

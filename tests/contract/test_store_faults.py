@@ -15,6 +15,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Installed, Put, Remove, Transaction
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
+from fhir_server.store.table_contract import Row
 from tests.contract.drafts import a_draft, a_member, put
 
 
@@ -110,6 +111,19 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "transact: member": inside(lambda transaction: transaction.apply([Put(a_member("p", "c"))])),
     "transact: answered": inside(lambda transaction: transaction.answered("key")),
     "transact: keep_answer": inside(lambda transaction: transaction.keep_answer("key", b"answer")),
+    "tables: generation": lambda store: store.tables.generation(),
+    "tables: announce": lambda store: store.tables.announce(),
+    "tables: ready": lambda store: store.tables.ready(),
+    "tables: begin": lambda store: store.tables.begin({"url": "urn:x", "version": "1"}, "digest"),
+    "tables: write": lambda store: store.tables.write(1, [Row("A")]),
+    "tables: finish": lambda store: store.tables.finish(1, 1),
+    "tables: remove": lambda store: store.tables.remove(1),
+    "tables: rows": lambda store: store.tables.rows(1, ["A"]),
+    "tables: page": lambda store: store.tables.page(1, {}, 0, 10),
+    "tables: codes": lambda store: store.tables.codes(1, {}, "", 10),
+    "tables: count": lambda store: store.tables.count(1, {}),
+    "tables: published": lambda store: store.tables.published(),
+    "tables: note_published": lambda store: store.tables.note_published({"CodeSystem/x": (1, "digest")}),
     "transact: remove": inside(lambda transaction: transaction.apply([Remove("Organization", "1")])),
 }
 COMMANDS = ["find", "getMore", "aggregate", "count", "insert", "update", "delete", "findAndModify", "commitTransaction"]
