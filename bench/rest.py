@@ -22,6 +22,7 @@ import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
 
+from bench.importing import peak_memory
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import MAJORITY, Collections
 from tests.many_clients import Caller, at_once, callers, until_all_answer
@@ -29,6 +30,7 @@ from tests.running_server import RunningServer, environment, processes_of, runni
 
 OURS, RAW = "transaction of 50", "the same by the driver"
 CLIENTS = (1, 4, 16)
+LARGE = 25_000
 CCCD = "http://fhir.hl7.org.vn/core/sid/cccd"
 TERMINOLOGY = "http://terminology.hl7.org/CodeSystem"
 Json = dict[str, Any]
@@ -93,15 +95,23 @@ def of_a_person(place: int, subject: Json) -> Json:
     }
 
 
-def transaction_of_50(number: int) -> bytes:
+def entries_of_50(number: int) -> list[Json]:
+    """A person and 49 records, as entries that create them."""
     person = f"urn:uuid:{uuid4()}"
     resources = [patient(number), *(of_a_person(place, {"reference": person}) for place in range(49))]
     urls = [person, *(f"urn:uuid:{uuid4()}" for _ in resources[1:])]
-    entries = [
+    return [
         {"fullUrl": url, "resource": resource, "request": {"method": "POST", "url": resource["resourceType"]}}
         for url, resource in zip(urls, resources, strict=True)
     ]
-    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": entries}).encode()
+
+
+def transaction_of(entries: Iterable[Json]) -> bytes:
+    return json.dumps({"resourceType": "Bundle", "type": "transaction", "entry": list(entries)}).encode()
+
+
+def transaction_of_50(number: int) -> bytes:
+    return transaction_of(entries_of_50(number))
 
 
 @dataclass(slots=True)
@@ -219,6 +229,17 @@ class Bench:
             if turn == 0:
                 self.figures.clear()  # it was to warm up
 
+    async def large(self) -> str:
+        """One transaction of as many entries as the settings allow."""
+        body = transaction_of(entry for number in range(LARGE // 50) for entry in entries_of_50(next(self._numbers)))
+        async with callers(self._base, 1) as (one,):
+            took = await timed(one, "POST", "", body)
+        peaks = [max(map(peak_memory, pids)) >> 10 for pids in (self._server, [self._mongod])]
+        return (
+            f"transaction of {LARGE:,} entries, {len(body) >> 20} MiB: {took:.1f} s, {LARGE / took:,.0f} resources a "
+            f"second; peak memory {peaks[0]} MiB of the server process, {peaks[1]} MiB of mongod"
+        )
+
 
 async def timed(one: Caller, method: str, path: str, body: Any = None) -> float:
     """Seconds until the answer."""
@@ -270,7 +291,8 @@ async def run(server: RunningServer, uri: str, mongod: int, seconds: float, repe
         bench = Bench(server, mongod, driver)
         await bench.prepare()
         await bench.run(seconds, repeat)
-    print(f"{table(bench.figures)}\n\n{ratios(bench.figures)}\nload {os.getloadavg()[0]:.1f}")
+        large = await bench.large()
+    print(f"{table(bench.figures)}\n\n{ratios(bench.figures)}\n{large}\nload {os.getloadavg()[0]:.1f}")
 
 
 def main() -> None:
@@ -280,7 +302,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=2, help="server processes")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
-        env = environment(Path(folder), FHIR_WORKERS=str(asked.workers), FHIR_MONGODB_CACHE_MB="512")
+        env = environment(Path(folder), FHIR_WORKERS=str(asked.workers), FHIR_MONGODB_CACHE_MB="1024")
         with running_server(env, "--no-sample") as server:
             mongod = server.mongod()
             assert mongod is not None

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from fhir_server.model.remember import remembered
 from fhir_server.search.clauses import Few, beginning, each, key
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import OF_TYPE, PART, TEXT, Entry, Write, plain
@@ -64,17 +65,20 @@ def _writer(letters: str, path: Path, coded: bool) -> Write | None:
 
 def write_coding(letters: str, value: Any, entry: Entry, code_name: str = "code") -> None:
     code, system = value.get(code_name), value.get("system")
-    number = ""
-    if system:
-        number = entry.number(system)
-        entry.keys.add(f"{letters}{PART}{number}")
+    number = entry.number(system) if system else None
     if code:
         code = plain(code)
-        entry.keys.update((letters + code, f"{letters}{code}{PART}{number}"))
         entry.extend_sort(letters, code)
-    display = value.get("display")
-    if display:
-        _write_text(letters, display, entry)
+    entry.keys.update(_coding_keys(value.get("display") or "", code or "", number, letters))
+
+
+@remembered(16_384)
+def _coding_keys(display: str, code: str, number: str | None, letters: str) -> tuple[str, ...]:
+    """Few codings make up most of what is stored. number: of the system, None where there is none."""
+    keys = [] if number is None else [f"{letters}{PART}{number}"]
+    if code:
+        keys += [letters + code, f"{letters}{code}{PART}{number or ''}"]
+    return (*keys, *_text_keys(display, letters)) if display else tuple(keys)
 
 
 def _write_concept(letters: str, value: Any, entry: Entry) -> None:
@@ -106,10 +110,15 @@ def _write_bare(letters: str, value: str | None, entry: Entry) -> None:
 
 
 def _write_text(letters: str, text: str, entry: Entry) -> None:
+    entry.keys.update(_text_keys(text, letters))
+
+
+@remembered(16_384)
+def _text_keys(text: str, letters: str) -> tuple[str, ...]:
     """The whole text, and each of its words after the first, so that a search may start at any word."""
     found = words(text)
-    entry.keys.add(f"{letters}{TEXT}{' '.join(found)[:_LONGEST_WORD]}")
-    entry.keys.update(f"{letters}{TEXT}{word[:_LONGEST_WORD]}" for word in found[1:_MOST_WORDS])
+    whole = f"{letters}{TEXT}{' '.join(found)[:_LONGEST_WORD]}"
+    return (whole, *(f"{letters}{TEXT}{word[:_LONGEST_WORD]}" for word in found[1:_MOST_WORDS]))
 
 
 def readers(paths: tuple[Path, ...], setting: Setting) -> Iterator[tuple[Path, Parts]]:
