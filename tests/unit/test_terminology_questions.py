@@ -541,3 +541,29 @@ def test_an_inactive_code_is_right_in_general_and_wrong_on_a_day(terminology: Te
     judged = code_in_system(loaded, "urn:test:system", "b")
     assert (judged.valid, bool(judged.message)) == (True, True)
     assert code_in_system(loaded, "urn:test:system", "b", on=date(2026, 1, 1)).valid is False
+
+
+@pytest.mark.parametrize(
+    ("value_set", "codes"),
+    [
+        ("religion", 16),
+        ("religion-moh", 4),
+        ("nationality", 1),
+        ("blood-group-abo", 4),
+        ("blood-group-rh", 2),
+        ("sex", 3),
+        ("relationship", 36),
+        ("allergy-group", 4),
+        ("disease-group", 15),
+        ("visit-type", 10),
+        ("treatment-result", 8),
+        ("district-legacy", 696),
+        ("province", 34),
+        ("province-legacy", 63),
+        ("ward", 3321),
+    ],
+)
+def test_every_list_of_a_form_can_be_expanded(terminology: Terminology, value_set: str, codes: int) -> None:
+    found = terminology.value_set(f"urn:vn-basic:ValueSet:{value_set}")
+    assert found
+    assert expand(terminology, found, Expansion(count=1), NOW)["expansion"]["total"] == codes
