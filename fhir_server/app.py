@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
@@ -10,8 +10,9 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
-from starlette.routing import Mount, Route
-from starlette.types import Scope
+from starlette.middleware import Middleware
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fhir_server.audit.access import Origin
 from fhir_server.audit.trail import Trail
@@ -22,7 +23,7 @@ from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.http import openapi
 from fhir_server.http.address import AddressOf, addresses
 from fhir_server.http.authorization import authorization
-from fhir_server.http.cors import allow_origins
+from fhir_server.http.cors import allowed_origins
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
 from fhir_server.http.pages import pages
@@ -58,6 +59,20 @@ from fhir_server.validation.validate import Validator
 BASE_PATH = "/fhir"
 
 
+class Application(FastAPI):
+    """FastAPI for documents, health and the other endpoints. What is below the base path goes to `fhir` at once: the
+    way through the framework takes as long as all the rest of a read."""
+
+    fhir: ASGIApp
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope.get("path", "")
+        if scope["type"] == "http" and (path.startswith(f"{BASE_PATH}/") or path == BASE_PATH):
+            await self.fhir(scope, receive, send)
+        else:
+            await super().__call__(scope, receive, send)
+
+
 def build_app(settings: Settings) -> FastAPI:
     """The ASGI application. Its lifespan opens the store; `settings.mongodb_uri` None starts the embedded one."""
     held: list[Context] = []
@@ -77,7 +92,9 @@ def build_app(settings: Settings) -> FastAPI:
     def gate_of() -> Gate | None:
         return gates[0] if gates else None
 
-    app = FastAPI(title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None)
+    app = Application(
+        title="FHIR server for Việt Nam", version=VERSION, lifespan=lifespan, redoc_url=None, docs_url=None
+    )
     app.state.context = lambda: held[0]
     app.add_exception_handler(HTTPException, framework_fault)
     app.add_exception_handler(RequestValidationError, framework_fault)
@@ -86,12 +103,19 @@ def build_app(settings: Settings) -> FastAPI:
     app.include_router(authorization(lambda request: context_of(request.scope), gate_of))
     app.include_router(records(lambda request: context_of(request.scope), gate_of))
     _describe(app, held)
-    allow_origins(app, settings.cors_origins)
-    app.add_middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
-    endpoint = FhirEndpoint(BASE_PATH, context_of, gate_of)
     app.router.redirect_slashes = False
-    app.router.routes += [Route(BASE_PATH, endpoint, include_in_schema=False), Mount(BASE_PATH, app=endpoint)]
+    app.fhir = FhirEndpoint(BASE_PATH, context_of, gate_of)
+    for middleware in _middleware(settings):
+        app.user_middleware.insert(0, middleware)
+        app.fhir = middleware.cls(app.fhir, *middleware.args, **middleware.kwargs)
     return app
+
+
+def _middleware(settings: Settings) -> Iterator[Middleware]:
+    """What stands around everything that is served, the innermost first."""
+    if crossing := allowed_origins(settings.cors_origins):
+        yield Middleware(CORSMiddleware, **crossing)
+    yield Middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
 
 
 @asynccontextmanager

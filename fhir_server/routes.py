@@ -71,6 +71,7 @@ ROUTES = (
     *(Route(shape, _called(operation), operation) for operation in OPERATIONS for shape in operation.shapes()),
 )
 
+_BY_LENGTH = {size: tuple(route for route in ROUTES if len(route.shape) == size) for size in range(8)}
 
 # What may be answered later (Prefer: respond-async): the interactions that can take long.
 DEFERRABLE = frozenset((batch_or_transaction, search))
@@ -141,8 +142,8 @@ def _require_search(rights: Rights, segments: tuple[str, ...]) -> None:
 def _find(context: Context, segments: tuple[str, ...]) -> Route:
     if segments[:1] and _fits("Type", segments[0]) and segments[0] not in context.capability.types:
         raise FhirError(Kind.UNKNOWN_TYPE, f"this server has no resource type {segments[0][:64]!r}")
-    for route in ROUTES:
-        fits = len(route.shape) == len(segments) and all(map(_fits, route.shape, segments))
+    for route in _BY_LENGTH.get(len(segments), ()):
+        fits = all(map(_fits, route.shape, segments))
         if fits and (route.operation is None or _is_declared(context, route.operation.name, segments)):
             return route
     raise FhirError(Kind.NOT_FOUND, "there is nothing at this path; GET metadata tells what is")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import FastAPI
-from starlette.middleware.cors import CORSMiddleware
+from typing import Any
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # What a page may send beyond the simple headers, and what it may read beyond the simple ones: those FHIR gives meaning.
@@ -23,15 +22,16 @@ READ = ("Content-Location", "ETag", "Expires", "Last-Modified", "Location", "Ret
 PREFLIGHT_SECONDS = 600
 
 
-def allow_origins(app: FastAPI, origins: str) -> None:
-    """origins: `https://a.example, https://b.example`, or `*`, or nothing at all."""
+def allowed_origins(origins: str) -> dict[str, Any]:
+    """What CORSMiddleware takes; {} when no page may call. origins: `https://a.example, https://b.example`, or `*`, or
+    nothing at all."""
     allowed = [origin.strip().rstrip("/") for origin in origins.split(",") if origin.strip()]
-    if allowed:
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=allowed,
-            allow_methods=METHODS,
-            allow_headers=SENT,
-            expose_headers=READ,
-            max_age=PREFLIGHT_SECONDS,
-        )
+    if not allowed:
+        return {}
+    return {
+        "allow_origins": allowed,
+        "allow_methods": METHODS,
+        "allow_headers": SENT,
+        "expose_headers": READ,
+        "max_age": PREFLIGHT_SECONDS,
+    }

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import gzip
+import os
 import re
-import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from time import perf_counter
@@ -171,7 +171,7 @@ def _headers(sent: Iterable[tuple[bytes, bytes]]) -> dict[str, str]:
 def _request_id(headers: dict[str, str]) -> str:
     """The caller's X-Request-Id when it is one, else a fresh one."""
     sent = headers.get("x-request-id", "")
-    return sent if _REQUEST_ID.fullmatch(sent) else uuid.uuid4().hex
+    return sent if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
 
 
 def _shown(scope: Scope) -> str:

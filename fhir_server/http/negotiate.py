@@ -32,6 +32,8 @@ def wanted(accept: str, format: str | None) -> str:
     """The media type to answer in. `_format` goes before Accept; a browser gets JSON. Raises NOT_ACCEPTABLE."""
     if format is not None:
         return _named(format)
+    if accept in ("", "*/*", JSON):
+        return JSON
     ranges = sorted(map(_range, (accept or "*/*").split(",")), key=lambda pair: -pair[1])
     for name, quality in ranges:
         if quality > 0 and name in _NAMES:

@@ -181,7 +181,7 @@ class _Answer:
         included = await inclusions.gather(matches)
         total, doubts = await self._total(matches, more)
         entries = [
-            *[entry for match in told for entry in await self._match_entries(match)],
+            *[entry for match in told for entry in self._match_entries(match) or await self._within(match)],
             *(self._entry(stored, "include") for stored in included),
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
@@ -285,11 +285,15 @@ class _Answer:
                 break
         return total
 
-    async def _match_entries(self, match: Match) -> list[bytes]:
-        """The entry of a match, or those of the resources in it that matched (R4 section 3.1.1.5.9)."""
+    def _match_entries(self, match: Match) -> list[bytes]:
+        """The entry of a match; none where the resources in it are told instead."""
+        inside = self.results.contained_type != "container" and isinstance(self.parts[match.place].plan.joins, Contains)
+        return [] if inside else [self._entry(match.stored, "match")]
+
+    async def _within(self, match: Match) -> list[bytes]:
+        """The entries of the resources in a match that matched (R4 section 3.1.1.5.9)."""
         node = self.parts[match.place].plan.joins
-        if not isinstance(node, Contains) or self.results.contained_type == "container":
-            return [self._entry(match.stored, "match")]
+        assert isinstance(node, Contains)
         url = f"{self.context.base}/{match.stored.type}/{match.stored.id}"
         return [
             entry(full_url=f"{url}#{found.get('id', '')}", raw=self._cut(encode(found)), search={"mode": "match"})

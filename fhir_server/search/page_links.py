@@ -45,7 +45,7 @@ def seal(page: Page, key: bytes, reader: str = "") -> str:
     """A URL-safe text that only a holder of the key can read or make. key: 32 bytes. reader: whom the link is for:
     it carries what that caller was told, and nobody else can use it."""
     nonce = os.urandom(_NONCE)
-    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 6), _PURPOSE + reader.encode())
+    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 1), _PURPOSE + reader.encode())
     return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
 
