@@ -82,8 +82,9 @@ class SearchModel:
         return {
             (type, code): hash
             for type in self.parameters.types
+            for kept in (self._kept(type),)
             for (_, code), hash in self._extractor.declared(type).items()
-            if code.partition("[")[0] in self._kept(type)
+            if code.partition("[")[0] in kept
         }
 
     def _kept(self, type: str) -> set[str]:
