@@ -13,7 +13,8 @@ from starlette.responses import Response
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.errors import refusal
-from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
+from fhir_server.interactions.recording import note
 from fhir_server.model.resources import encode
 from fhir_server.records.formats import Formats
 from fhir_server.records.importing import formats_of, import_records
@@ -44,7 +45,7 @@ def records(context_of: Callable[[Request], Context], gate_of: Callable[[], Gate
         every record was refused. `name` is what the report calls the file. Accept chooses the report: JSON, CSV, a
         page (text/html) or an OperationOutcome (application/fhir+json)."""
         try:
-            return await _import(await _admitted(context_of(request), gate_of(), request), request, name)
+            return await _recorded(context_of(request), gate_of(), request, name)
         except FhirError as fault:
             refused = refusal(fault, request.headers)
             return Response(refused.body, refused.status, dict(refused.headers), media_type=refused.media_type)
@@ -58,6 +59,19 @@ _BODY: dict[str, Any] = {
         "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in SUFFIXES},
     }
 }
+
+
+async def _recorded(context: Context, gate: Gate | None, request: Request, name: str) -> Response:
+    """The import, on record like every access: that of a caller who is refused, too."""
+    asked = FhirRequest("POST", ("$import-records",), (("name", name),))
+    try:
+        context = await _admitted(context, gate, request)
+        answer = await _import(context, request, name)
+    except FhirError as fault:
+        await note(context, asked, FhirResponse(fault.kind.status))
+        raise
+    await note(context, asked, FhirResponse(answer.status_code))
+    return answer
 
 
 async def _admitted(context: Context, gate: Gate | None, request: Request) -> Context:

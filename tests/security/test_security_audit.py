@@ -159,3 +159,17 @@ async def test_the_caller_behind_a_trusted_proxy_is_on_record(app: Any, login: L
             await caller.get("Patient/an", x_forwarded_for="198.51.100.1, 203.0.113.9, 10.1.1.1")
         (event,) = await latest()
         assert event["agent"][0]["network"]["address"] == told
+
+
+async def test_a_file_of_records_needs_its_scope_and_is_on_record(
+    http: httpx.AsyncClient, ask: Ask, admin: Caller, latest: Any
+) -> None:
+    refused = ask("system/*.cruds", organization="h1")
+    for caller, status in ((refused, 403), (admin, 422)):
+        headers = {**caller.headers, "content-type": "application/x-ndjson"}
+        answer = await http.post("/records?name=a", content=b"", headers=headers)
+        assert answer.status_code == status, answer.text
+        (event,) = await latest()
+        assert "import-records" in str(event["subtype"])
+        assert event["outcome"] == "4"
+    assert (await http.post("/records", content=b"", headers={"content-type": "text/csv"})).status_code == 401
