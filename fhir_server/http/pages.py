@@ -16,7 +16,7 @@ from fhir_server.http import openapi
 from fhir_server.interactions.exchange import Context
 
 _PAGE = """<!doctype html>
-<html lang="vi"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">
 <title>FHIR server for Việt Nam</title>
 <style>
 :root {{ color-scheme: light dark; }}
@@ -30,13 +30,20 @@ li {{ margin: .5rem 0; }}
 <p>HL7 FHIR R4 (4.0.1), version {version}. Base URL: <code>{base}</code></p>
 {notice}
 <ul>{links}</ul>
+<p><a href="/docs">Every path and method</a> / <span lang="vi">mọi đường dẫn</span></p>
 </body></html>"""
 
 EXAMPLES = (
-    ("metadata", "what this server can do"),
-    ("Patient?name=nguyen van an", "people found by name, with or without marks"),
-    ("Patient?_summary=count", "how many people there are"),
-    ("Condition?_include=Condition:patient&_count=5", "diagnoses with their patients"),
+    ("metadata", "what this server can do", "những gì máy chủ này làm được"),
+    ("Patient?name=nguyen van an", "people by name, with or without marks", "tìm người theo tên, có dấu hay không dấu"),
+    ("Patient?_summary=count", "how many people there are", "có bao nhiêu người"),
+    ("Condition?_include=Condition:patient&_count=5", "diagnoses with their patients", "chẩn đoán kèm người bệnh"),
+    (
+        "ValueSet/$expand?url=http://hl7.org/fhir/ValueSet/administrative-gender",
+        "the codes of a value set",
+        "các mã của một tập giá trị",
+    ),
+    ("$records-changed?_since=2020-01-01&_count=1", "who has changed, to synchronise", "ai đã thay đổi, để đồng bộ"),
 )
 
 
@@ -53,8 +60,8 @@ def pages(context_of: Callable[[], Context], document_of: Callable[[], dict[str,
         base = context_of().base
         links = "".join(
             f'<li><a href="{escape(base)}/{escape(path.replace(" ", "%20"))}"><code>/{escape(path)}</code></a><br>'
-            f"{escape(meaning)}</li>"
-            for path, meaning in EXAMPLES
+            f'{escape(meaning)} / <span lang="vi">{escape(vietnamese)}</span></li>'
+            for path, meaning, vietnamese in EXAMPLES
         )
         notice = openapi.notice(context_of().smart is None)
         return HTMLResponse(_PAGE.format(version=VERSION, base=escape(base), notice=notice, links=links))
