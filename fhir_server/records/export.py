@@ -170,7 +170,8 @@ class _Writer:
     def left(self) -> Iterator[str]:
         for type, held in self._by_type.items():
             if type not in self._export.shared:
-                yield from (f"{type}/{one['id']}" for one in held if f"{type}/{one['id']}" not in self._used)
+                references = (f"{type}/{one['id']}" for one in held if not _is_holder(one))
+                yield from (one for one in references if one not in self._used)
 
     # --- which resource belongs to which group ---
 
@@ -366,11 +367,15 @@ def _with_numbers_held(patient: Resource, bag: Iterable[Resource]) -> Resource:
     held = [
         number
         for one in bag
-        if one["resourceType"] == "RelatedPerson"
-        and any(relation.get("text") == _HOLDER for relation in one.get("relationship", ()))
+        if one["resourceType"] == "RelatedPerson" and _is_holder(one)
         for number in one.get("identifier", ())
     ]
     return {**patient, "identifier": [*held, *patient.get("identifier", ())]} if held else patient
+
+
+def _is_holder(resource: Resource) -> bool:
+    """True for the relative that holds numbers put aside, which are told with the Patient."""
+    return any(isinstance(one, dict) and one.get("text") == _HOLDER for one in resource.get("relationship") or ())
 
 
 def _facilities(bag: Iterable[Resource], naming: NamingSystems) -> dict[str, str]:

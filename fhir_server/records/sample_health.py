@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -72,7 +72,8 @@ class Vitals:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """One visit. kind: MA_LOAI_KCB. others: accompanying diagnoses (code, name). measured: with all vital signs."""
+    """One visit. kind: MA_LOAI_KCB. others: accompanying diagnoses (code, name). measured: with all vital signs.
+    births: numbers of the children born."""
 
     key: str
     facility: str
@@ -89,6 +90,7 @@ class Visit:
     discharge: str = "1"
     measured: bool = False
     advice: str = "Uống thuốc theo đơn, tái khám khi cần"
+    births: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,9 @@ class Health:
 def household_health(household: Household, seed: int) -> dict[int, Health]:
     """The health of each member by number; the family history follows from the parents' own."""
     own = {one.number: _own(one, Draw(f"{seed}/h/{one.number}")) for one in household.members}
+    for child in household.members:
+        if child.age() < 1 and child.mother is not None and child.mother in own:
+            own[child.mother] = _with_birth(own[child.mother], household, child)
     return {one.number: _with_family(one, own) for one in household.members}
 
 
@@ -132,6 +137,43 @@ def _own(person: Person, draw: Draw) -> Health:
         smokes=draw.weighted((("0", 58), ("1", 12), ("2", 30))) if man else "0",
         drinks=draw.weighted((("0", 40), ("1", 45), ("2", 15))) if man else "0",
     )
+
+
+def _with_birth(health: Health, household: Household, child: Person) -> Health:
+    """The mother's health with an examination before and the stay in which the child was born, where she is insured."""
+    mother = household.by_number(child.mother)
+    if mother is None or mother.card is None:
+        return health
+    vitals = _vitals(mother, Draw(f"birth/{child.number}"), child.born, False)
+    born = datetime(child.born.year, child.born.month, child.born.day, 1, 10)
+    before = born.replace(hour=8) - timedelta(days=60)
+    examination = Visit(
+        key=f"{HOSPITAL}.{before.year % 100:02d}.{mother.number:07d}7",
+        facility=HOSPITAL,
+        start=before,
+        end=before + timedelta(minutes=50),
+        kind="01",
+        category="1.1",
+        reason="Khám thai",
+        code="Z34.9",
+        name="Theo dõi thai nghén bình thường",
+        others=(),
+        vitals=vitals,
+        result="7",
+    )
+    stay = replace(
+        examination,
+        key=f"{HOSPITAL}.{born.year % 100:02d}.{mother.number:07d}8",
+        start=born,
+        end=min(born + timedelta(days=3, hours=7), datetime(TODAY.year, TODAY.month, TODAY.day, 17)),
+        kind="03",
+        reason="Chuyển dạ",
+        code="O80",
+        name="Đẻ thường cho một thai",
+        result="1",
+        births=(child.number,),
+    )
+    return replace(health, hospital=(*health.hospital, stay, examination))
 
 
 def _with_family(person: Person, own: Mapping[int, Health]) -> Health:

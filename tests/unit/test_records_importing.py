@@ -93,7 +93,7 @@ async def test_sending_a_file_again_changes_nothing(desk: Desk) -> None:
 
 async def test_a_commune_sent_twice_in_all_formats_is_stored_once(desk: Desk, tmp_path: Path) -> None:
     folder = tmp_path / "commune"
-    write_sample(120, 7, folder)
+    write_sample(60, 7, folder)
     first = await import_records(desk.context, [folder])
     assert first.refused == 0
     before = await desk.versions()
@@ -101,7 +101,7 @@ async def test_a_commune_sent_twice_in_all_formats_is_stored_once(desk: Desk, tm
     assert (again.stored, again.unchanged) == (0, first.stored + first.unchanged)
     assert await desk.versions() == before
     kinds = Counter(name.split("/")[0] for name in before)
-    assert 120 <= kinds["Patient"] <= 123  # a newborn under its mother's name is a person of its own for now
+    assert 60 <= kinds["Patient"] <= 63  # a newborn under its mother's name is a person of its own for now
 
 
 async def test_a_broken_record_is_refused_by_place_while_its_neighbours_go_in(desk: Desk) -> None:

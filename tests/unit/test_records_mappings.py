@@ -135,7 +135,7 @@ def _leaves(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[
 @pytest.fixture(scope="module")
 def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("commune")
-    write_sample(150, 11, folder)
+    write_sample(80, 11, folder)
     return folder
 
 
