@@ -14,6 +14,7 @@ import uvloop
 
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, CannotRun
+from fhir_server.cli.person import acting
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.model.resources import encode
@@ -67,7 +68,7 @@ def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord
     async def work() -> ImportReport:
         async with context(settings) as opened:
             with progress(title, "records") as on_progress:
-                return await import_records(opened, paths, on_progress, tell)
+                return await import_records(acting(opened, "records import"), paths, on_progress, tell)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work())

@@ -34,6 +34,7 @@ PATH_LIMIT = 2_000
 WORTH_PACKING = 1_400  # bytes; below one network packet gzip wins nothing
 QUERY_LIMIT = 64_000  # longer queries belong into POST _search
 _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}")
+_WORD = re.compile(r"[_$][a-z\-]{1,40}|metadata|\.well-known|smart-configuration")  # of paths, beside types and ids
 _OWN = ("_format", "_pretty")  # what the edge itself answers to
 
 
@@ -49,6 +50,7 @@ class FhirEndpoint:
         self._gate_of = gate_of
         self._xml: XmlFormat | None = None
         self._bodies: Bodies | None = None
+        self._types: frozenset[str] | None = None
 
     def _xml_of(self, context: Context) -> XmlFormat:
         if self._xml is None:
@@ -75,10 +77,19 @@ class FhirEndpoint:
             "request",
             request_id=request_id,
             method=scope["method"],
-            path=_shown(scope),
+            path=self._shown(scope),
             status=response.status,
             ms=round((perf_counter() - started) * 1000, 1),
         )
+
+    def _shown(self, scope: Scope) -> str:
+        """The shape of the path for the log: an id may be anybody's number or name, and it is on record under the
+        request id."""
+        if self._types is None:
+            self._types = frozenset(self._context_of(scope).capability.types)
+        below = str(scope["path"])[:200].removeprefix(self._base_path).split("/")
+        known = (part if not part or part in self._types or _WORD.fullmatch(part) else "[id]" for part in below)
+        return self._base_path + "/".join(known)
 
     async def _answer(self, scope: Scope, receive: Receive, headers: dict[str, str]) -> FhirResponse:
         """The response in the format asked for, refusals too; they are JSON when that format itself is the fault."""
@@ -172,11 +183,6 @@ def _request_id(headers: dict[str, str]) -> str:
     """The caller's X-Request-Id when it is one, else a fresh one."""
     sent = headers.get("x-request-id", "")
     return sent if _REQUEST_ID.fullmatch(sent) else os.urandom(16).hex()
-
-
-def _shown(scope: Scope) -> str:
-    """The path for the log: never the query, which may hold personal numbers."""
-    return str(scope["path"])[:200]
 
 
 def _segments(scope: Scope, base_path: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 
@@ -161,3 +161,20 @@ def accesses(context: Context, outcomes: Iterable[Outcome]) -> list[Access]:
         )
         for (interaction, status), named in resources.items()
     ]
+
+
+def imported(context: Context, written: Sequence[Stored]) -> list[Access]:
+    """What a group of imported records has changed, as one access: it names the people, and the Provenance of each
+    record names its resources."""
+    if not written:
+        return []
+    details = (("resources", str(len(written))),)
+    patients = shown_many(written).patients
+    request = context.origin.request
+    return [Access("import", agent_of(context), 200, context.clock(), request, (), patients, details=details)]
+
+
+def import_ended(context: Context, counts: Mapping[str, str]) -> Access:
+    """A whole import, with what it came to."""
+    request = context.origin.request
+    return Access("import", agent_of(context), 200, context.clock(), request, details=tuple(counts.items()))

@@ -11,6 +11,7 @@ from pathlib import Path
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.recording import import_ended, imported
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
@@ -22,6 +23,7 @@ from fhir_server.records.source import Problem, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
 from fhir_server.store.contract import Transaction, Written
+from fhir_server.store.ledger_contract import Event
 
 # Resources that share a transaction, at most; a record with more has one of its own.
 GROUP_RESOURCES = 800
@@ -112,6 +114,8 @@ async def import_records(
     with rare_collections():
         async with context.store.bulk_load():
             await run.all(read_files(files, known))
+    told = {"files": run.report.files, "read": run.report.read, "refused": run.report.refused}
+    await context.trail.note(import_ended(context, {name: str(count) for name, count in told.items()}))
     return run.report
 
 
@@ -220,10 +224,16 @@ class _Run:
     async def _commit(self, group: Group) -> list[RecordOutcome]:
         ops = await self.stores.ops(group)
 
+        events: list[Event] = []
+
         async def work(transaction: Transaction) -> list[Written]:
-            return await transaction.apply(ops)
+            written = await transaction.apply(ops)
+            changes = [one.stored for one in written if one.changed]
+            events[:] = await self.context.trail.write(transaction, imported(self.context, changes))
+            return written
 
         written = await self.context.store.transact(work) if ops else []
+        self.context.trail.committed(events)
         changed = {(one.stored.type, one.stored.id) for one in written if one.changed}
         outcomes = []
         for plan in group.plans:

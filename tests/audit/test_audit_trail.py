@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from typing import Any
 from urllib.parse import unquote
 
@@ -268,3 +269,18 @@ async def test_what_holds_nobodys_data_is_not_on_record(served: Client, database
     await served.get("metadata", x_request_id="public-1")
     await served.http.get("/health", headers={"x-request-id": "public-1"})
     assert await of_request(served, "public-1") == []
+
+
+async def test_an_import_is_one_event_a_group_and_one_for_the_whole(served: Client) -> None:
+    row = {"ho_ten": "Trần Thị Nhập", "ngay_sinh": "1980-05-06", "gioi_tinh": "nữ", "so_dinh_danh": "038180000017"}
+    headers = {"content-type": "application/x-ndjson"}
+    body = "\n".join(json.dumps({**row, "ma_ho_so": str(number)}, ensure_ascii=False) for number in range(3))
+    answer = await served.http.post("/records", content=body.encode(), headers=headers)
+    refused = await served.http.post("/records", content=b"x", headers={"content-type": "text/plain"})
+    assert (answer.status_code in (200, 422), refused.status_code) == (True, 415)
+    found = await events(served, "type=http://dicom.nema.org/resources/ontology/DCM|110107&_count=50")
+    details = [
+        [one["valueString"] for one in entity.get("detail", ())] for event in found for entity in event["entity"]
+    ]
+    assert ["1", "3", str(answer.json()["refused"])] in details
+    assert len(found) <= 2
