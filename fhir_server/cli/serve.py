@@ -58,7 +58,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     refuse_open_network(settings)
     configure_logs(settings.log_level)
     if not settings.asks_who:
-        log.warning("open mode: nobody is asked who they are; everyone who reaches this server reads and writes all")
+        log.info("open mode: nobody is asked who they are; everyone who reaches this server reads and writes all")
     for name in unknown_variables(os.environ):
         _say(f"{name} is no setting; is it misspelt?")
     with _stopped_by_signals(), contextlib.closing(listen(settings)) as listener:
