@@ -8,10 +8,11 @@ WHEELHOUSE ?= dist/wheelhouse
 ROUNDS ?= 20
 PEOPLE ?= 1000
 RESOURCES ?= 100000
+EXAMPLES ?= 500
 # Tests run in two processes, each with a mongod of its own; on one MongoDB they would see each other's faults.
 JOBS ?= $(if $(FHIR_MONGODB_URI),1,2)
 
-.PHONY: help serve test coverage lint format bench soak wheel wheelhouse offline-test docs constraints clean
+.PHONY: help serve test coverage lint format bench soak fuzz wheel wheelhouse offline-test docs constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -46,6 +47,9 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times; 10,000 records of each format there and back
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_writes.py tests/api/test_kill_during_import.py --timeout 7200
 	FHIR_TEST_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_records_export.py --timeout 36000
+
+fuzz: $(VENV)/.ready-to-test  ## EXAMPLES=500 hostile inputs for each parser, operation of the interface and rule of access
+	FHIR_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/unit/test_fuzz_parsers.py tests/unit/test_xml_round_trip.py tests/clients/test_openapi.py tests/security/test_security_property.py --timeout 36000
 
 wheel: $(VENV)/.ready-to-test  ## dist/*.whl, with its data
 	$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .

@@ -138,8 +138,8 @@ def _describe(app: FastAPI, held: list[Context]) -> None:
 
     def document() -> dict[str, Any]:
         made = own()
-        made["paths"].update(openapi.paths(held[0].capability, BASE_PATH))
-        return made
+        beside = {path: openapi.with_refusals(item) for path, item in made["paths"].items() if path[:5] != BASE_PATH}
+        return {**made, "paths": {**beside, **openapi.paths(held[0].capability, BASE_PATH)}}
 
     app.openapi = document  # type: ignore[method-assign]  # FastAPI's documented way
 
