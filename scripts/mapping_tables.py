@@ -41,6 +41,8 @@ WORDS = {
     "any_starts": "có mã bắt đầu bằng / has a code that starts with",
     "words": "có chữ / has the word",
     "other_than": "có và ∉ / present and ∉",
+    "shape": "có dạng / has the form",
+    "not_shape": "không có dạng / has not the form",
     "below": "<",
     "not_below": "≥",
     "same": "= ",

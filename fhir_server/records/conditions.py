@@ -19,8 +19,8 @@ def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -
     Rules: "present" | "absent" | "number" | "words" (present and no number) | list of texts | {"not": […]} |
     {"other_than": […]} (present and none of these) | {"starts": […]} | {"ends": […]} | {"any": […]} and
     {"any_starts": […]} (one of a `;` list) | {"below": n} | {"not_below": n} (present, and no number below) |
-    {"words": […]} (one of them is in the text) | {"not_words": "none"} | {"same": path} | {"same_day": path} |
-    {"not_same_day": path}.
+    {"words": […]} (one of them is in the text) | {"not_words": "none"} | {"shape": regex} | {"not_shape": regex}
+    (present and not of it) | {"same": path} | {"same_day": path} | {"not_same_day": path}.
     """
     if not when:
         return None
@@ -99,6 +99,12 @@ def _predicate(rule: Any) -> Callable[[Any], bool]:
     if "starts" in rule:
         starts = tuple(rule["starts"])
         return lambda value: isinstance(value, str) and value.startswith(starts)
+    if "shape" in rule:
+        shape = re.compile(rule["shape"], re.ASCII)
+        return lambda value: isinstance(value, str) and shape.fullmatch(value) is not None
+    if "not_shape" in rule:
+        other = re.compile(rule["not_shape"], re.ASCII)
+        return lambda value: isinstance(value, str) and other.fullmatch(value) is None
     if "below" in rule:
         bound = rule["below"]
         return lambda value: _number(value) < bound

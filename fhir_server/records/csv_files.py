@@ -19,8 +19,9 @@ _DELIMITERS = (",", ";", "\t")
 class CsvLayout:
     """How lines become a record (mappings/<format>/csv.json).
 
-    kind: the column that names the row kind. key: columns that make one record. record_columns: columns of the record
-    itself. rows: row kind -> (path, whether several). rename: column -> field. lists: columns that hold `;` lists.
+    kind: the column that names the row kind, "" where there is one kind alone. key: columns that make one record;
+    without any, every line is one. record_columns: columns of the record itself. rows: row kind -> (path, several).
+    rename: column -> field. lists: columns that hold `;` lists. known_by: columns that tell a file of this format.
     """
 
     kind: str
@@ -29,17 +30,24 @@ class CsvLayout:
     rows: Mapping[str, tuple[tuple[str, ...], bool]]
     rename: Mapping[str, str]
     lists: frozenset[str]
+    known_by: frozenset[str]
 
     @classmethod
     def of(cls, data: Mapping[str, Any]) -> CsvLayout:
+        kind, key = data.get("kind", ""), tuple(data.get("key", ()))
         return cls(
-            data["kind"],
-            tuple(data["key"]),
+            kind,
+            key,
             tuple(data.get("record_columns", ())),
-            {name: (tuple(row["into"].split(".")), bool(row.get("many"))) for name, row in data["rows"].items()},
+            {name: (_path(row["into"]), bool(row.get("many"))) for name, row in data["rows"].items()},
             data.get("rename", {}),
             frozenset(data.get("lists", ())),
+            frozenset(data.get("known_by", filter(None, (kind, *key)))),
         )
+
+
+def _path(text: str) -> tuple[str, ...]:
+    return tuple(filter(None, text.split(".")))
 
 
 def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> Iterator[SourceRecord]:
@@ -49,7 +57,7 @@ def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> It
     rows = csv.reader(_lines(stream, first), delimiter=delimiter, strict=False)
     try:
         header = [cell.strip() for cell in next(rows, [])]
-        missing = [column for column in (layout.kind, *layout.key) if column not in header]
+        missing = sorted(column for column in layout.known_by if column not in header)
         if missing:
             yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
             return
@@ -89,7 +97,7 @@ class _Collector:
             if not cells:
                 continue
             own = tuple(cells.get(column, "") for column in self._layout.key)
-            if held and own != key:
+            if held and (own != key or not self._layout.key):
                 yield self._record(held, start)
                 held = []
             if not held:
@@ -135,7 +143,7 @@ class _Collector:
 
     def _put(self, record: Tree, row: dict[str, str]) -> None:
         layout = self._layout
-        path, several = layout.rows[row[layout.kind]]
+        path, several = layout.rows[row.get(layout.kind, "")]
         item: Tree = {}
         outer = {layout.kind, *layout.key, *layout.record_columns}
         for column, cell in row.items():
@@ -145,7 +153,9 @@ class _Collector:
         node = record
         for name in path[:-1]:
             node = node.setdefault(name, {})
-        if several:
+        if not path:
+            record.update(item)
+        elif several:
             node.setdefault(path[-1], []).append(item)
         else:
             node[path[-1]] = {**node.get(path[-1], {}), **item}

@@ -9,6 +9,7 @@ from typing import IO
 from fhir_server.records.csv_files import read_csv
 from fhir_server.records.formats import Format, Formats
 from fhir_server.records.json_files import read_json, read_lines
+from fhir_server.records.recognition import format_of_csv, format_of_json
 from fhir_server.records.source import Place, Problem, SourceRecord
 from fhir_server.records.xml_files import read_xml, root_of
 
@@ -62,13 +63,14 @@ def read_stream(stream: IO[bytes], name: str, formats: Formats) -> Iterator[Sour
     if start == b"<" or suffix == ".xml":
         yield from _xml(stream, name, head, formats)
         return
-    format = next(one for one in formats.by_name.values() if one.kind == "json")
-    if suffix == ".csv" and format.csv is not None:
-        yield from read_csv(stream, name, format.name, format.csv)
+    if suffix == ".csv":
+        of_csv = format_of_csv(head, formats.by_name.values())
+        assert of_csv.csv is not None
+        yield from read_csv(stream, name, of_csv.name, of_csv.csv)
     elif suffix in (".ndjson", ".jsonl"):
-        yield from read_lines(stream, name, format.name)
+        yield from read_lines(stream, name, format_of_json(head, formats.by_name.values()).name)
     elif start in (b"{", b"[") or suffix == ".json":
-        yield from read_json(stream, name, format.name)
+        yield from read_json(stream, name, format_of_json(head, formats.by_name.values()).name)
     else:
         yield _unknown(name, "", formats)
 

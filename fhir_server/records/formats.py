@@ -53,6 +53,7 @@ class Format:
         self.version: str = data["version"]
         container = data["container"]
         self.kind: str = container["kind"]
+        self.known_by: frozenset[str] = frozenset(container.get("known_by", ()))
         self.xml = _xml(container) if self.kind == "xml" else None
         taken = [one for one in data["resources"] if one.get("only", "") in ("", *tools.restricted)]
         self.data = data = {**data, "resources": taken}

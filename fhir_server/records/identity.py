@@ -1,7 +1,8 @@
 """Whose record it is: the numbers that tell a person, in order, and what speaks against being the same person.
 
 Order: số định danh, BHXH number, insurance card with birth date, identity card or passport with birth date, patient
-number of the facility. Never a name. Sex and year of birth must not contradict.
+number of the facility, then with birth date the resident number of the record store and the number on the immunisation
+platform. Never a name. Sex and year of birth must not contradict.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ ORDER: tuple[tuple[str, bool], ...] = (
     ("passport", True),
     ("mrn", False),
     ("resident", True),
+    ("immunization-person", True),
 )
 _PLACE = {kind: (place, with_birth) for place, (kind, with_birth) in enumerate(ORDER)}
 

@@ -165,12 +165,14 @@ def datetime_to_iso(value: Any, options: Options, known: Known) -> Text:
 
 
 def birth_date(value: Any, options: Options, known: Known) -> Text:
-    made, rank = {"ymd": date_to_ymd, "dmy": date_to_dmy, "iso": date_to_iso}[options["form"]](value, options, known)
+    made, rank = {"ymd": date_to_ymd, "dmy": date_to_dmy, "iso": date_to_iso, "any": date_to_iso}[options["form"]](
+        value, options, known
+    )
     return (made.ljust(12, "0") if options["form"] == "ymd" else made), rank
 
 
 def birth_time(value: Any, options: Options, known: Known) -> Text:
-    forms = {"ymd": datetime_to_ymdhm, "dmy": datetime_to_dmy, "iso": datetime_to_iso}
+    forms = {"ymd": datetime_to_ymdhm, "dmy": datetime_to_dmy, "iso": datetime_to_iso, "any": datetime_to_iso}
     return forms[options["form"]](value, options, known)
 
 
@@ -393,6 +395,8 @@ INVERSES: Mapping[str, Inverse] = {
     "datetime_from_dmy": datetime_to_dmy,
     "date_from_iso": date_to_iso,
     "datetime_from_iso": datetime_to_iso,
+    "date_from_any": date_to_iso,
+    "datetime_from_any": datetime_to_iso,
     "birth_date": birth_date,
     "birth_time": birth_time,
     "identifier_by_shape": identifier_by_shape,

@@ -38,6 +38,8 @@ _KEPT_IN = {
     "datetime_from_dmy": "valueDateTime",
     "date_from_iso": "valueDate",
     "datetime_from_iso": "valueDateTime",
+    "date_from_any": "valueDate",
+    "datetime_from_any": "valueDateTime",
     "logical_reference": "valueReference",
     "shared_reference": "valueReference",
 }

@@ -105,16 +105,40 @@ def datetime_from_iso(found: str, options: Options, facts: Facts) -> str:
     return moment
 
 
-_BIRTH_DATES: Mapping[str, Transform] = {"ymd": date_from_ymd, "dmy": date_from_dmy, "iso": date_from_iso}
+_ANY_ALLOWED = ("yyyy-MM-dd or dd/MM/yyyy, with a time behind it", "yyyy-MM-dd hoặc dd/MM/yyyy, có thể thêm giờ")
+
+
+def date_from_any(found: str, options: Options, facts: Facts) -> str:
+    """yyyy-MM-dd or dd/MM/yyyy; what stands behind is cut off."""
+    return datetime_from_any(found, options, facts)[:10]
+
+
+def datetime_from_any(found: str, options: Options, facts: Facts) -> str:
+    """yyyy-MM-dd or dd/MM/yyyy, with a time or without."""
+    for transform in (datetime_from_iso, datetime_from_dmy):
+        try:
+            return transform(found, options, facts)
+        except WrongValue:
+            continue
+    raise WrongValue(found, _ANY_ALLOWED)
+
+
+_BIRTH_DATES: Mapping[str, Transform] = {
+    "ymd": date_from_ymd,
+    "dmy": date_from_dmy,
+    "iso": date_from_iso,
+    "any": date_from_any,
+}
 _BIRTH_TIMES: Mapping[str, Transform] = {
     "ymd": datetime_from_ymdhm,
     "dmy": datetime_from_dmy,
     "iso": datetime_from_iso,
+    "any": datetime_from_any,
 }
 
 
 def birth_date(found: str, options: Options, facts: Facts) -> str:
-    """The date of birth as precise as it is known: `198500000000` is 1985. options.form: ymd | dmy | iso.
+    """The date of birth as precise as it is known: `198500000000` is 1985. options.form: ymd | dmy | iso | any.
 
     A birth after the record was made is refused.
     """

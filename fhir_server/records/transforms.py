@@ -20,9 +20,11 @@ from fhir_server.records.transform_dates import (
     Transform,
     birth_date,
     birth_time,
+    date_from_any,
     date_from_dmy,
     date_from_iso,
     date_from_ymd,
+    datetime_from_any,
     datetime_from_dmy,
     datetime_from_iso,
     datetime_from_ymdhm,
@@ -299,8 +301,8 @@ TRANSFORMS: Mapping[str, Transform] = {
     for made in (
         text, lines, integer, decimal_text, quantity, money, flag, narrative, zero_pad, last_two, semicolon_list,
         first_of_list, date_from_ymd, datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso,
-        datetime_from_iso, birth_date, birth_time, identifier_by_shape, identifier, logical_reference,
-        shared_reference, person_name, phone, email, code, coding, concept, concept_by_text, list_display,
-        list_coding, local_coding, icd10, blood_group,
+        datetime_from_iso, date_from_any, datetime_from_any, birth_date, birth_time, identifier_by_shape, identifier,
+        logical_reference, shared_reference, person_name, phone, email, code, coding, concept, concept_by_text,
+        list_display, list_coding, local_coding, icd10, blood_group,
     )
 }  # fmt: skip

@@ -218,6 +218,20 @@ def test_csv_lines_of_a_strange_kind_or_encoding_refuse_their_record_alone() -> 
     assert [(one.place.line, told(one)) for one in found] == [(2, ["row-kind"]), (3, ["encoding"]), (4, [])]
 
 
+def test_the_columns_or_members_of_a_file_tell_its_format() -> None:
+    for name in ("doses.csv", "doses.ndjson"):
+        found = list(read_files([FORMATS.by_name["tiemchung"].folder / "examples" / name], FORMATS))
+        assert [(one.format, told(one)) for one in found] == [("tiemchung", [])] * 2
+    assert read(b'{"ho_ten": "An"}', "a.json")[0].format == "basic"
+    (alone,) = read(b'[{"ma_mui_tiem": "1", "ho_ten": "An"}]', "a.json")
+    assert alone.format == "tiemchung"
+
+
+def test_without_key_columns_every_line_is_a_record() -> None:
+    found = read(b"ma_mui_tiem\tten_vac_xin\tngay_tiem\n1\tBCG\t01/02/2026\n1\tBCG\t01/02/2026\n", "a.csv")
+    assert [(one.place.record, one.place.line) for one in found] == [(1, 2), (2, 3)]
+
+
 def test_csv_without_its_key_columns_is_refused() -> None:
     (found,) = read(b"ho_ten,ngay_sinh\nAn,1985\n", "a.csv")
     assert told(found) == ["no-column"]
