@@ -10,17 +10,18 @@ from typing import Protocol
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, Joins, chunks
-from fhir_server.interactions.through import Through
+from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, NOWHERE, Joins, Reach, chunks
+from fhir_server.interactions.through import ThroughHas
+from fhir_server.interactions.through_chain import ThroughChain
 from fhir_server.model.resources import Resource
 from fhir_server.search.clauses import Few
 from fhir_server.search.compile import conjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
 from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
-from fhir_server.search.plan import Part, Plan, Walk, by_date, cheaply, shorter
+from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply, shorter
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Contains, Leaf, Node, Or, has_joins, is_read
+from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_joins, is_read
 from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
@@ -78,33 +79,38 @@ class Finder:
             self._present = await self._store.types()
         return self._present
 
-    async def plan(self, type: str, node: Node, cursor: Cursor | None = None) -> Plan:
-        """Compiles a tree, asking first what the short joins lead to, unless a cursor walks through them."""
+    async def plan(self, type: str, node: Node, reach: Reach = AT_ONCE, through: int | None = None) -> Plan:
+        """Compiles a tree, asking first what the joins lead to whose other side is within reach.
+
+        through: the place of a join that is walked and so stays as it is.
+        """
         found = self._plans.get((type, node))
         if found is None:
-            found = await self._plan(type, rewrite(node), cursor is not None and cursor.through is not None)
-            self._plans[type, node] = found
+            found = self._plans[type, node] = await self._plan(type, rewrite(node), reach, through)
         return found
 
-    async def _plan(self, type: str, node: Node, through: bool) -> Plan:
+    async def _plan(self, type: str, node: Node, reach: Reach, through: int | None) -> Plan:
         parts = node.children if isinstance(node, And) else (node,)
         leaves: list[Filter] = []
-        for part in parts:
+        others: list[Node] = []
+        walked: list[tuple[int, Through]] = []
+        for place, part in enumerate(parts):
             if isinstance(part, Leaf):
                 leaves.extend(flat(await self._compile(part)))
-        # What joins lead to differs from page to page and is no part of how the answer is cut.
-        other = And(tuple(part for part in parts if not isinstance(part, Leaf)))
-        others = other if through or not has_joins(other) else await self._joins.resolve(other, AT_ONCE)
-        rewritten = rewrite(others)
-        parts = rewritten.children if isinstance(rewritten, And) else (rewritten,)
-        joins = tuple(part for part in parts if has_joins(part))
-        rest = await self._compile(And(tuple(part for part in parts if not has_joins(part))))
+                continue
+            # What joins lead to differs from page to page and is no part of how the answer is cut.
+            resolved = rewrite(await self._joins.resolve(part, NOWHERE if place == through else reach))
+            others.append(resolved)
+            if isinstance(resolved, Has) or (isinstance(resolved, Chain) and len(resolved.targets) == 1):
+                walked.append((place, resolved))
+        joins = [part for part in others if has_joins(part)]
+        rest = await self._compile(rewrite(And(tuple(part for part in others if not has_joins(part)))))
         if own := self._view.walked(type):
             rest = conjunction((rest, Few(own)))
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
-        return Plan(type, tuple(leaves), rest, rewrite(And(joins)) if joins else None, node)
+        return Plan(type, tuple(leaves), rest, rewrite(And(tuple(joins))) if joins else None, tuple(walked), node)
 
     async def _compile(self, node: Node) -> Filter:
         return await self._model.filter(node, self._store, self._base, self._now)
@@ -137,7 +143,12 @@ class Finder:
     async def _weigh(self, type: str, walk: Walk, cap: int) -> int:
         if walk.through is None:
             return await self._store.weigh(type, walk.driver or {}, cap)
-        return await self.weight(await self.plan(walk.through.source, walk.through.child), cap)
+        return await self.weight(await self._beyond(walk.through), cap)
+
+    async def _beyond(self, join: Has | Chain) -> Plan:
+        """The plan of what a join leads to."""
+        type = join.source if isinstance(join, Has) else join.targets[0]
+        return await self.plan(type, join.child)
 
     async def weight(self, plan: Plan, cap: int) -> int:
         """How many candidates a plan has, up to `cap`."""
@@ -161,8 +172,10 @@ class Finder:
     ) -> list[Stored]:
         """The first `limit` matches behind the cursor, in the order of the walk: by date without one."""
         walk = walk or by_date(plan)
+        if isinstance(walk.through, Has):
+            return await ThroughHas(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
         if walk.through is not None:
-            return await Through(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
+            return await ThroughChain(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
         if plan.joins is None:
             return await self._find(plan, limit, walk, cursor, raw=raw, keys=keys)
         told: list[Stored] = []

@@ -16,7 +16,7 @@ from fhir_server.search.content import contains
 from fhir_server.search.describe import describe
 from fhir_server.search.model import SearchModel
 from fhir_server.search.paging import BY_DATE, advance
-from fhir_server.search.plan import Plan
+from fhir_server.search.plan import Plan, Walk
 from fhir_server.search.tree import And, Chain, Contains, Content, Has, InHierarchy, Leaf, Node, Not, Or
 from fhir_server.store.contract import Stored
 
@@ -33,6 +33,8 @@ class Reach:
     sources: int
 
 
+NOWHERE = Reach(0, 0)
+AT_FIRST = Reach(100, 100)  # for a search that may be answered in any order, so that the other side can be walked
 AT_ONCE = Reach(1_000, 500)
 AT_MOST = Reach(20_000, 50_000)
 _WORTH_LOOKING_AT = 4  # candidates for each that may be found
@@ -87,7 +89,7 @@ class Joins:
 
     async def _is_long(self, plan: Plan, most: int) -> bool:
         """True when so many resources would have to be looked at that it is not worth while to find out more."""
-        limit = most * _WORTH_LOOKING_AT
+        limit = max(most * _WORTH_LOOKING_AT, 1)
         return plan.joins is None and await self._finder.weight(plan, limit) >= limit
 
     async def _resolve_hierarchy(self, node: InHierarchy) -> Node:
@@ -167,8 +169,9 @@ class Joins:
         left, cursor = dict.fromkeys(ids), None
         while left:
             names = [f"{has.type}/{id}" for id in left]
-            part = plan.also(await self._finder.pointing_at(has.source, (has.param,), names))
-            found = await self._finder.page(part, AT_ONCE.sources, None, cursor, raw=False, keys=True)
+            pointing = await self._finder.pointing_at(has.source, (has.param,), names)
+            part, walk = plan.also(pointing), Walk(BY_DATE, pointing)
+            found = await self._finder.page(part, AT_ONCE.sources, walk, cursor, raw=False, keys=True)
             self._finder.work.spend(len(found), describe(has))
             for stored in found:
                 for id in self.ids_at(stored, has.param.code, has.type):

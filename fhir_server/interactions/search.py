@@ -11,6 +11,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.finder import Finder
 from fhir_server.interactions.headers import prefer
 from fhir_server.interactions.includes import Inclusions
+from fhir_server.interactions.joins import AT_FIRST, AT_ONCE
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.recording import shown_many
 from fhir_server.model.bundles import bundle, entry
@@ -160,7 +161,9 @@ class _Answer:
         finder = Finder(context)
         parsed = _among_contained(context, parsed)
         sort, registry = parsed.results.sort, context.store.registry
-        plans = tuple([await finder.plan(type, tree, page.cursor) for type, tree in parsed.trees])
+        reach = AT_ONCE if sort else AT_FIRST
+        through = page.cursor.through if page.cursor else None
+        plans = tuple([await finder.plan(type, tree, reach, through) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
         parts = [part for plan in plans for part in context.search.parts(plan, sort, registry, merged)]
         start = b'{"fullUrl":' + encode(context.base)[:-1]

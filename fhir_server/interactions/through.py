@@ -49,7 +49,7 @@ class Spot:
         return Cursor(self.values, (), (self.span.low, self.span.high) if self.span else None)
 
 
-class Through:
+class ThroughHas:
     """One page of a plan, walked through the sources of one of its _has."""
 
     def __init__(self, finder: Finder, joins: Joins, plan: Plan, has: Has, cursor: Cursor | None) -> None:

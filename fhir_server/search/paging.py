@@ -35,7 +35,7 @@ class Span:
 class Order:
     """paths: (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`; only over `x.…` can a value be
     missing, and it comes last then. span: the index is walked over these keys as it stands, then by `o` descending.
-    through: the order is that in which what points here is met, for the _has of this number (`interactions/through`).
+    through: the order in which a walk through other resources meets these, for the join at this place of the search.
     """
 
     paths: tuple[tuple[str, int], ...]
@@ -56,9 +56,9 @@ BY_DATE = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))
 
 
-def as_met(number: int) -> Order:
-    """The order of a walk through what points here, for the _has of this number."""
-    return Order((("met", 1),), through=number)
+def as_met(place: int) -> Order:
+    """The order of a walk through other resources, by the join at a place of the search."""
+    return Order((("met", 1),), through=place)
 
 
 def along(span: Span) -> Order:

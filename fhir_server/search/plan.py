@@ -16,11 +16,14 @@ from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
 from fhir_server.search.paging import BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Has, Node
+from fhir_server.search.tree import And, Chain, Has, Node
 from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
 
 _MANY = 50  # keys of one list, of which each may be few
 MOST_WAYS = 8  # alternatives that are answered one behind the other; more are left to the database at once
+
+
+Through = Has | Chain
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +31,15 @@ class Plan:
     """What the resources of one type must satisfy.
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
-    batch of candidates after that. node: the tree all this was made of, to name what is costly.
+    batch of candidates after that. through: those joins whose other side may be walked instead, each with its place in
+    the search. node: the tree all this was made of, to name what is costly.
     """
 
     type: str
     leaves: tuple[Filter, ...] = ()
     rest: Filter = field(default_factory=dict)
     joins: Node | None = None
+    through: tuple[tuple[int, Through], ...] = ()
     node: Node | None = None
 
     @property
@@ -45,26 +50,20 @@ class Plan:
         """The same with more conditions."""
         return replace(self, rest=conjunction((self.rest, *filters)))
 
-    @property
-    def hases(self) -> tuple[Has, ...]:
-        """Each _has that every match must satisfy."""
-        joins = self.joins.children if isinstance(self.joins, And) else (self.joins,)
-        return tuple(join for join in joins if isinstance(join, Has))
-
     def without(self, join: Node) -> Plan:
         """The same without one of its joins."""
         others = tuple(one for one in self.joins.children if one is not join) if isinstance(self.joins, And) else ()
-        return replace(self, joins=rewrite(And(others)) if others else None)
+        return replace(self, joins=rewrite(And(others)) if others else None, through=())
 
 
 @dataclass(frozen=True, slots=True)
 class Walk:
     """A way to walk candidates. driver: the condition whose list in an index is walked, while all others are looked at
-    in the documents; None leaves the choice to the database. through: the _has whose sources are walked instead."""
+    in the documents; None leaves the choice to the database. through: the join whose other side is walked instead."""
 
     order: Order
     driver: Filter | None = None
-    through: Has | None = None
+    through: Through | None = None
 
     @property
     def hint(self) -> str | None:
@@ -204,7 +203,7 @@ def walks_of(plan: Plan) -> tuple[Walk, ...]:
     exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
     dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if spans and not exact else []
-    through = [Walk(as_met(number), through=has) for number, has in enumerate(plan.hases)]
+    through = [Walk(as_met(place), through=join) for place, join in plan.through]
     return (*((*exact, *spans, *dates) or (Walk(BY_DATE),)), *through)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
+from itertools import count
 from random import Random
 from typing import Any
 
@@ -10,15 +11,15 @@ import pytest
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
-from fhir_server.interactions import finder
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
-from fhir_server.interactions.joins import Reach
+from fhir_server.interactions.joins import NOWHERE
 from fhir_server.interactions.planning import draft
-from fhir_server.search.paging import advance
+from fhir_server.search.paging import BY_DATE, advance
 from fhir_server.search.parse import parse, query_pairs
-from fhir_server.search.plan import Part, Walk
-from fhir_server.store.contract import Put, View
+from fhir_server.search.plan import Part, Plan, Walk
+from fhir_server.store.contract import Find, Put, View
+from fhir_server.store.documents import dated_order
 
 QUERIES = [
     "name=nguyen",
@@ -42,6 +43,21 @@ QUERIES = [
     "identifier=urn:n|12",
     "identifier=urn:n|&name=tr",
     "gender:not=male&name=ng",
+]
+CHAINED = [
+    "Condition?patient.name=ng",
+    "Condition?patient.name=van an",
+    "Condition?patient.gender=male",
+    "Condition?patient.gender=male&code=a",
+    "Condition?patient.gender=male&onset-date=ge2020-06",
+    "Condition?patient.identifier=urn:n|&patient.active=true",
+    "Condition?subject.name=ng,tr",
+    "Condition?patient.birthdate=ge1985",
+    "Condition?patient._has:Condition:patient:code=b",
+    "Observation?performer:Patient.name=ng",
+    "Observation?performer:Patient.gender=male",
+    "Observation?performer:Patient.name=tr,le&code=x",
+    "Observation?performer.active=true",
 ]
 JOINED = [
     "_has:Condition:patient:code=a",
@@ -75,13 +91,35 @@ def a_patient(chance: Random, number: int) -> dict[str, Any]:
     }
 
 
-def conditions(chance: Random, number: int) -> Iterator[dict[str, Any]]:
+def observations(chance: Random, ids: list[str]) -> Iterator[dict[str, Any]]:
+    for number in range(30):
+        yield {
+            "resourceType": "Observation",
+            "id": f"o{number}",
+            "status": "final",
+            "code": {"coding": [{"system": "urn:c", "code": chance.choice("xy")}]},
+            "effectiveDateTime": f"20{chance.randint(10, 29)}-03-01",
+            "performer": [{"reference": f"Patient/{id}"} for id in chance.sample(ids, chance.choice([1, 2, 5]))],
+        }
+
+
+def twins() -> list[str]:
+    """Two ids that get one order key, and so tie in every order but that of ids."""
+    met: dict[int, str] = {}
+    for number in count():
+        id = f"twin{number}"
+        if (other := met.setdefault(dated_order(0, id), id)) != id:
+            return [other, id]
+    raise AssertionError
+
+
+def conditions(chance: Random, patient: str) -> Iterator[dict[str, Any]]:
     for place in range(chance.choice([0, 1, 3, 8])):
         code = chance.choice("abc")
         yield {
             "resourceType": "Condition",
-            "id": f"c{number:03}-{place}",
-            "subject": {"reference": f"Patient/p{number:03}"},
+            "id": f"{patient}-{place}",
+            "subject": {"reference": f"Patient/{patient}"},
             "code": {"coding": [{"system": "urn:c", "code": code, "display": f"{code} b {code}"}]},
             "onsetDateTime": chance.choice(["2020-06", "2020-06-01", f"20{chance.randint(10, 29)}-03-01"]),
         }
@@ -91,15 +129,21 @@ def conditions(chance: Random, number: int) -> Iterator[dict[str, Any]]:
 async def context(shared_settings: Settings) -> AsyncIterator[Context]:
     chance = Random(5)
     async with open_context(shared_settings) as context:
-        people = [one for n in range(120) for one in (a_patient(chance, n), *conditions(chance, n))]
-        drafts = [await draft(context, one, one["id"]) for one in people]
+        people = [a_patient(chance, number) for number in range(45)]
+        people += [{**people[0], "id": id} for id in twins()]
+        ids = [one["id"] for one in people]
+        others = [one for id in ids for one in conditions(chance, id)] + list(observations(chance, ids[-12:]))
+        drafts = [await draft(context, one, one["id"]) for one in (*people, *others)]
         await context.store.transact(lambda transaction: transaction.apply([Put(one) for one in drafts]))
         yield context
 
 
-async def parts_of(context: Context, finding: Finder, query: str) -> tuple[Part, ...]:
-    ((_, tree),) = parse(context.search.parameters, ["Patient"], query_pairs(query), strict=True).trees
-    return context.search.parts(await finding.plan("Patient", tree), (), context.store.registry, False)
+async def asked(context: Context, finding: Finder, query: str) -> tuple[Plan, tuple[Part, ...]]:
+    """query: of a Patient when no type stands in front."""
+    type, _, text = query.rpartition("?")
+    ((_, tree),) = parse(context.search.parameters, [type or "Patient"], query_pairs(text), strict=True).trees
+    plan = await finding.plan(type or "Patient", tree, NOWHERE)
+    return plan, context.search.parts(plan, (), context.store.registry, False)
 
 
 async def walked(finding: Finder, part: Part, walk: Walk, size: int) -> list[str]:
@@ -111,21 +155,15 @@ async def walked(finding: Finder, part: Part, walk: Walk, size: int) -> list[str
     return found
 
 
-@pytest.fixture(autouse=True)
-def _no_short_lists(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joins are walked however short their other side is."""
-    monkeypatch.setattr(finder, "AT_ONCE", Reach(0, 0))
-
-
-@pytest.mark.parametrize("query", [*QUERIES, *JOINED])
+@pytest.mark.parametrize("query", [*QUERIES, *JOINED, *CHAINED])
 async def test_every_walk_of_every_part_finds_each_match_once(context: Context, query: str) -> None:
     finding = Finder(context)
-    ((_, tree),) = parse(context.search.parameters, ["Patient"], query_pairs(query), strict=True).trees
-    plan = await finding.plan("Patient", tree)
+    plan, parts = await asked(context, finding, query)
     wanted = {stored.id for stored in await finding.page(plan, 1000)}
     found: list[str] = []
-    for part in await parts_of(context, finding, query):
-        ways = [await walked(finding, part, walk, size) for walk in part.walks for size in (2, 50)]
+    sizes = (1, 50) if plan.type == "Observation" else (5, 50)
+    for part in parts:
+        ways = [await walked(finding, part, walk, size) for walk in part.walks for size in sizes]
         for way in ways:
             assert len(way) == len(set(way)) == len(ways[0])
             assert set(way) == set(ways[0])
@@ -133,25 +171,35 @@ async def test_every_walk_of_every_part_finds_each_match_once(context: Context, 
     assert len(found) == len(set(found))
     assert set(found) == wanted
     assert wanted
+    if query in (*JOINED, *CHAINED):
+        assert any(walk.through for part in parts for walk in part.walks)
 
 
-@pytest.mark.parametrize("query", [*QUERIES, *JOINED])
-async def test_a_view_by_keys_leads_no_walk_astray(context: Context, query: str) -> None:
+@pytest.mark.parametrize("query", [*QUERIES, *JOINED, *CHAINED])
+async def test_a_view_leads_no_walk_astray(context: Context, query: str) -> None:
     letters = context.search.letters("Patient", "gender", context.store.registry)
-    view = View({"Patient": {"k": f"{letters}male"}})
+    view = View({"Patient": {"k": f"{letters}male"}, "Condition": {"u": {"$mod": [2, 0]}}})
     finding, narrow = Finder(context), Finder(context, view=view)
-    men = {stored.id for stored in await finding.page((await parts_of(context, finding, "gender=male"))[0].plan, 1000)}
-    for part in await parts_of(context, finding, query):
+    seen = {
+        type: {stored.id for stored in await context.store.find(Find(type, {}, limit=1000), view)}
+        for type in ("Patient", "Condition", "Observation")
+    }
+    _, parts = await asked(context, finding, query)
+    for part in parts:
         for walk in part.walks:
-            whole = await walked(finding, part, walk, 50)
-            told = await walked(narrow, part, walk, 2)
-            assert told == [id for id in whole if id in men]
+            told = await walked(narrow, part, walk, 4)
+            assert len(told) == len(set(told))
+            if walk.through is None and part.plan.joins is None:
+                whole = await walked(finding, part, walk, 50)
+                assert told == [id for id in whole if id in seen[part.plan.type]]
+            else:
+                assert set(told) == set(await walked(narrow, part, Walk(BY_DATE), 50))
 
 
 @pytest.mark.parametrize("query", ["gender=male&active=false", "active=false&gender=male"])
 async def test_the_shortest_list_is_walked(context: Context, query: str) -> None:
     finding = Finder(context)
-    (part,) = await parts_of(context, finding, query)
+    _, (part,) = await asked(context, finding, query)
     walk = await finding.walk_of(part, None)
     weights = [await context.store.weigh("Patient", one.driver or {}, 1000) for one in part.walks]
     assert len(weights) == 2
