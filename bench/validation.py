@@ -1,4 +1,4 @@
-"""CPU time of validation beside fhir.resources on the same resources: `python bench/validation.py [FOLDER of JSON]`.
+"""CPU time of validation beside fhir.resources, and by profiles: `python bench/validation.py [FOLDER of JSON]`.
 
 Times on one machine mean little; what is printed last in each line is a ratio inside one interleaved run.
 """
@@ -11,16 +11,24 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 from statistics import median
+from tempfile import TemporaryDirectory
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.definitions.load import Definitions
-from fhir_server.model.resources import decode
+from fhir_server.definitions.profiles import shipped_profiles
+from fhir_server.model.resources import Resource, decode
+from fhir_server.records.formats import Formats
+from fhir_server.records.importing import map_records
+from fhir_server.records.sample import write_sample
+from fhir_server.terminology.load import Terminology
+from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.messages import Report
 from fhir_server.validation.structure import StructureChecks
 from fhir_server.validation.validate import Validator
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "tests" / "unit" / "validation_examples"
 ROUNDS, REPEATS = 15, 200
+PEOPLE, MOST_OF_TYPE = 200, 300
 
 
 def main() -> None:
@@ -33,6 +41,7 @@ def main() -> None:
         validate_folder(validator, Path(sys.argv[1]))
     else:
         compare(definitions, validator)
+        by_profiles(definitions, validator)
 
 
 def memory() -> float:
@@ -57,6 +66,42 @@ def compare(definitions: Definitions, validator: Validator) -> None:
             lambda value=value, model=model: model.model_validate(value),
         )
         print(f"{path.stem:24}{len(body):>7}{ours:>10.1f}{named:>10.1f}{theirs:>16.1f}{theirs / ours:>14.1f}")
+
+
+def by_profiles(definitions: Definitions, validator: Validator) -> None:
+    """CPU of base validation and of our profiles over all that generated records become, the mix of an import."""
+    conformance = Conformance(definitions, Terminology.load(DATA_ROOT), shipped_profiles(DATA_ROOT))
+    with TemporaryDirectory() as folder:
+        write_sample(PEOPLE, 7, Path(folder))
+        bundles = [bundle for _, bundle in map_records([Path(folder)], Formats.load(DATA_ROOT)) if bundle]
+    by_type: dict[str, list[Resource]] = {}
+    for entry in (entry for bundle in bundles for entry in bundle["entry"]):
+        by_type.setdefault(entry["resource"]["resourceType"], []).append(entry["resource"])
+    print(f"\n{'µs CPU, mean':24}{'n':>7}{'base R4':>10}{'profiles claimed':>18}")
+    rows = [(type, some, *_means(validator, conformance, some)) for type, some in sorted(by_type.items())]
+    for type, some, base, claims in rows:
+        print(f"{type:24}{len(some):>7}{base:>10.1f}{claims:>18.1f}")
+    total = sum(len(some) for _, some, _, _ in rows)
+    base, claims = (sum(len(row[1]) * row[column] for row in rows) / total for column in (2, 3))
+    print(f"{'all':24}{total:>7}{base:>10.1f}{claims:>18.1f}")
+
+
+def _means(validator: Validator, conformance: Conformance, resources: list[Resource]) -> tuple[float, float]:
+    some = resources[:MOST_OF_TYPE]
+    for one in some[:20]:  # closures are made at the first use
+        validator.validate(one)
+        conformance.claim_faults(one)
+
+    def mean(work: Callable[[Resource], object]) -> float:
+        begun = time.process_time()
+        for one in some:
+            work(one)
+        return (time.process_time() - begun) / len(some) * 1e6
+
+    return (
+        median(mean(validator.validate) for _ in range(ROUNDS)),
+        median(mean(conformance.claim_faults) for _ in range(ROUNDS)),
+    )
 
 
 def interleaved(*runs: Callable[[], object]) -> list[float]:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import msgspec
 
 from fhir_server.definitions.packages import Package, missing, version_key
-from fhir_server.definitions.profiles import read_head
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource, encode
@@ -61,9 +62,10 @@ class Plan:
 async def plan(context: Context, package: Package) -> Plan:
     """What would be installed; what is wrong with it is in its facts."""
     others = [one for one in await _in_order(context) if one.identity != identity(package)]
+    package, unreadable = _readable(package, context.validator)
     contents = tuple(encode({"resourceType": one["resourceType"], **one}) for one in package.resources)
     installed = [content for one in others for content in await context.store.package_resources(one)]
-    problems = [*package.problems, *_needs(package, others), *_twice(package, installed)]
+    problems = [*package.problems, *unreadable, *_needs(package, others), *_twice(package, installed)]
     conformance = context.validator.conformance
     if conformance is not None:
         definitions = (one for one in (*installed, *contents) if _type(one) == "StructureDefinition")
@@ -79,6 +81,19 @@ async def plan(context: Context, package: Package) -> Plan:
         "problems": problems[:_MOST_PROBLEMS],
     }
     return Plan(Installed(identity(package), facts), contents)
+
+
+def _readable(package: Package, validator: Validator) -> tuple[Package, list[str]]:
+    """The package without definitions that are not even shaped as R4 has them, and what is wrong with those."""
+    kept, problems = [], []
+    for one in package.resources:
+        if validator.is_shaped(one):
+            kept.append(one)
+        else:
+            name = f"{one['resourceType']} {str(one.get('url') or one.get('id'))[:200]}"
+            faults = [_told(issue) for issue in validator.validate(one) if issue.is_error]
+            problems.append(f"{name} is left out: {faults[0]}")
+    return replace(package, resources=tuple(kept)), problems
 
 
 async def install(context: Context, plan: Plan) -> None:
@@ -119,11 +134,15 @@ def _canonical(resource: Resource) -> str:
     return f"{resource['url']}|{resource.get('version', '')}"
 
 
+class _Name(msgspec.Struct):
+    url: str | None = None
+    version: str | None = None
+
+
 def _canonicals(contents: Sequence[bytes]) -> Iterator[str]:
-    for content in contents:
-        head = read_head(content)
-        if head.url:
-            yield f"{head.url}|{head.version or ''}"
+    for name in (msgspec.json.decode(content, type=_Name) for content in contents):
+        if name.url:
+            yield f"{name.url}|{name.version or ''}"
 
 
 def _faults(package: Package, validator: Validator, conformance: Conformance) -> Iterator[str]:

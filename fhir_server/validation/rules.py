@@ -70,6 +70,14 @@ class _Node:
     def children(self) -> Mapping[str, Visit]:
         return self.make_children()
 
+    @cached_property
+    def leading(self) -> frozenset[str]:
+        """The names that lead to a rule: an object without rules of its own and without these is passed over."""
+        return frozenset(self.children)
+
+    def as_child(self, name: str) -> Visit:
+        return name, self.visit, None if self.conditions or self.specials else self
+
     def visit(self, value: Any, place: Place, level: int, walk: _Walk) -> None:
         if not isinstance(value, dict):
             return
@@ -86,19 +94,21 @@ class _Node:
         below = self.children.get
         for key, item in value.items():
             found = below(key)
-            if found is not None:
-                name, visit = found
-                if item.__class__ is list:
-                    for number, one in enumerate(item):
+            if found is None:
+                continue
+            name, visit, plain = found
+            if item.__class__ is list:
+                for number, one in enumerate(item):
+                    if plain is None or one.__class__ is not dict or not plain.leading.isdisjoint(one):
                         visit(one, (place, name, number), level + 1, walk)
-                else:
-                    visit(item, (place, name, None), level + 1, walk)
+            elif plain is None or item.__class__ is not dict or not plain.leading.isdisjoint(item):
+                visit(item, (place, name, None), level + 1, walk)
 
 
 # (value, its place, level, walk)
 Visitor = Callable[[Any, Place, int, _Walk], None]
-# The name in FHIRPath, and what is done with a value.
-Visit = tuple[str, Visitor]
+# The name in FHIRPath, what is done with a value, and its node when that has no rules of its own.
+Visit = tuple[str, Visitor, "_Node | None"]
 
 
 def _tell(condition: _Condition, focus: list[Any], place: Place, walk: _Walk) -> None:
@@ -224,9 +234,9 @@ class RuleChecks:
     def _children(self, type: str, path: str) -> Iterator[tuple[str, Visit]]:
         for element in self.definitions.structure(type).children(path):
             if element.content is not None:
-                yield element.name, (element.name, self.node(type, element.content).visit)
+                yield element.name, self.node(type, element.content).as_child(element.name)
             elif element.types and element.types[0].code == "Resource":
-                yield element.name, (element.name, self._nested(element.name == "contained"))
+                yield element.name, (element.name, self._nested(element.name == "contained"), None)
             else:
                 yield from self._typed_children(type, element)
 
@@ -236,9 +246,9 @@ class RuleChecks:
             if one.code in PRIMITIVES:
                 yield from self._primitive_children(type, element, key)
             elif own:
-                yield key, (element.name, self.node(type, element.path).visit)
+                yield key, self.node(type, element.path).as_child(element.name)
             else:
-                yield key, (element.name, self._value_node(type, element, one).visit)
+                yield key, self._value_node(type, element, one).as_child(element.name)
 
     def _value_node(self, owner: str, element: Element, type: Type) -> _Node:
         if not element.constraints and not type.targets:
@@ -249,9 +259,9 @@ class RuleChecks:
     def _primitive_children(self, owner: str, element: Element, key: str) -> Iterator[tuple[str, Visit]]:
         conditions = tuple(self._compiled(owner, element.path, element.constraints))
         if conditions:
-            yield key, (element.name, _primitive_visit(conditions))
+            yield key, (element.name, _primitive_visit(conditions), None)
         if not element.xml:
-            yield f"_{key}", (element.name, self.node("Element").visit)
+            yield f"_{key}", self.node("Element").as_child(element.name)
 
     def _nested(self, contained: bool) -> Visitor:
         """A resource inside a resource: a contained one shares the ids of its container."""
@@ -275,9 +285,16 @@ def _primitive_visit(conditions: tuple[_Condition, ...]) -> Visitor:
 # --- rules in code, where R4's expression cannot be run as it is
 
 
+_VALUE = ("value", "_value")
+
+
 def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
     """ext-1: either extensions or a value."""
-    has_value = any(key.startswith(("value", "_value")) for key in value)
+    has_value = False
+    for key in value:
+        if key.startswith(_VALUE):
+            has_value = True
+            break
     if has_value == ("extension" in value):
         human = "Must have either extensions or value[x], not both"
         walk.report.tell("invariant", render(place), key="ext-1", human=human)

@@ -2,16 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import Issue
+from fhir_server.model.resources import Resource
 from fhir_server.terminology.load import Terminology
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.gate import Gate
 from fhir_server.validation.messages import Report, child, quote
 from fhir_server.validation.rules import RuleChecks
 from fhir_server.validation.structure import StructureChecks
+
+# Faults of values that are the right kind of JSON.
+_OF_VALUES = frozenset({"format", "too-long", "out-of-range", "code", "concept", "required", "several-choices"})
+
+
+@dataclass(slots=True)
+class _Shapes(Report):
+    """Notes faults of shape, and tells nothing."""
+
+    are_sound: bool = True
+
+    def tell(self, kind: str, path: str, **facts: Any) -> None:
+        self.are_sound &= kind in _OF_VALUES
 
 
 class Validator:
@@ -50,6 +65,13 @@ class Validator:
         if is_sound and self.conformance is not None:
             issues += self.conformance.claim_faults(resource, path, known)
         return issues
+
+    def is_shaped(self, resource: Resource) -> bool:
+        """True when every element is the kind of JSON that R4 has there, whatever else is wrong with its values: then
+        a program can read the resource without looking twice."""
+        probe = _Shapes()
+        self._structure.check(resource, resource["resourceType"], probe)
+        return probe.are_sound
 
     @property
     def not_evaluated(self) -> list[tuple[str, str, str]]:

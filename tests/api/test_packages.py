@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,12 @@ import pytest
 from fhir_server.app import open_context
 from fhir_server.cli import packages as command
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
-from fhir_server.config import Settings
+from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.definitions.packages import read_package
 from fhir_server.interactions.packages import install, plan
 from fhir_server.operations import reindex
 from tests.api.conftest import Client, serving
-from tests.package_files import BASE, ETHNIC, a_guide, a_profile, archive, folder, manifest
+from tests.package_files import BASE, ETHNIC, NAMING, a_guide, a_profile, archive, folder, manifest
 
 PATIENT = f"{BASE}/StructureDefinition/example-patient"
 LIST = "http://client.example/ValueSet/v"
@@ -117,11 +118,19 @@ async def test_packages_are_told_apart_by_version_and_by_canonical(
         rule = a_profile("p", "Patient", {"id": f"Patient.{name}", "min": 1}, url=url, version=version)
         paths.append(folder(tmp_path / name, {"package.json": manifest(version=version), "p.json": rule}))
     element = {"id": "Patient.maritalStatus", "binding": {"strength": "required", "valueSet": LIST}}
-    bound = {"package.json": manifest("bound"), "p.json": a_profile("bound", "Patient", element)}
+    bound = {
+        "package.json": manifest("bound"),
+        "p.json": a_profile("bound", "Patient", element),
+        "q.json": a_profile("odd", "Patient") | {"differential": {"element": [{"path": "Patient", "max": [1]}]}},
+        "naming.json": NAMING | {"type": {"text": "x"}},
+    }
     paths.append(folder(tmp_path / "bound", bound))
     async with open_context(settings) as opened:
         for path in paths:
-            await install(opened, await plan(opened, read_package(path, opened.definitions)))
+            planned = await plan(opened, read_package(path, opened.definitions))
+            await install(opened, planned)
+        assert planned.installed.facts["counts"] == {"NamingSystem": 1, "StructureDefinition": 1}
+        assert "StructureDefinition/odd is left out" in planned.installed.facts["problems"][0]
     await until(server, f"{BASE}/StructureDefinition/bound", is_loaded=True)
 
     url = f"{BASE}/StructureDefinition/p"
@@ -143,3 +152,25 @@ async def test_a_binding_asks_what_clients_have_stored(server: Client) -> None:
     concepts = {"include": [{"system": "urn:x", "concept": [{"code": "1"}]}]}
     await server.created({"resourceType": "ValueSet", "url": LIST, "status": "active", "compose": concepts})
     assert await issues(server, resource) == [("error", ["Patient.maritalStatus"])]
+
+
+async def test_the_profile_of_the_how_to_does_what_its_page_says(
+    server: Client, settings: Settings, tmp_path: Path
+) -> None:
+    page = (DATA_ROOT / "docs" / "how-to" / "write-a-profile.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"cat > clinic/(\S+) <<'END'\n(.*?)END\n", page, re.DOTALL))
+    async with open_context(settings) as opened:
+        planned = await plan(opened, read_package(folder(tmp_path / "clinic", files), opened.definitions))
+        assert planned.installed.facts["problems"] == []
+        await install(opened, planned)
+    url = "http://clinic.example/fhir/StructureDefinition/clinic-patient"
+    await until(server, url, is_loaded=True)
+    validated, refused = re.findall(r"-d '(\{.*?\})'\n", page)
+    answer = await server.send("POST", f"Patient/$validate?profile={url}", validated)
+    assert {(one["severity"], one["expression"][0]) for one in answer.json()["issue"]} == {
+        ("error", "Patient.identifier"),
+        ("error", "Patient.name[0].text"),
+        ("warning", "Patient.telecom[0]"),
+        ("information", "Patient"),
+    }
+    assert (await server.send("POST", "Patient", refused)).status_code == 400
