@@ -18,7 +18,6 @@ from fhir_server.model.resources import Resource
 from fhir_server.validation.profile import ProfileValidator
 
 FILES = sorted((DATA_ROOT / "profiles" / "guides").glob("*.json"))
-NOT_FILLED = "no field of the three formats fills it"
 
 
 def guide(name: str) -> dict[str, Any]:
@@ -81,34 +80,3 @@ def test_a_resource_that_claims_a_profile_of_a_guide_keeps_the_rules_that_are_kn
                 faults = validator.validate(resource, claim) if profiles.get(claim) else []
                 assert [issue for issue in faults if issue.is_error] == [], resource
     assert len(claimed) >= 4
-
-
-def test_what_no_field_is_said_to_fill_is_filled_in_no_resource(sample: Path) -> None:  # noqa: F811
-    data = guide("moh")
-    silent = {
-        id.replace("[x]", "")
-        for profile in data["profiles"].values()
-        for id, rule in profile["rules"].items()
-        if rule.get("mustSupport") and is_silent(profile, id)
-    }
-    filled = set()
-    for resource in mapped(sample, "moh"):
-        filled |= {f"{resource['resourceType']}.{path}" for path in paths(resource)}
-    assert silent & filled == set()
-
-
-def is_silent(profile: Mapping[str, Any], id: str) -> bool:
-    """True where our page says that no field fills an element that must be supported."""
-    page = (DATA_ROOT / "docs" / "reference" / "guides.md").read_text(encoding="utf-8")
-    return f"| `{id}` | must-support |  | wider | {NOT_FILLED} |" in page
-
-
-def paths(value: Any, above: str = "") -> Iterator[str]:
-    if isinstance(value, dict):
-        for key, item in value.items():
-            here = f"{above}.{key}" if above else key
-            yield here
-            yield from paths(item, here)
-    elif isinstance(value, list):
-        for item in value:
-            yield from paths(item, above)
