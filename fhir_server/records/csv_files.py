@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
 
-from fhir_server.records.source import Place, Problem, SourceRecord, Tree
+from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord, Tree
 
 LINE_LIMIT = 1 << 20
 LINES_LIMIT = 10_000  # lines of one record
@@ -50,8 +50,10 @@ def _path(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(".")))
 
 
-def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> Iterator[SourceRecord]:
-    """Every record in order. Memory: the lines of one record."""
+def read_csv(
+    stream: IO[bytes], name: str, format: str, layout: CsvLayout, share: Share = ALL_OF_IT
+) -> Iterator[SourceRecord]:
+    """Every record of a share in order. Memory: the lines of one record."""
     first = stream.readline(LINE_LIMIT).decode("utf-8-sig", "surrogateescape")
     delimiter = max(_DELIMITERS, key=first.count)
     rows = csv.reader(_lines(stream, first), delimiter=delimiter, strict=False)
@@ -59,9 +61,10 @@ def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> It
         header = [cell.strip() for cell in next(rows, [])]
         missing = sorted(column for column in layout.known_by if column not in header)
         if missing:
-            yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
+            if share.number == 0:
+                yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
             return
-        yield from _Collector(name, format, layout, header).records(rows)
+        yield from _Collector(name, format, layout, header, share).records(rows)
     except csv.Error as fault:
         text = (f"not a CSV file: {fault}", f"không phải tệp CSV: {fault}")
         problem = Problem("error", "not-well-formed", text)
@@ -80,7 +83,8 @@ def _no_column(missing: list[str]) -> Problem:
 
 
 class _Collector:
-    def __init__(self, name: str, format: str, layout: CsvLayout, header: list[str]) -> None:
+    def __init__(self, name: str, format: str, layout: CsvLayout, header: list[str], share: Share) -> None:
+        self._share = share
         self._name = name
         self._format = format
         self._layout = layout
@@ -98,30 +102,33 @@ class _Collector:
                 continue
             own = tuple(cells.get(column, "") for column in self._layout.key)
             if held and (own != key or not self._layout.key):
-                yield self._record(held, start)
+                yield from self._record(held, start)
                 held = []
             if not held:
                 key, start = own, line
             if len(held) <= LINES_LIMIT:
                 held.append(cells)
         if held:
-            yield self._record(held, start)
-        if self._number == 0:
+            yield from self._record(held, start)
+        if self._number == 0 and self._share.number == 0:
             text = ("the file holds no record", "tệp không có hồ sơ nào")
             yield SourceRecord(self._format, Place(self._name), None, (Problem("error", "no-record", text),))
 
-    def _record(self, rows: list[dict[str, str]], line: int) -> SourceRecord:
+    def _record(self, rows: list[dict[str, str]], line: int) -> Iterator[SourceRecord]:
         self._number += 1
+        if not self._share.takes(self._number):
+            return
         place = Place(self._name, self._number, line)
         problem = self._fault(rows)
         if problem is not None:
-            return SourceRecord(self._format, place, None, (problem,))
+            yield SourceRecord(self._format, place, None, (problem,))
+            return
         layout = self._layout
         record: Tree = {column: rows[0][column] for column in layout.key if column in rows[0]}
         for row in rows:
             record.update((column, row[column]) for column in layout.record_columns if column in row)
             self._put(record, row)
-        return SourceRecord(self._format, place, record)
+        yield SourceRecord(self._format, place, record)
 
     def _fault(self, rows: list[dict[str, str]]) -> Problem | None:
         if len(rows) > LINES_LIMIT:

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import re
+import shutil
+import sys
+import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
@@ -10,22 +17,45 @@ from fhir_server.records.csv_files import read_csv
 from fhir_server.records.formats import Format, Formats
 from fhir_server.records.json_files import read_json, read_lines
 from fhir_server.records.recognition import format_of_csv, format_of_json
-from fhir_server.records.source import Place, Problem, SourceRecord
+from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.xml_files import read_xml, root_of
 
 SUFFIXES = (".xml", ".json", ".ndjson", ".jsonl", ".csv")
+ZIP = ".zip"
+STDIN = Path("-")
 # A generator of samples writes this beside its records.
 _NO_RECORDS = frozenset({"manifest.json"})
 _HEAD = 65_536
+# A file of this size is read by every process of an import, each taking its share of the records; a smaller one by one.
+LARGE = 4 << 20
+# An entry of an archive may be this large, and so many times larger than it is packed: text packs 10 to 30 times.
+ENTRY_LIMIT = 4 << 30
+EXPANSION_LIMIT = 200
+ENTRIES_LIMIT = 100_000
+
+
+@dataclass(slots=True)
+class Reading:
+    """How far the files are read, in bytes on disk, for telling how long it will take."""
+
+    total: int = 0
+    done: int = 0
+
+    @property
+    def fraction(self) -> float:
+        return min(1.0, self.done / self.total) if self.total else 1.0
 
 
 def find_files(paths: Iterable[Path]) -> Iterator[Path]:
     """The files named, and those of the folders named, sorted; hidden ones and other suffixes in folders are left out.
+    `-` is what comes on standard input.
 
     Raises FileNotFoundError for a path that is not there.
     """
     for path in paths:
-        if path.is_dir():
+        if path == STDIN:
+            yield path
+        elif path.is_dir():
             yield from _inside(path)
         elif path.exists():
             yield path
@@ -39,48 +69,170 @@ def _inside(folder: Path) -> Iterator[Path]:
             continue
         if path.is_dir():
             yield from _inside(path)
-        elif path.suffix.lower() in SUFFIXES and path.name not in _NO_RECORDS:
+        elif path.suffix.lower() in (*SUFFIXES, ZIP) and path.name not in _NO_RECORDS:
             yield path
 
 
-def read_files(paths: Iterable[Path], formats: Formats) -> Iterator[SourceRecord]:
-    """Every record of every file. A file that cannot be opened is one record without content."""
+def read_files(
+    paths: Iterable[Path], formats: Formats, share: Share = ALL_OF_IT, reading: Reading | None = None
+) -> Iterator[SourceRecord]:
+    """Every record of every file, and of the files in archives. A file that cannot be opened is one record without
+    content. share: which of the records, where several processes read the same files. reading: told how far it is."""
+    count = 0
     for path in find_files(paths):
-        try:
+        size = path.stat().st_size if path != STDIN else 0
+        for name, stream in _streams(path):
+            if stream is None or not isinstance(stream, _Opened):
+                if share.takes(count):
+                    yield _unread(name, stream)
+                count += 1
+                continue
+            mine = _share_of(stream, count, share)
+            count += 1
+            if mine is not None:
+                yield from _told(read_stream(stream.file, name, formats, mine), stream, size, reading)
+        if reading is not None:
+            reading.done += size
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A file or an entry that can be read. size: bytes as it is read."""
+
+    file: IO[bytes]
+    size: int
+
+
+def _share_of(stream: _Opened, number: int, share: Share) -> Share | None:
+    """All of a small file for one process, some of a large one for each."""
+    if stream.size >= LARGE:
+        return share
+    return ALL_OF_IT if share.takes(number) else None
+
+
+def _told(
+    records: Iterator[SourceRecord], stream: _Opened, size: int, reading: Reading | None
+) -> Iterator[SourceRecord]:
+    if reading is None:
+        yield from records
+        return
+    begun = reading.done
+    for record in records:
+        if stream.size:
+            reading.done = begun + int(size * min(1.0, stream.file.tell() / stream.size))
+        yield record
+    reading.done = begun
+
+
+def _streams(path: Path) -> Iterator[tuple[str, _Opened | Problem | None]]:
+    """(name, what is there) of a file, or of each file in an archive. A Problem is what stands in the way."""
+    try:
+        if path == STDIN:
+            with tempfile.TemporaryFile() as copy:
+                shutil.copyfileobj(sys.stdin.buffer, copy)
+                size = copy.tell()
+                copy.seek(0)
+                yield "stdin", _Opened(copy, size)
+        elif path.suffix.lower() == ZIP:
+            yield from _entries(path)
+        else:
             with path.open("rb") as stream:
-                yield from read_stream(stream, str(path), formats)
-        except OSError as fault:
-            text = (f"cannot be read: {fault.strerror}", f"không đọc được: {fault.strerror}")
-            yield SourceRecord("", Place(str(path)), None, (Problem("error", "unreadable", text),))
+                yield str(path), _Opened(stream, path.stat().st_size)
+    except OSError as fault:
+        yield str(path), _unreadable(fault.strerror or str(fault))
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:
+        text = (f"not a readable archive: {fault}", f"không phải tệp nén đọc được: {fault}")
+        yield str(path), Problem("error", "unreadable", text)
 
 
-def read_stream(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceRecord]:
-    """Every record of a seekable stream; the name's suffix tells lines and CSV apart, all else the first bytes."""
+def _entries(path: Path) -> Iterator[tuple[str, _Opened | Problem | None]]:
+    with zipfile.ZipFile(path) as archive:
+        entries = sorted((one for one in archive.infolist() if _is_of_records(one)), key=lambda one: one.filename)
+        if len(entries) > ENTRIES_LIMIT:
+            text = (f"more than {ENTRIES_LIMIT} files", f"nhiều hơn {ENTRIES_LIMIT} tệp")
+            yield str(path), Problem("error", "too-large", text)
+            return
+        if not entries:
+            text = ("the archive holds no file of records", "tệp nén không có tệp hồ sơ nào")
+            yield str(path), Problem("error", "no-record", text)
+        for entry in entries:
+            name = f"{path}!{entry.filename}"
+            if entry.file_size > ENTRY_LIMIT or entry.file_size > EXPANSION_LIMIT * max(entry.compress_size, 1024):
+                yield name, _bomb(entry)
+            elif entry.flag_bits & 1:
+                yield name, _unreadable("it is encrypted")
+            else:
+                with archive.open(entry) as stream:
+                    yield name, _Opened(stream, entry.file_size)
+
+
+def _is_of_records(entry: zipfile.ZipInfo) -> bool:
+    path = Path(entry.filename)
+    hidden = any(part.startswith((".", "__MACOSX")) for part in path.parts)
+    return path.suffix.lower() in SUFFIXES and not entry.is_dir() and not hidden and path.name not in _NO_RECORDS
+
+
+def _bomb(entry: zipfile.ZipInfo) -> Problem:
+    size = f"{entry.file_size >> 20} MB"
+    text = (
+        f"it would expand to {size}, more than {EXPANSION_LIMIT} times what is packed; send it unpacked",
+        f"giải nén thành {size}, hơn {EXPANSION_LIMIT} lần; hãy gửi tệp không nén",
+    )
+    return Problem("error", "too-large", text)
+
+
+def _unreadable(reason: str) -> Problem:
+    return Problem("error", "unreadable", (f"cannot be read: {reason}", f"không đọc được: {reason}"))
+
+
+def _unread(name: str, problem: object) -> SourceRecord:
+    told = (problem,) if isinstance(problem, Problem) else ()
+    return SourceRecord("", Place(name), None, told)
+
+
+def read_stream(stream: IO[bytes], name: str, formats: Formats, share: Share = ALL_OF_IT) -> Iterator[SourceRecord]:
+    """Every record of a seekable stream; the name's suffix tells lines and CSV apart, all else the first bytes. What
+    goes wrong while it is read (a broken archive, a failing disk) is a last record without content."""
+    try:
+        yield from _records(stream, name, formats, share)
+    except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as fault:
+        yield SourceRecord("", Place(name), None, (_unreadable(str(fault)),))
+
+
+def _records(stream: IO[bytes], name: str, formats: Formats, share: Share) -> Iterator[SourceRecord]:
     head = stream.read(_HEAD)
     stream.seek(0)
     suffix = Path(name).suffix.lower()
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if start == b"<" or suffix == ".xml":
-        yield from _xml(stream, name, head, formats)
+        yield from _xml(stream, name, head, formats, share)
         return
-    if suffix == ".csv":
-        of_csv = format_of_csv(head, formats.by_name.values())
-        assert of_csv.csv is not None
-        yield from read_csv(stream, name, of_csv.name, of_csv.csv)
+    known = formats.by_name.values()
+    sheet = format_of_csv(head, known) if suffix == ".csv" or _is_sheet(head, suffix, formats) else None
+    if sheet is not None and sheet.csv is not None:
+        yield from read_csv(stream, name, sheet.name, sheet.csv, share)
     elif suffix in (".ndjson", ".jsonl"):
-        yield from read_lines(stream, name, format_of_json(head, formats.by_name.values()).name)
+        yield from read_lines(stream, name, format_of_json(head, known).name, share)
     elif start in (b"{", b"[") or suffix == ".json":
-        yield from read_json(stream, name, format_of_json(head, formats.by_name.values()).name)
-    else:
+        yield from read_json(stream, name, format_of_json(head, known).name, share)
+    elif share.number == 0:
         yield _unknown(name, "", formats)
 
 
-def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats) -> Iterator[SourceRecord]:
+def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats, share: Share) -> Iterator[SourceRecord]:
     found = _format_of(head, formats)
-    if found is None or found.xml is None:
+    if found is not None and found.xml is not None:
+        yield from read_xml(stream, name, found.xml, found.name, share)
+    elif share.number == 0:
         yield _unknown(name, root_of(head) or "", formats)
-        return
-    yield from read_xml(stream, name, found.xml, found.name)
+
+
+def _is_sheet(head: bytes, suffix: str, formats: Formats) -> bool:
+    """True for what has no suffix, as standard input has none, and a first line of the columns of some format."""
+    line = head.partition(b"\n")[0].decode("utf-8-sig", "replace")
+    columns = {cell.strip(' "\r') for cell in re.split("[,;\t]", line)}
+    sheets = [one.csv for one in formats.by_name.values() if one.csv is not None]
+    return not suffix and any(columns >= sheet.known_by for sheet in sheets)
 
 
 def _format_of(head: bytes, formats: Formats) -> Format | None:

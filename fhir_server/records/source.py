@@ -59,6 +59,21 @@ class SourceRecord:
     kept_out: Mapping[str, int] = field(default_factory=dict)  # table or field -> how often, left out by the mapping
 
 
+@dataclass(frozen=True, slots=True)
+class Share:
+    """Which records of a file one of several processes takes: every `of`-th. What speaks of the file itself (record 0)
+    is told by the first process alone."""
+
+    number: int = 0
+    of: int = 1
+
+    def takes(self, record: int) -> bool:
+        return record % self.of == self.number
+
+
+ALL_OF_IT = Share()
+
+
 class UnreadableError(Exception):
     """A part of a file that cannot be read; the problem says why."""
 

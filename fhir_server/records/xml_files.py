@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
-from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError
+from fhir_server.records.source import ALL_OF_IT, CHUNK, Place, Problem, Share, SourceRecord, Tree, UnreadableError
 from fhir_server.records.xml_cuts import Cut, XmlContainer, cuts
 from fhir_server.records.xml_tree import check_prolog, open_parts, parse
 
@@ -33,15 +33,18 @@ def _without_comments(head: bytes) -> bytes:
     return re.sub(rb"<!--.*?-->|<\?.*?\?>", b"", head, flags=re.DOTALL)
 
 
-def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str) -> Iterator[SourceRecord]:
-    """Every record of an XML file in order. Raises nothing: what cannot be read is a record without content."""
+def read_xml(
+    stream: IO[bytes], name: str, container: XmlContainer, format: str, share: Share = ALL_OF_IT
+) -> Iterator[SourceRecord]:
+    """Every record of a share in order. Raises nothing: what cannot be read is a record without content."""
     head = stream.read(CHUNK)
     try:
         check_prolog(head)
     except UnreadableError as fault:
-        yield SourceRecord(format, Place(name), None, (fault.problem,))
+        if share.number == 0:
+            yield SourceRecord(format, Place(name), None, (fault.problem,))
         return
-    yield from _Assembler(name, container, format, _prefixes(head)).records(cuts(stream, head, container))
+    yield from _Assembler(name, container, format, _prefixes(head), share).records(cuts(stream, head, container))
 
 
 def _prefixes(head: bytes) -> bytes:
@@ -55,7 +58,8 @@ def _prefixes(head: bytes) -> bytes:
 class _Assembler:
     """Makes records of the pieces: shared context, numbering, stray parts."""
 
-    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes) -> None:
+    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes, share: Share) -> None:
+        self._mine = share
         self._name = name
         self._container = container
         self._format = format
@@ -69,21 +73,23 @@ class _Assembler:
         for cut in cuts:
             if container.stray and cut.tag == container.stray:
                 if self._strays and self._opens_a_record(cut):
-                    yield self._from_strays()
+                    yield from self._from_strays()
                 self._strays.append(cut)
                 continue
             if self._strays and cut.tag != "":
-                yield self._from_strays()
+                yield from self._from_strays()
             if cut.tag in container.context:
                 self._share(cut)
             elif cut.tag == container.record:
-                yield self._record(cut)
+                yield from self._record(cut)
             elif cut.tag == "":
                 yield from self._end(cut)
 
     def _end(self, cut: Cut) -> Iterator[SourceRecord]:
         if self._strays:
-            yield self._from_strays()
+            yield from self._from_strays()
+        if self._mine.number != 0:
+            return
         closed = re.search(rb"</" + re.escape(self._container.root.encode()) + rb"\s*>\s*$", cut.body or b"")
         if not closed:
             text = (f"the file ends before </{self._container.root}>", f"tệp kết thúc trước </{self._container.root}>")
@@ -114,18 +120,22 @@ class _Assembler:
         name = self._container.parts.get("first", "").encode()
         return bool(name) and cut.body is not None and re.search(rb">\s*" + name + rb"\s*<", cut.body) is not None
 
-    def _from_strays(self) -> SourceRecord:
+    def _from_strays(self) -> Iterator[SourceRecord]:
         cuts, self._strays = self._strays, []
         tag = self._container.record.encode()
         broken = next((cut for cut in cuts if cut.body is None), None)
         if broken is not None:
-            return self._record(Cut(self._container.record, None, broken.line, broken.problem))
+            yield from self._record(Cut(self._container.record, None, broken.line, broken.problem))
+            return
         body = b"<%s>%s</%s>" % (tag, b"".join(cut.body or b"" for cut in cuts), tag)
-        return self._record(Cut(self._container.record, body, cuts[0].line))
+        yield from self._record(Cut(self._container.record, body, cuts[0].line))
 
-    def _record(self, cut: Cut) -> SourceRecord:
+    def _record(self, cut: Cut) -> Iterator[SourceRecord]:
         self._number += 1
-        place = Place(self._name, self._number, cut.line)
+        if self._mine.takes(self._number):
+            yield self._read(cut, Place(self._name, self._number, cut.line))
+
+    def _read(self, cut: Cut, place: Place) -> SourceRecord:
         if cut.body is None:
             problems = (cut.problem,) if cut.problem else ()
             return SourceRecord(self._format, place, None, problems)
