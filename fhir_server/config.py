@@ -146,3 +146,7 @@ class Settings(BaseSettings):
         True,
         description="yes: number every change in the order of commits, for $records-changed and records export --since",
     )
+    record_validation: Literal["base", "profiles"] = Field(
+        "profiles",
+        description="what imported records are held against: base R4, or also the profiles that they claim",
+    )

@@ -37,7 +37,18 @@ ClientId = Annotated[str, typer.Argument(help="the client id")]
 packages = typer.Typer(help="FHIR packages: profiles and terminology of guides, kept in the database for all servers.")
 app.add_typer(packages, name="packages", no_args_is_help=True)
 
-Paths = Annotated[list[Path], typer.Argument(help="files, or folders of files", exists=True)]
+
+def _existing(paths: list[Path]) -> list[Path]:
+    missing = [path for path in paths if str(path) != "-" and not path.exists()]
+    if missing:
+        raise typer.BadParameter(f"{str(missing[0])!r} does not exist.")
+    return paths
+
+
+Paths = Annotated[
+    list[Path],
+    typer.Argument(help="files, .zip archives, folders of them, or - for standard input", callback=_existing),
+]
 
 
 def _version(asked: bool) -> None:
@@ -83,11 +94,14 @@ def import_(
         Path | None,
         typer.Option(help="write the report to this file: .csv, .html, .json, or .ndjson (a line a record)"),
     ] = None,
+    jobs: Annotated[
+        int | None, typer.Option(min=1, max=64, help="processes; one a core for large files, else one")
+    ] = None,
 ) -> None:
     """Store the records of files, each whole or not at all. Sending them again changes nothing."""
     from fhir_server.cli.records import import_files
 
-    raise typer.Exit(import_files(_settings(), paths, report))
+    raise typer.Exit(import_files(_settings(), paths, report, jobs))
 
 
 @records.command("map")

@@ -14,6 +14,7 @@ import uvloop
 
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, CannotRun
+from fhir_server.cli.import_processes import import_by_processes, processes_for
 from fhir_server.cli.person import acting
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
@@ -24,10 +25,11 @@ from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_j
 from fhir_server.records.report_files import ReportFile, report_file
 
 
-def import_files(settings: Settings, paths: list[Path], report_to: Path | None) -> int:
+def import_files(settings: Settings, paths: list[Path], report_to: Path | None, jobs: int | None) -> int:
     """Imports, tells refused records on stderr and the sum on stdout. Gives the exit code; raises CannotRun.
 
-    report_to: a file for the report, by its suffix JSON, NDJSON, CSV or HTML.
+    report_to: a file for the report, by its suffix JSON, NDJSON, CSV or HTML. jobs: processes, None for as many as it
+    is worth.
     """
     started = time.monotonic()
     formats = formats_of(settings)
@@ -42,7 +44,7 @@ def import_files(settings: Settings, paths: list[Path], report_to: Path | None) 
                 told.add(outcome)
 
         try:
-            report = import_all(running, paths, "Importing", tell)
+            report = import_all(running, paths, "Importing", tell, jobs)
         except KeyboardInterrupt:
             raise CannotRun("interrupted; importing again completes what is missing", INTERRUPTED) from None
         if told is not None:
@@ -62,13 +64,19 @@ def _opened(path: Path, formats: Formats) -> Iterator[ReportFile]:
         raise CannotRun(f"The report cannot be written: {path}: {fault.strerror}.", WRONG_USE) from None
 
 
-def import_all(settings: Settings, paths: list[Path], title: str, tell: OnRecord) -> ImportReport:
+def import_all(
+    settings: Settings, paths: list[Path], title: str, tell: OnRecord, jobs: int | None = None
+) -> ImportReport:
     """Imports on a database that runs, with a progress bar. Raises CannotRun."""
+    count = processes_for(paths, jobs)
 
     async def work() -> ImportReport:
         async with context(settings) as opened:
             with progress(title, "records") as on_progress:
-                return await import_records(acting(opened, "records import"), paths, on_progress, tell)
+                acts = acting(opened, "records import")
+                if count > 1:
+                    return await import_by_processes(acts, paths, count, on_progress, tell)
+                return await import_records(acts, paths, on_progress, tell)
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(work())

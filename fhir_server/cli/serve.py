@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ctypes
 import ipaddress
 import os
 import signal
 import socket
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -26,6 +24,7 @@ from uvicorn.supervisors import Multiprocess
 from fhir_server.cli.database import database
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.cli.logs import configure_logs
+from fhir_server.cli.parents import end_with_the_parent
 from fhir_server.cli.sample import load_sample, sample_is_wanted
 from fhir_server.cli.settings import pass_on, unknown_variables, without_secrets
 from fhir_server.config import VERSION, Settings
@@ -37,7 +36,6 @@ log = structlog.get_logger("fhir_server.serve")
 
 DRAIN_SECONDS = 30  # requests that run when the signal comes may take this long
 BACKLOG = 2048
-_PR_SET_PDEATHSIG = 1
 
 TRY = (
     ("metadata", "what this server can do"),
@@ -173,18 +171,10 @@ def worker() -> object:
     settings = Settings()
     if settings.workers > 1:
         configure_logs(settings.log_level)
-        _end_with_the_parent()
+        end_with_the_parent()
     from fhir_server.app import build_app
 
     return build_app(settings)
-
-
-def _end_with_the_parent() -> None:
-    """A worker whose parent was killed must not keep the port: SIGTERM, so it drains (Linux; elsewhere it stays)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-        if os.getppid() == 1:
-            os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -73,6 +73,11 @@ def _inside(folder: Path) -> Iterator[Path]:
             yield path
 
 
+def size_of(files: Iterable[Path]) -> int:
+    """Bytes of the files on disk; those of standard input are not known."""
+    return sum(path.stat().st_size for path in files if path != STDIN)
+
+
 def read_files(
     paths: Iterable[Path], formats: Formats, share: Share = ALL_OF_IT, reading: Reading | None = None
 ) -> Iterator[SourceRecord]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 from fhir_server.config import DATA_ROOT, Settings
@@ -15,20 +16,22 @@ from fhir_server.interactions.recording import import_ended, imported
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
-from fhir_server.records.files import find_files, read_files
+from fhir_server.records.files import Reading, find_files, read_files, size_of
 from fhir_server.records.formats import Formats
-from fhir_server.records.record import Record, map_record
+from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
-from fhir_server.records.source import Problem, SourceRecord
-from fhir_server.records.storing import Group, Stores
+from fhir_server.records.source import ALL_OF_IT, Problem, Share, SourceRecord
+from fhir_server.records.storing import Group, Stores, is_stored
 from fhir_server.records.unlisted import warn_of_unlisted
-from fhir_server.store.contract import Transaction, Written
+from fhir_server.store.contract import EVERYTHING, Transaction, Written
 from fhir_server.store.ledger_contract import Event
 
 # Resources that share a transaction, at most; a record with more has one of its own.
-GROUP_RESOURCES = 800
+GROUP_RESOURCES = 1_000
 GROUPS_AT_ONCE = 3
 TRIES = 4
+# Records whose heads are looked up together, to pass over what is stored already before it is mapped.
+LOOKED_UP = 100
 
 Progress = Callable[[int, int | None], None]
 OnRecord = Callable[[RecordOutcome], None]
@@ -61,10 +64,10 @@ def map_records(
         yield _outcome(source, record, "stored", written=len(bundle["entry"])), bundle
 
 
-def _map(source: SourceRecord, formats: Formats, checks: str) -> Record | None:
+def _map(source: SourceRecord, formats: Formats, checks: str, identity: Identity | None = None) -> Record | None:
     if source.content is None or source.format not in formats.by_name:
         return None
-    record = map_record(formats.by_name[source.format], source)
+    record = map_record(formats.by_name[source.format], source, identity)
     prepare(record, formats.tools.naming)
     if checks != "off":
         _check(record, "error" if checks == "refuse" else "warning")
@@ -100,23 +103,34 @@ async def import_records(
     on_progress: Progress | None = None,
     on_record: OnRecord | None = None,
     formats: Formats | None = None,
+    part: Part | None = None,
 ) -> ImportReport:
     """Stores the records of files and folders. Sending them again changes nothing.
 
-    on_progress: told how many records are done and how many there are (None: not known). on_record: told each outcome
-    in no particular order. Raises FileNotFoundError for a path that is not there, and FhirError when the store fails;
-    what was told as stored is stored then, and importing again completes the rest.
+    on_progress: told how many records are done and about how many there are (None: not known). on_record: told each
+    outcome in no particular order. part: for one of several processes of one import. Raises FileNotFoundError for a
+    path that is not there, and FhirError when the store fails; what was told as stored is stored then, and importing
+    again completes the rest.
     """
     known = formats or formats_of(context.settings)
     run = _Run(context, known, on_progress or (lambda done, total: None), on_record or (lambda outcome: None))
     files = list(find_files(paths))
     run.report.files = len(files)
+    run.reading.total = size_of(files)
     with rare_collections():
-        async with context.store.bulk_load():
-            await run.all(read_files(files, known))
+        async with context.store.bulk_load(part.puts_off_indexes if part else None):
+            await run.all(read_files(files, known, part.share if part else ALL_OF_IT, run.reading))
     told = {"files": run.report.files, "read": run.report.read, "refused": run.report.refused}
     await context.trail.note(import_ended(context, {name: str(count) for name, count in told.items()}))
     return run.report
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """What one process of an import does. share: which records. puts_off_indexes: as the process that began it."""
+
+    share: Share
+    puts_off_indexes: bool
 
 
 @dataclass(slots=True)
@@ -128,6 +142,7 @@ class _Run:
     report: ImportReport = field(default_factory=ImportReport)
     busy: dict[asyncio.Task[None], frozenset[object]] = field(default_factory=dict)
     stores: Stores = field(init=False)
+    reading: Reading = field(default_factory=Reading)
     done: int = 0
 
     def __post_init__(self) -> None:
@@ -148,8 +163,8 @@ class _Run:
         """Mapped records in groups, refused ones told at once."""
         group: list[Record] = []
         size = 0
-        for source in sources:
-            record = _map(source, self.formats, self.context.settings.record_checks)
+        async for source, identity in self._news(sources):
+            record = _map(source, self.formats, self.context.settings.record_checks, identity)
             if record is not None:
                 self._count_left_out(record)
                 await warn_of_unlisted(self.context, record)
@@ -165,6 +180,27 @@ class _Run:
             await asyncio.sleep(0)  # the store's answers are taken up between two records
         if group:
             yield group
+
+    async def _news(self, sources: Iterable[SourceRecord]) -> AsyncIterator[tuple[SourceRecord, Identity | None]]:
+        """Records that are not stored already just as they are; of the others it is told that nothing changed."""
+        waiting = iter(sources)
+        while some := list(islice(waiting, LOOKED_UP)):
+            known = {number: self._identify(source) for number, source in enumerate(some)}
+            ids = sorted({identity.id for identity in known.values() if identity is not None})
+            heads = await self.context.store.read_many("Provenance", ids, EVERYTHING) if ids else {}
+            for number, source in enumerate(some):
+                identity = known[number]
+                head = heads.get(identity.id) if identity else None
+                if identity and head and is_stored(head, self.formats.by_name[source.format], identity.digest):
+                    place = replace(source.place, key=identity.key)
+                    self._tell(RecordOutcome(place, source.format, "unchanged", source.problems))
+                    continue
+                yield source, identity
+
+    def _identify(self, source: SourceRecord) -> Identity | None:
+        if source.content is None or source.format not in self.formats.by_name:
+            return None
+        return identify(self.formats.by_name[source.format], source.content)
 
     def _count_left_out(self, record: Record) -> None:
         for path, count in record.kept_out.items():
@@ -227,6 +263,7 @@ class _Run:
         events: list[Event] = []
 
         async def work(transaction: Transaction) -> list[Written]:
+            await self.stores.confirm(group, transaction)
             written = await transaction.apply(ops)
             changes = [one.stored for one in written if one.changed]
             events[:] = await self.context.trail.write(transaction, imported(self.context, changes))
@@ -234,6 +271,7 @@ class _Run:
 
         written = await self.context.store.transact(work) if ops else []
         self.context.trail.committed(events)
+        self.stores.remember(group)
         changed = {(one.stored.type, one.stored.id) for one in written if one.changed}
         outcomes = []
         for plan in group.plans:
@@ -246,7 +284,8 @@ class _Run:
         self.report.add(outcome)
         self.on_record(outcome)
         self.done += 1
-        self.on_progress(self.done, None)
+        fraction = self.reading.fraction
+        self.on_progress(self.done, round(self.done / fraction) if fraction > 0 else None)
 
 
 def _store_fault(fault: FhirError) -> Problem:

@@ -30,7 +30,8 @@ class Record:
     key: the sender's own key. facility: the sender's code. id: follows from format, facility and key. moment: when the
     sender made it (R4 dateTime text, "" unknown). newborn: by age or mark, so that its numbers
     may be another's; marked_newborn: the record says that it stands under a parent's name. digest: of the content.
-    kept_out: source path -> how many values stood there that the mapping leaves out on purpose or does not know.
+    kept_out: source path -> how many values stood there that the mapping leaves out on purpose or does not know. sound:
+    its resources were validated and without fault.
     """
 
     source: SourceRecord
@@ -45,6 +46,7 @@ class Record:
     digest: str
     kept_out: Counter[str]
     unknown: Counter[str]
+    sound: bool = False
 
     @property
     def patient(self) -> Made:
@@ -60,40 +62,56 @@ class Record:
         return Place(place.file, place.record, place.line, place.part, self.key)
 
 
-def map_record(format: Format, source: SourceRecord) -> Record:
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """What tells a record from others, and whether it says the same as before. top: where its fields are read from."""
+
+    key: str
+    facility: str
+    digest: str
+    id: str
+    top: Scope
+
+
+def identify(format: Format, content: Tree) -> Identity:
+    """What is known of a record before it is mapped."""
+    top = _top(_completed(format, content))
+    key, facility, digest = _key(format, top), _first(format.key.facility, top), _digest(content)
+    return Identity(key, facility, digest, named_id(format.name, facility, key or digest), top)
+
+
+def map_record(format: Format, source: SourceRecord, identity: Identity | None = None) -> Record:
     """The resources of a record that was read. A record without content is returned with its reading problems."""
     content: Tree = source.content or {}
-    whole = _completed(format, content)
+    known = identity or identify(format, content)
+    top = known.top
     facts = format.tools.facts()
-    top = _top(whole)
-    facts.facility = _first(format.key.facility, top)
+    facts.facility = known.facility
     moment, facts.on = _moment(format, top)
     mapped = Mapped(problems=list(source.problems))
     facts.problems = mapped.problems
-    key = _key(format, top)
     if source.content is not None:
         _check_shape(format, content, mapped)
         mapped.labels = format.labels.of(top)
         for group in format.groups:
-            group.run(None, whole, facts, mapped, {})
+            group.run(None, top.root, facts, mapped, {})
         if not any(one.resource["resourceType"] == "Patient" for one in mapped.made):
             text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
             mapped.problems.append(Problem("error", "no-person", text))
     mapped.problems[:] = dict.fromkeys(mapped.problems)  # several rows may read one wrong field
-    digest = _digest(content)
     marked = format.newborn is not None and format.newborn(top)
     kept_out, unknown = _left(format, content)
     return Record(
         source,
         format,
-        key,
-        facts.facility,
-        named_id(format.name, facts.facility, key or digest),
+        known.key,
+        known.facility,
+        known.id,
         moment,
         mapped,
         marked or _is_newborn(mapped, facts.on),
         marked,
-        digest,
+        known.digest,
         kept_out,
         unknown,
     )

@@ -35,6 +35,9 @@ def _masked(found: re.Match[str]) -> str:
     return number if _DATE.fullmatch(number) else number[:3] + "*" * (len(number) - 5) + number[-2:]
 
 
+_COUNTS = ("read", "stored", "unchanged", "refused", "with_warnings")
+
+
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
     """What became of one record. resources: how many it holds; written: how many of them changed the store."""
@@ -122,6 +125,25 @@ class ImportReport:
             self._held[refused] += len(one.problems)
         else:
             self.more_problems += len(one.problems)
+
+    def join(self, other: ImportReport) -> None:
+        """Adds what another process found in its share of the same files."""
+        for name in (
+            "read",
+            "stored",
+            "unchanged",
+            "refused",
+            "with_warnings",
+            "resources",
+            "written",
+            "more_problems",
+        ):
+            setattr(self, name, getattr(self, name) + getattr(other, name))
+        self.files = max(self.files, other.files)
+        self.kept_out.update(other.kept_out)
+        self.unknown.update(other.unknown)
+        self.rules.update(other.rules)
+        self.records += other.records
 
     def name_files(self) -> None:
         """Calls files by their names alone: of a file that was sent, the folder it lay in meanwhile tells nothing."""

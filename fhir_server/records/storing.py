@@ -9,19 +9,20 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import draft
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, same_content
 from fhir_server.records.bundle import settle, stamp, unique
-from fhir_server.records.formats import Formats
+from fhir_server.records.formats import Format, Formats
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers
 from fhir_server.records.merging import merge
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, NOTHING, Find, Op, Put, Remove, Stored
+from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, NOTHING, Find, Op, Put, Remove, Stored, Transaction
 
 # People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
 PEOPLE_LIMIT = 5_000
@@ -43,11 +44,22 @@ class Plan:
 
 @dataclass(slots=True)
 class Group:
-    """The plans of records that share a transaction, and the people they speak of by id."""
+    """The plans of records that share a transaction, and the people they speak of by id.
+
+    bearers: ids of the stored people who bore a number of these records when it was planned. shared: what all people
+    share, as it will be stored with this group.
+    """
 
     plans: list[Plan]
     people: dict[str, Known]
     careful: bool
+    bearers: frozenset[str] = frozenset()
+    shared: dict[tuple[str, ...], Resource] = field(default_factory=dict)
+
+    @property
+    def newcomers(self) -> list[Record]:
+        """Records of people who were not found."""
+        return [plan.record for plan in self.plans if plan.known is not None and plan.known.version == 0]
 
 
 class Stores:
@@ -56,14 +68,27 @@ class Stores:
     def __init__(self, context: Context, formats: Formats) -> None:
         self._context = context
         self._naming = formats.tools.naming
+        self._claims = context.settings.record_validation == "profiles"
+        # What this import has stored, or found stored, of resources that many records speak of: facilities, staff.
+        self._shared: dict[tuple[str, ...], Resource] = {}
 
     def people(self, records: Iterable[Record]) -> frozenset[object]:
-        """What two groups must not share while both are under way: numbers of people, and records themselves."""
+        """What two groups must not share while both are under way: numbers of people, records themselves, and what all
+        people share as long as it is not known to be stored."""
         found: set[object] = set()
         for record in records:
             found.add(record.id)
             found.update(numbers(record.patient.resource, self._naming))
+            found.update(
+                name
+                for one in record.mapped.made
+                if one.owner == "shared" and (name := _shared_name(one)) not in self._shared
+            )
         return frozenset(found)
+
+    def remember(self, group: Group) -> None:
+        """What all people share of a group that is stored now: others need not look for it again."""
+        self._shared.update(group.shared)
 
     async def plan(self, records: Sequence[Record], careful: bool) -> Group:
         """Settles every record of a group: ids, references, people. What is faulty is told in the record's problems."""
@@ -74,7 +99,7 @@ class Stores:
         taken = await self._taken(waiting, people) if careful else frozenset()
         for plan in waiting:
             self._settle(plan, by_number, people, taken)
-        return Group(plans, people, careful)
+        return Group(plans, people, careful, frozenset(one.id for several in by_number.values() for one in several))
 
     async def _look_up(self, plans: Sequence[Plan]) -> tuple[dict[Number, list[Known]], dict[str, Known]]:
         """The stored Patients that bear a number of these records, or that these records were stored for last time."""
@@ -91,16 +116,29 @@ class Stores:
         return by_number, people
 
     async def _by_numbers(self, wanted: set[Number]) -> dict[str, Stored]:
+        query = await self._bearers(wanted, raw=True)
+        return {one.id: one for one in await self._context.store.find(query, EVERYTHING)} if query else {}
+
+    async def _bearers(self, wanted: set[Number], raw: bool) -> Find | None:
+        """The look-up of the people who bear any of the numbers; None where nobody can."""
         if not wanted:
-            return {}
-        param = self._context.search.parameters.of("Patient")["identifier"]
-        leaf = Leaf("Patient", param, None, tuple(sorted(_token(number) for number in wanted)))
+            return None
         context = self._context
+        param = context.search.parameters.of("Patient")["identifier"]
+        leaf = Leaf("Patient", param, None, tuple(sorted(_token(number) for number in wanted)))
         filter = await context.search.filter(leaf, context.store, context.base, context.clock())
-        if filter == NOTHING:
-            return {}
-        query = Find("Patient", filter, (), PEOPLE_LIMIT, hint=INDEX_KEYS)
-        return {one.id: one for one in await self._context.store.find(query, EVERYTHING)}
+        return Find("Patient", filter, (), PEOPLE_LIMIT, raw=raw, hint=INDEX_KEYS) if filter != NOTHING else None
+
+    async def confirm(self, group: Group, transaction: Transaction) -> None:
+        """Inside the transaction: the numbers of newcomers are claimed, so that of two imports that meet the same new
+        person, in whatever process, one waits for the other. Raises FhirError CONFLICT when somebody who bears one has
+        been stored since the group was planned."""
+        wanted = {number for record in group.newcomers for number in numbers(record.patient.resource, self._naming)}
+        await transaction.claim_all(f"person {number.system}|{number.value}" for number in wanted)
+        query = await self._bearers(wanted, raw=False)
+        found = {one.id for one in await transaction.find(query, EVERYTHING)} if query else set()
+        if found - group.bearers:
+            raise FhirError(Kind.CONFLICT, "a person of this import was stored meanwhile by another one")
 
     async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:
         """Ids that newcomers would get and that somebody has who bears none of their numbers."""
@@ -151,9 +189,14 @@ class Stores:
             record.mapped.problems.append(Problem("warning", "differs", text, name))
 
     def _check(self, record: Record) -> None:
-        """Base R4 and the profiles that are claimed, each fault with the source fields that the element came from."""
+        """Base R4 and, unless the setting says otherwise, the profiles that are claimed; each fault with the source
+        fields that the element came from. What was found sound is not validated again when a group is planned anew."""
+        if record.sound:
+            return
+        told = len(record.mapped.problems)
         for one in record.mapped.made:
-            for issue in self._context.validator.validate(one.resource, one.resource["resourceType"]):
+            type = one.resource["resourceType"]
+            for issue in self._context.validator.validate(one.resource, type, claims=self._claims):
                 if issue.severity == "information":  # a guide that is not installed is no news of a record
                     continue
                 severity = "error" if issue.is_error else "warning"
@@ -161,13 +204,14 @@ class Stores:
                 text = (f"{path}: {issue.diagnostics}", f"{path}: {issue.vi or issue.diagnostics}")
                 field = record.format.sources_of(one.group, path)
                 record.mapped.problems.append(Problem(severity, "r4", text, field or one.group))
+        record.sound = len(record.mapped.problems) == told
 
     async def ops(self, group: Group) -> list[Op]:
         """What has to be written for a group; nothing for records that are stored already or refused."""
         plans = [plan for plan in group.plans if plan.known is not None and not plan.record.refused]
         people = {plan.known.id: plan.known for plan in plans if plan.known and plan.known.changed}
         ops: list[Op] = [await self._put(one.resource, one.id, one.version) for one in people.values()]
-        ops += await self._common(plans)
+        ops += await self._common(plans, group.shared)
         for plan in plans:
             ops += await self._own(plan, group.careful)
         return ops
@@ -175,12 +219,12 @@ class Stores:
     async def _put(self, resource: Resource, id: str, expected: int | None) -> Put:
         return Put(await draft(self._context, resource, id), expected)
 
-    async def _common(self, plans: Iterable[Plan]) -> list[Op]:
+    async def _common(self, plans: Iterable[Plan], shared: dict[tuple[str, ...], Resource]) -> list[Op]:
         """Facilities, coverages: what several records speak of, brought together with what is stored."""
         wanted: dict[str, dict[str, list[Made]]] = defaultdict(lambda: defaultdict(list))
         for plan in plans:
             for one in plan.record.mapped.made:
-                if one.owner != "record" and one is not plan.record.patient:
+                if one.owner != "record" and one is not plan.record.patient and not self._says_nothing_new(one):
                     wanted[one.resource["resourceType"]][one.id].append(one)
         ops: list[Op] = []
         for type, by_id in sorted(wanted.items()):
@@ -191,9 +235,15 @@ class Stores:
                 before = known.resource
                 for one in several:
                     known.resource = merge(known.resource, one.resource)[0] if known.resource else one.resource
+                shared.update((_shared_name(one), known.resource) for one in several if one.owner == "shared")
                 if not before or not same_content(before, known.resource):
                     ops.append(await self._put(known.resource, id, known.version))
         return ops
+
+    def _says_nothing_new(self, one: Made) -> bool:
+        """True for a shared resource that this import knows to be stored with all that this one says."""
+        known = self._shared.get(_shared_name(one)) if one.owner == "shared" else None
+        return known is not None and same_content(known, merge(known, one.resource)[0])
 
     async def _own(self, plan: Plan, careful: bool) -> list[Op]:
         """What the record alone owns, what of it is no more, and the head that says so."""
@@ -224,7 +274,7 @@ class Stores:
                 {
                     "role": "source",
                     "what": {
-                        "identifier": {"system": "urn:ietf:rfc:3986", "value": _content_uri(record)},
+                        "identifier": {"system": "urn:ietf:rfc:3986", "value": _content_uri(record.digest)},
                         "display": f"{place.file.rpartition('/')[2]} #{place.record} ({record.format.name})",
                     },
                 }
@@ -235,25 +285,30 @@ class Stores:
         return head | {"meta": {"profile": record.format.tools.finish.claims(head)}}
 
 
+def _shared_name(one: Made) -> tuple[str, ...]:
+    """What tells a shared resource from others, before it has an id."""
+    return (one.resource["resourceType"], *one.key)
+
+
 def _token(number: Number) -> str:
     """The number as a value of a token search, R4 section 3.1.1.4.10."""
     return f"{_SPECIAL.sub(_ESCAPE, number.system)}|{_SPECIAL.sub(_ESCAPE, number.value)}"
 
 
-def _content_uri(record: Record) -> str:
-    return f"ni:///sha-256;{record.digest}"
+def _content_uri(digest: str) -> str:
+    return f"ni:///sha-256;{digest}"
 
 
 def _is_stored_already(plan: Plan) -> bool:
-    """True when the same content was stored by the same mapping: then nothing is done, not even what a user changed
-    or deleted since is put back."""
-    if plan.head is None:
-        return False
-    head = decode(plan.head.raw)
-    plan.skipped = _entity_value(head) == _content_uri(plan.record) and plan.record.format.plan in head.get(
-        "policy", ()
-    )
+    plan.skipped = plan.head is not None and is_stored(plan.head, plan.record.format, plan.record.digest)
     return plan.skipped
+
+
+def is_stored(stored: Stored, format: Format, digest: str) -> bool:
+    """True when the same content was stored by the same mapping: then nothing is done, not even what a user changed
+    or deleted since is put back. stored: the Provenance of the record."""
+    head = {} if stored.deleted else decode(stored.raw)
+    return _entity_value(head) == _content_uri(digest) and format.plan in head.get("policy", ())
 
 
 def _entity_value(head: Mapping[str, Any]) -> str | None:

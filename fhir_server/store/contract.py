@@ -323,6 +323,10 @@ class Transaction(Protocol):
 
     async def upset(self, names: Collection[str]) -> None: ...
 
+    async def claim_all(self, criteria: Iterable[str]) -> None:
+        """Locks many at once."""
+        ...
+
     async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         """Writes in one batch a collection, history included. Raises FhirError PRECONDITION when `expected` fails, and
         what the guard raises, which is asked first."""
@@ -433,9 +437,10 @@ class Store(Protocol):
         then. about: names of what others may want to write too; those of this process that share one queue up."""
         ...
 
-    def bulk_load(self) -> AbstractAsyncContextManager[bool]:
+    def bulk_load(self, joins: bool | None = None) -> AbstractAsyncContextManager[bool]:
         """For a first load: into an empty store, indexes are built once at the end. Gives whether they are put off;
-        while they are, a search of any type but Patient reads all of it, so load by given ids."""
+        while they are, a search of any type but Patient reads all of it, so load by given ids. joins: for a process
+        that takes part in the load of another one, whether that one puts them off; it builds them for both."""
         ...
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:

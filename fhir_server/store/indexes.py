@@ -70,8 +70,9 @@ class Collections:
     async def build(self) -> None:
         """Makes the indexes that were put off, all of a collection in one pass over it."""
         self.deferred = False
-        for name in sorted(self._ready):
+        for name in sorted(name for name in await self.existing() if name[0].isupper()):
             await self._index(name)
+            self._ready.add(name)
 
     async def without_indexes(self) -> list[str]:
         """Collections that lack one of their indexes."""

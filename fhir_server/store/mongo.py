@@ -239,19 +239,23 @@ class MongoStore:
         return self._reads.walk(type, view, raw)
 
     @asynccontextmanager
-    async def bulk_load(self) -> AsyncIterator[bool]:
+    async def bulk_load(self, joins: bool | None = None) -> AsyncIterator[bool]:
         """For a first load of millions: into an empty store, indexes are built once at the end.
 
         Gives whether they are put off; while they are, a search of any type but Patient reads all of it, so load by
         given ids. Fifty thousand resources take the same time either way. If the process dies meanwhile, the next start
-        builds the indexes.
+        builds the indexes. joins: for a process that takes part in the load of another: whether that one puts them off;
+        that one builds them.
         """
         with wrapped("preparing a load"):
-            self._collections.deferred = not await self._collections.types() - TERMINOLOGY
+            begins = not await self._collections.types() - TERMINOLOGY
+        self._collections.deferred = begins if joins is None else joins
         try:
             yield self._collections.deferred
         finally:
-            if self._collections.deferred:
+            if joins is not None:
+                self._collections.deferred = False
+            elif self._collections.deferred:
                 with wrapped("building indexes"):
                     await self._collections.build()
 

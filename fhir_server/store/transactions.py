@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from pymongo import AsyncMongoClient
+from pymongo import AsyncMongoClient, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
@@ -99,6 +99,17 @@ class MongoTransaction:
                     session=self._writes.session,
                 )
             )
+
+    async def claim_all(self, criteria: Iterable[str]) -> None:
+        now = datetime.now(UTC)
+        keys = sorted({hashlib.sha256(criterion.encode()).hexdigest() for criterion in criteria})
+        update = {"$set": {"at": now}, "$inc": {"n": 1}}
+        claims = [UpdateOne({"_id": key}, update, upsert=True) for key in keys]
+        if claims:
+            with wrapped("claiming conditions", in_transaction=True):
+                await _heeding(
+                    self._writes.reads.database[CLAIMS].bulk_write(claims, ordered=True, session=self._writes.session)
+                )
 
     async def apply(self, ops: Sequence[Op], guard: Guard | None = None) -> list[Written]:
         with wrapped("writing", in_transaction=True):

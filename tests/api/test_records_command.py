@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from running_server import PROGRAM, environment, needs_embedded, run, running_se
 
 from fhir_server.cli.faults import CANNOT_RUN, DONE, INCOMPLETE, WRONG_USE
 from fhir_server.config import DATA_ROOT
+from fhir_server.records.sample import write_sample
 from fhir_server.store.embedded import running_uri
 
 pytestmark = needs_embedded
@@ -98,6 +100,33 @@ def test_a_reader_that_closes_the_pipe_ends_the_mapping_quietly(nowhere: dict[st
         mapping.stdout.read(100)
         mapping.stdout.close()
         assert mapping.stderr.read() == b""
+
+
+def test_two_processes_share_the_records_of_an_import_and_leave_none_out(
+    env: Mapping[str, str], tmp_path: Path
+) -> None:
+    folder = tmp_path / "commune"
+    manifest = write_sample(20, 11, folder)
+    with (folder / "large.ndjson").open("w", encoding="utf-8") as file:  # large enough for both to read it
+        for number in range(5):
+            file.write(json.dumps({**examples()[0], "ma_ho_so": f"L{number}"}) + " " * 900_000 + "\n")
+    count = sum(manifest.records.values()) + 5
+    ended = run("records", "import", str(folder), "--jobs", "2", env=env)
+    assert f" files, {count} records: {count} stored, 0 unchanged, 0 refused" in ended.stdout
+
+
+def test_archives_and_standard_input_are_read(env: Mapping[str, str], tmp_path: Path) -> None:
+    archive = tmp_path / "sent.zip"
+    sent = {**examples()[0], "ma_ho_so": "in an archive"}
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
+        packed.writestr("a/records.ndjson", json.dumps(sent))
+        packed.writestr("bomb.ndjson", b" " * (30 << 20))
+        packed.writestr("readme.txt", "not records")
+    command = [*PROGRAM, "records", "import", str(archive), "-"]
+    piped = json.dumps({**sent, "ma_ho_so": "piped"}).encode()
+    ended = subprocess.run(command, env=env, input=piped, capture_output=True, check=False)
+    assert b"2 files, 3 records: 2 stored, 0 unchanged, 1 refused" in ended.stdout
+    assert b"sent.zip!bomb.ndjson" in ended.stderr
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from records_sources import as_json, basic, dossier, health_record, person, total
 
@@ -16,9 +17,10 @@ from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import decode
-from fhir_server.records.importing import formats_for, import_records
+from fhir_server.records.importing import Part, formats_for, import_records
 from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.sample import write_sample
+from fhir_server.records.source import Share
 from fhir_server.store.contract import EVERYTHING
 
 TYPES = (
@@ -328,3 +330,60 @@ async def test_the_failure_of_the_store_ends_the_import(desk: Desk, monkeypatch:
     with pytest.raises(FhirError) as caught:
         await import_records(desk.context, [path])
     assert caught.value.kind is Kind.UNAVAILABLE
+
+
+async def test_two_processes_that_meet_a_new_person_under_different_numbers_make_one(
+    desk: Desk, settings: Settings
+) -> None:
+    people = range(12)
+    both = [person(MADINHDANH=f"0380850001{n:02d}", MABHXH=f"38200001{n:02d}", HOTEN=f"Nguyễn {n}") for n in people]
+    one = [person(MADINHDANH=None, MABHXH=f"38200001{n:02d}", HOTEN=f"Nguyễn {n}") for n in people]
+    (desk.folder / "a.xml").write_bytes(health_record(*both))
+    (desk.folder / "b.xml").write_bytes(health_record(*one, sender="38281"))
+    async with open_context(settings) as other:
+        reports = await asyncio.gather(
+            import_records(desk.context, [desk.folder / "a.xml"]), import_records(other, [desk.folder / "b.xml"])
+        )
+    assert [report.refused for report in reports] == [0, 0]
+    assert len(await desk.stored("Patient")) == len(people)
+
+
+async def test_parts_of_an_import_take_every_record_once(desk: Desk, settings: Settings) -> None:
+    write_sample(25, 3, desk.folder / "commune")
+    sheet = b"".join(
+        orjson.dumps(basic(ma_ho_so=f"L{number}")) + b" " * 500_000 + b"\n" for number in range(11)
+    )  # large enough to be shared
+    (desk.folder / "commune" / "large.ndjson").write_bytes(sheet)
+    parts = [Part(Share(number, 3), puts_off_indexes=False) for number in range(3)]
+    whole = ImportReport()
+    for part in parts:
+        whole.join(await import_records(desk.context, [desk.folder / "commune"], part=part))
+    again = await import_records(desk.context, [desk.folder / "commune"])
+    assert (whole.read, whole.refused) == (again.read, 0)
+    assert (again.unchanged, again.stored) == (again.read, 0)
+
+
+async def test_how_far_an_import_is_can_be_estimated(desk: Desk) -> None:
+    lines = [orjson.dumps(basic(ma_ho_so=f"L{number}")) + b"\n" for number in range(60)]
+    path = desk.folder / "a.ndjson"
+    path.write_bytes(b"".join(lines))
+    told: list[tuple[int, int | None]] = []
+    await import_records(desk.context, [path], lambda done, total: told.append((done, total)))
+    assert told[-1] == (60, 60)
+    assert all(total is None or total >= done for done, total in told)
+
+
+async def test_base_validation_passes_over_the_profiles_that_are_claimed(settings: Settings, tmp_path: Path) -> None:
+    (tmp_path / "a.xml").write_bytes(health_record(person()))
+    async with open_context(settings.model_copy(update={"record_validation": "base"})) as context:
+        calls: list[bool] = []
+        validator = context.validator
+
+        class Watching:
+            def validate(self, resource: Any, type: str, claims: bool) -> list[Any]:
+                calls.append(claims)
+                return validator.validate(resource, type, claims=claims)
+
+        report = await import_records(context.with_(validator=Watching()), [tmp_path / "a.xml"])
+    assert report.stored == 1
+    assert set(calls) == {False}

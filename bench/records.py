@@ -1,0 +1,113 @@
+"""From files of records to searchable FHIR: `python bench/records.py [PEOPLE]` (10,000; 100,000 at full size).
+
+HSSK-831 and insurance files of a commune, into a new embedded MongoDB: with base validation and with profiles, then the
+same files again, and another commune into the store that is full by then. Prints resources a second, CPU a resource,
+and the peak memory of every process.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+
+PROGRAM = (sys.executable, "-m", "fhir_server")
+WRITTEN = re.compile(r"(\d+) of (\d+) resources written in ([\d.]+) s")
+
+
+def main() -> None:
+    people = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
+        first, second, data = Path(folder, "first"), Path(folder, "second"), Path(folder, "data")
+        env = os.environ | {"FHIR_DATA_DIR": str(data), "FHIR_NUMBER_CHANGES": "no"}
+        env.pop("FHIR_MONGODB_URI", None)
+        sample(people, 1, first, env)
+        sample(max(people // 5, 100), 2, second, env)
+        timed("empty store, base validation", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
+        timed("the same files again", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
+        timed("full store, base validation", second, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
+        size = sum(path.stat().st_blocks * 512 for path in data.rglob("*") if path.is_file())
+        print(f"data directory: {size >> 20} MiB (about 300 of them are there before the first record)")
+        shutil.rmtree(data)
+        timed("empty store, profile validation", first, env, data)
+
+
+def sample(people: int, seed: int, out: Path, env: dict[str, str]) -> None:
+    """A commune without the files of the basic group."""
+    subprocess.run(
+        [*PROGRAM, "sample", "--people", str(people), "--seed", str(seed), "--out", str(out)],
+        env=env,
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    for path in out.rglob("*"):
+        if path.suffix in (".json", ".ndjson", ".csv"):
+            path.unlink()
+
+
+def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
+    """One import as a user runs it, the start of the program and of MongoDB included."""
+    before, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
+    command = [*PROGRAM, "records", "import", str(folder)]
+    with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
+        peaks: dict[str, int] = {}
+        watching = threading.Thread(target=watch, args=(running, data, peaks))
+        watching.start()
+        assert running.stdout is not None
+        said = running.stdout.read()
+    watching.join()
+    seconds = time.monotonic() - before
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
+    found = WRITTEN.search(said)
+    written, held = (int(found[1]), int(found[2])) if found else (0, 0)
+    count = written or held
+    print(f"{title}: {count / seconds:.0f} resources a second ({written} of {held} written in {seconds:.1f} s)")
+    each = used / max(count, 1) * 1e6
+    print(f"  CPU of all processes {used:.1f} s, {each:.0f} us a resource; load {os.getloadavg()[0]:.1f}")
+    print("  peak memory: " + ", ".join(f"{name} {peak >> 10} MiB" for name, peak in sorted(peaks.items())), flush=True)
+
+
+def watch(running: subprocess.Popen[str], data: Path, peaks: dict[str, int]) -> None:
+    """The largest of each kind of process that takes part."""
+    while running.poll() is None:
+        for pid, name in family(running.pid, data):
+            peaks[name] = max(peaks.get(name, 0), peak_memory(pid))
+        time.sleep(0.3)
+
+
+def family(session: int, data: Path) -> list[tuple[int, str]]:
+    """(process id, kind) of the processes of a session, and of the mongod over the data."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            try:
+                stat = (entry / "stat").read_text().rpartition(")")[2].split()
+                command = (entry / "cmdline").read_bytes()
+            except OSError:
+                continue
+            is_mongod = command.split(b"\0")[0].endswith(b"/mongod") and str(data / "db").encode() in command
+            if int(stat[3]) == session or is_mongod:
+                kind = "mongod" if is_mongod else "importer" if int(entry.name) == session else "worker"
+                found.append((int(entry.name), kind))
+    return found
+
+
+def peak_memory(pid: int) -> int:
+    """KiB that a process has ever held, 0 when it has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
+
+
+if __name__ == "__main__":
+    main()
