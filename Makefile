@@ -44,9 +44,10 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 	$(BIN)/python -m bench.stores $(RESOURCES) dist/bench
 	$(BIN)/python -m bench.search run --dir dist/bench
 
-soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times; 10,000 records of each format there and back
+soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times; 10,000 records of each format there and back; pages of 100,000 people while others write
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_writes.py tests/api/test_kill_during_import.py --timeout 7200
 	FHIR_TEST_EXAMPLES=10000 $(BIN)/pytest tests/unit/test_records_export.py --timeout 36000
+	FHIR_TEST_RESOURCES=100000 FHIR_TEST_WORKERS=8 $(BIN)/pytest tests/api/search/test_search_paging_under_writes.py
 
 fuzz: $(VENV)/.ready-to-test  ## EXAMPLES=500 hostile inputs for each parser, operation of the interface and rule of access
 	FHIR_TEST_EXAMPLES=$(EXAMPLES) $(BIN)/pytest tests/unit/test_fuzz_parsers.py tests/unit/test_xml_round_trip.py tests/clients/test_openapi.py tests/security/test_security_property.py --timeout 36000
