@@ -42,7 +42,7 @@ bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, valida
 	$(BIN)/python bench/records.py $(PEOPLE)
 	$(BIN)/python -m bench.rest
 	$(BIN)/python -m bench.stores $(RESOURCES) dist/bench
-	$(BIN)/python -m bench.search run --dir dist/bench
+	$(BIN)/python -m bench.search dist/bench
 
 soak: $(VENV)/.ready-to-test  ## kill server and mongod in the middle of writes and of imports, ROUNDS=20 times; 10,000 records of each format there and back; pages of 100,000 people while others write
 	FHIR_TEST_ROUNDS=$(ROUNDS) $(BIN)/pytest tests/api/test_kill_during_writes.py tests/api/test_kill_during_import.py --timeout 7200
