@@ -22,7 +22,7 @@ import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
 
-from bench.importing import peak_memory
+from bench.records import peak_memory
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import MAJORITY, Collections
 from tests.many_clients import Caller, at_once, callers, until_all_answer
