@@ -26,6 +26,7 @@ from fhir_server.http.authorization import authorization
 from fhir_server.http.cors import allowed_origins
 from fhir_server.http.endpoint import FhirEndpoint
 from fhir_server.http.errors import framework_fault
+from fhir_server.http.gateway import gateway
 from fhir_server.http.pages import pages
 from fhir_server.http.records import records
 from fhir_server.http.secure_headers import SecureHeaders
@@ -102,6 +103,9 @@ def build_app(settings: Settings) -> FastAPI:
     context_of = partial(_context, settings, held, addresses(settings.trusted_proxies))
     app.include_router(authorization(lambda request: context_of(request.scope), gate_of))
     app.include_router(records(lambda request: context_of(request.scope), gate_of))
+    if settings.gateway_accounts is not None:
+        routes = gateway(lambda request: context_of(request.scope), settings.gateway_accounts, settings.gateway_pace)
+        app.include_router(routes)
     _describe(app, held)
     app.router.redirect_slashes = False
     app.fhir = FhirEndpoint(BASE_PATH, context_of, gate_of)

@@ -133,15 +133,6 @@ class Settings(BaseSettings):
     )
     audit_years: int = Field(5, ge=1, description="years for which the record of accesses is kept")
 
-    @property
-    def asks_who(self) -> bool:
-        """False in open mode, in which everyone who reaches the server may do everything."""
-        return self.clients or self.issuers is not None
-
-    @property
-    def restricted_classes(self) -> list[str]:
-        return [name.strip() for name in self.restricted.split(",") if name.strip()]
-
     number_changes: bool = Field(
         True,
         description="yes: number every change in the order of commits, for $records-changed and records export --since",
@@ -150,3 +141,18 @@ class Settings(BaseSettings):
         "profiles",
         description="what imported records are held against: base R4, or also the profiles that they claim",
     )
+    gateway_accounts: Path | None = Field(
+        None,
+        description="file of the accounts that may send personal health records as to a provincial gateway; unset: "
+        "there is no gateway",
+    )
+    gateway_pace: int = Field(600, ge=1, description="messages a minute that an account of the gateway may send")
+
+    @property
+    def asks_who(self) -> bool:
+        """False in open mode, in which everyone who reaches the server may do everything."""
+        return self.clients or self.issuers is not None
+
+    @property
+    def restricted_classes(self) -> list[str]:
+        return [name.strip() for name in self.restricted.split(",") if name.strip()]

@@ -117,6 +117,29 @@ def map_(
     raise typer.Exit(map_files(_settings(), paths, form))
 
 
+@records.command("account")
+def account(
+    username: Annotated[str, typer.Argument(help="name of the account")],
+    facility: Annotated[str, typer.Option(help="code of the facility that it sends for")],
+    password: Annotated[str, typer.Option(prompt=True, hide_input=True, help="asked for unless it is given")],
+) -> None:
+    """Show an account of the gateway as a line for the file that FHIR_GATEWAY_ACCOUNTS names."""
+    from fhir_server.cli.records import show_account
+
+    show_account(username, facility, password)
+
+
+@records.command("watch")
+def watch(
+    folder: Annotated[Path, typer.Argument(help="folder into which files are put", exists=True, file_okay=False)],
+    once: Annotated[bool, typer.Option("--once", help="import what is there and end")] = False,
+) -> None:
+    """Import files as they are put into a folder; each then lies in done/ or refused/ with its report beside it."""
+    from fhir_server.cli.watching import watch
+
+    watch(_settings(), folder, once)
+
+
 @records.command("export")
 def export_(
     format: Annotated[str, typer.Option("--format", help="hssk831, bhxh or basic")],

@@ -133,3 +133,10 @@ def summary(report: ImportReport, settings: Settings, seconds: float) -> Iterato
         yield f"  unknown   {left['format']} {left['field']} ×{left['count']}"
     rate = report.written / seconds if seconds else 0
     yield f"{report.written} of {report.resources} resources written in {seconds:.1f} s ({rate:.0f} a second)"
+
+
+def show_account(username: str, facility: str, password: str) -> None:
+    """Prints an account as JSON, its password hashed."""
+    from fhir_server.records.gateway import hashed
+
+    print(encode({"username": username, "facility": facility, "secret": hashed(password)}).decode())

@@ -21,6 +21,7 @@ from fhir_server.http.binary import as_resource, content, sends_content, wants_c
 from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
+from fhir_server.interactions.deferral import OF_FILES
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.recording import note
 from fhir_server.model.resources import decode, pretty
@@ -135,7 +136,7 @@ class FhirEndpoint:
         request = replace(request, query=query, body=body)
         if sends_content(request.method, segments, content_type):
             return as_resource(request)
-        if body and segments[-1:] != ("_search",) and sent(content_type) == XML:
+        if body and segments[-1:] not in (("_search",), OF_FILES) and sent(content_type) == XML:
             return replace(request, body=b"", resource=self._xml_of(context).from_xml(body))
         return request
 

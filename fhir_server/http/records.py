@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,22 +15,13 @@ from fhir_server.http.errors import refusal
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.recording import note
 from fhir_server.model.resources import encode
+from fhir_server.operations.import_records import SUFFIXES, file_name
 from fhir_server.records.formats import Formats
 from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.report import ImportReport
 from fhir_server.records.report_files import as_csv
 from fhir_server.records.report_page import page
 from fhir_server.security.gate import Gate
-
-# Content types and the file suffix that tells the reader what a body is.
-SUFFIXES = {
-    "application/xml": ".xml",
-    "text/xml": ".xml",
-    "application/json": ".json",
-    "application/x-ndjson": ".ndjson",
-    "text/csv": ".csv",
-}
-_NAME = re.compile(r"[\w.\- ]{1,100}")
 
 
 def records(context_of: Callable[[Request], Context], gate_of: Callable[[], Gate | None]) -> APIRouter:
@@ -87,10 +77,9 @@ async def _import(context: Context, request: Request, name: str) -> Response:
     kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if kind not in SUFFIXES:
         raise FhirError(Kind.MEDIA_TYPE, f"send one of {', '.join(SUFFIXES)}, not {kind[:64]!r}")
-    if not _NAME.fullmatch(name):
-        raise FhirError(Kind.VALUE, "name is a file name of letters, digits, dots and dashes", ("name",))
+    called = file_name(name, SUFFIXES[kind])
     with tempfile.TemporaryDirectory(prefix="fhir-records-") as folder:
-        path = Path(folder) / f"{Path(name).stem}{SUFFIXES[kind]}"
+        path = Path(folder) / called
         await _save(request, path, context.settings.body_limit_mb)
         report = await import_records(context, [path])
     report.name_files()

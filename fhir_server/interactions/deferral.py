@@ -33,6 +33,7 @@ MOST_WAITING = 100  # deferred requests that one process has taken in and not fi
 LEASE_SECONDS = 20.0
 RENEW_SECONDS = 5.0
 _RETRY_AFTER = {"Retry-After": "1"}
+OF_FILES = ("$import-records",)  # an operation whose body is a file and no resource
 _KEPT_HEADERS = ("prefer", "content-type")
 
 
@@ -65,7 +66,7 @@ class Deferrals:
     async def accept(self, context: Context, request: FhirRequest) -> FhirResponse:
         """202 with the URL of the answer. Raises FhirError THROTTLED when too many wait, or what makes no sense at
         once."""
-        if request.method == "POST" and request.segments[-1:] != ("_search",):
+        if request.method == "POST" and request.segments[-1:] not in (("_search",), OF_FILES):
             resource_of(request)
         if len(self._running) >= MOST_WAITING:
             raise FhirError(

@@ -9,6 +9,7 @@ from typing import Literal
 from fhir_server.interactions.exchange import Dispatch
 from fhir_server.operations.accesses import accesses_operation
 from fhir_server.operations.expand import expand_operation
+from fhir_server.operations.import_records import import_records_operation
 from fhir_server.operations.lookup import lookup_operation
 from fhir_server.operations.preferred_id import preferred_id_operation
 from fhir_server.operations.record import record_operation
@@ -74,6 +75,7 @@ OPERATIONS = (
     _terminology("expand", expand_operation, "ValueSet-expand"),
     _terminology("translate", translate_operation, "ConceptMap-translate"),
     _terminology("preferred-id", preferred_id_operation, "NamingSystem-preferred-id", instance=False),
+    Operation("import-records", import_records_operation, OWN + "import-records", system=True, by_get=False),
     Operation("records-changed", records_changed_operation, OWN + "records-changed", system=True),
     Operation("record", record_operation, OWN + "record", types=("Patient",), instance=True),
 )

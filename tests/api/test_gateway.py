@@ -1,0 +1,151 @@
+"""The provincial gateway: what a hospital system that was written for one meets here."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+from pymongo import MongoClient
+
+from fhir_server.config import Settings
+from fhir_server.http.gateway import RECEIVE_PATH, TOKEN_PATH
+from fhir_server.records.gateway import BODY_LIMIT, hashed, is_password
+from tests.api.conftest import Client, serving
+
+
+def message(
+    request_id: str = "R1", sender: str = "38280", name: str = "Nguyễn Văn An", born: str = "02/03/1985"
+) -> bytes:
+    return (
+        f"<DATA><HEADER><MESSAGE_VERSION>1.0</MESSAGE_VERSION><SENDER_CODE>{sender}</SENDER_CODE>"
+        f"<TRANSACTION_DATE>02/03/2026</TRANSACTION_DATE><REQUEST_ID>{request_id}</REQUEST_ID></HEADER><BODY><HOSOSUCKHOE>"
+        f"<THONGTINCHUNG><MADINHDANH>038085000123</MADINHDANH><HOTEN>{name}</HOTEN><GIOITINH>1</GIOITINH>"
+        f"<NGAYSINH>{born}</NGAYSINH></THONGTINCHUNG></HOSOSUCKHOE></BODY><SECURITY/></DATA>"
+    ).encode()
+
+
+@pytest.fixture(scope="module")
+async def gateway(
+    mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[Client]:
+    accounts = tmp_path_factory.mktemp("gateway") / "accounts.json"
+    rows = [{"username": "tyt", "secret": hashed("mật khẩu"), "facility": "38280"}]
+    accounts.write_text(json.dumps(rows), "utf-8")
+    database = f"test_gateway_{accounts.parent.name}"
+    settings = Settings(
+        mongodb_uri=mongodb_uri,
+        mongodb_database=database,
+        gateway_accounts=accounts,
+        gateway_pace=40,
+        number_changes=False,
+    )
+    async with serving(settings) as made:
+        yield made
+    mongodb.drop_database(database)
+
+
+async def log_in(gateway: Client, username: str = "tyt", password: str = "mật khẩu") -> httpx.Response:
+    return await gateway.http.post(TOKEN_PATH, json={"username": username, "password": password})
+
+
+async def token(gateway: Client) -> str:
+    answer = await log_in(gateway)
+    assert answer.status_code == 200, answer.text
+    told = answer.json()
+    assert (told["success"], told["data"]["expires_in"], told["data"]["token_type"]) == (True, 10_800, "Bearer")
+    return str(told["data"]["access_token"])
+
+
+@pytest.fixture(scope="module")
+async def bearer(gateway: Client) -> dict[str, str]:
+    return {"authorization": f"Bearer {await token(gateway)}", "content-type": "application/xml"}
+
+
+async def send(gateway: Client, bearer: dict[str, str], body: bytes) -> tuple[int, dict[str, Any]]:
+    answer = await gateway.http.post(RECEIVE_PATH, content=body, headers=bearer)
+    return answer.status_code, answer.json()
+
+
+async def test_a_message_is_accepted_once_and_its_person_found(gateway: Client, bearer: dict[str, str]) -> None:
+    status, first = await send(gateway, bearer, message("once"))
+    assert (status, first["success"], first["code"]) == (200, True, "ACCEPTED")
+    tracking = first["data"]["tracking_id"]
+    status, again = await send(gateway, bearer, message("once"))
+    assert (status, again["code"], again["data"]["tracking_id"]) == (200, "ACCEPTED_DUPLICATE", tracking)
+    found = (await gateway.get("Patient?identifier=038085000123")).json()
+    assert found["entry"][0]["resource"]["name"][0]["text"] == "Nguyễn Văn An"
+
+
+async def test_a_request_id_with_other_content_is_a_conflict(gateway: Client, bearer: dict[str, str]) -> None:
+    await send(gateway, bearer, message("other"))
+    status, told = await send(gateway, bearer, message("other", name="Người khác"))
+    assert (status, told["success"], told["code"]) == (409, False, "REQUEST_ID_CONFLICT")
+
+
+async def test_a_message_of_another_facility_is_refused(gateway: Client, bearer: dict[str, str]) -> None:
+    status, told = await send(gateway, bearer, message("org", sender="38281"))
+    assert (status, told["code"], told["data"]) == (403, "ORG_MISMATCH", None)
+
+
+async def test_a_faulty_record_is_told_with_field_and_advice_and_may_be_sent_again(
+    gateway: Client, bearer: dict[str, str]
+) -> None:
+    status, told = await send(gateway, bearer, message("faulty", born="31/02/1985"))
+    assert (status, told["code"]) == (422, "VALIDATION_FAILED")
+    (fault,) = told["data"]["errors"]
+    assert (fault["field"], fault["rule"]) == ("NGAYSINH", "value")
+    assert fault["do_vi"]
+    status, told = await send(gateway, bearer, message("faulty"))
+    assert (status, told["code"]) == (200, "ACCEPTED")
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code"),
+    [
+        (b"<DATA><HEADER>", 400, "INVALID_XML"),
+        (b"not xml", 400, "INVALID_XML"),
+        (message(""), 400, "INVALID_REQUEST_ID"),
+        (message("x" * 101), 400, "INVALID_REQUEST_ID"),
+        (b"<DATA>" + b" " * (BODY_LIMIT + 1), 413, "PAYLOAD_TOO_LARGE"),
+    ],
+)
+async def test_what_is_no_message_is_refused(
+    gateway: Client, bearer: dict[str, str], body: bytes, status: int, code: str
+) -> None:
+    told = await send(gateway, bearer, body)
+    assert (told[0], told[1]["code"]) == (status, code)
+
+
+async def test_only_a_token_of_this_gateway_counts(gateway: Client, bearer: dict[str, str]) -> None:
+    for sent in ({}, {"authorization": "Bearer x.y.z"}, {"authorization": bearer["authorization"] + "x"}):
+        answer = await gateway.http.post(RECEIVE_PATH, content=message(), headers={"content-type": "text/xml", **sent})
+        assert (answer.status_code, answer.json()["code"]) == (401, "UNAUTHORIZED")
+    answer = await gateway.http.post(RECEIVE_PATH, content=b"{}", headers={**bearer, "content-type": "text/plain"})
+    assert answer.status_code == 415
+
+
+async def test_a_password_is_tried_only_so_often(gateway: Client) -> None:
+    answers = [await log_in(gateway, "guess", "x") for _ in range(11)]
+    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
+    assert answers[-1].headers["retry-after"] == "60"
+    assert (await gateway.http.post(TOKEN_PATH, content=b"[]")).status_code == 400
+
+
+async def test_messages_beyond_the_pace_wait(gateway: Client, bearer: dict[str, str]) -> None:
+    answers = [(await send(gateway, bearer, b"x"))[0] for _ in range(41)]
+    assert answers[-1] == 429
+
+
+def test_a_secret_does_not_tell_its_password() -> None:
+    from fhir_server.records.gateway import Account
+
+    account = Account("a", hashed("secret"), "38280")
+    assert "secret" not in account.secret
+    assert hashed("secret") != account.secret  # salted
+    assert is_password(account, "secret")
+    assert not is_password(account, "Secret")
+    assert not is_password(Account("a", "plain", "38280"), "plain")
+    assert not is_password(None, "")
