@@ -18,7 +18,8 @@ STRICT_TRANSPORT = (b"strict-transport-security", b"max-age=31536000; includeSub
 
 
 class SecureHeaders:
-    """is_https: clients reach the server by https, and shall never try anything else."""
+    """is_https: clients reach the server by https, and shall never try anything else. What an answer says of its own
+    stays as it is: the content of a Binary is guarded more strictly."""
 
     def __init__(self, app: ASGIApp, is_https: bool) -> None:
         self._app = app
@@ -27,7 +28,8 @@ class SecureHeaders:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], *self._headers]
+                said = {name.lower() for name, _ in message["headers"]}
+                message["headers"] = [*message["headers"], *(pair for pair in self._headers if pair[0] not in said)]
             await send(message)
 
         await self._app(scope, receive, sent if scope["type"] == "http" else send)

@@ -18,6 +18,8 @@ from fhir_server.store.mongo import open_store
 from tests.api.conftest import Client, serving
 from tests.builders import a_bundle, a_patient, an_entry, with_cccd
 
+MANY = 400  # entries, so that a process can be ended among them
+
 
 def place_of(answer: httpx.Response) -> str:
     assert answer.status_code == 202, answer.text
@@ -113,16 +115,16 @@ async def test_what_a_process_left_undone_another_completes_without_doing_anythi
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The first process ends in the middle of a batch; the second is asked for the answer."""
-    batch = a_bundle("batch", *[an_entry("POST", "Patient", a_patient(f"An {n}")) for n in range(120)])
+    batch = a_bundle("batch", *[an_entry("POST", "Patient", a_patient(f"An {n}")) for n in range(MANY)])
     with impatient(monkeypatch):
         async with serving(settings) as first:
             place = place_of(await first.send("POST", "", batch, prefer="respond-async"))
             while (await first.get("Patient?_summary=count")).json()["total"] < 10:
                 await asyncio.sleep(0.01)
         store = await open_store(str(settings.mongodb_uri), settings)
-        assert await store.count("Patient", {}, EVERYTHING) < 120
+        assert await store.count("Patient", {}, EVERYTHING) < MANY
         await store.close()
         async with serving(settings) as second:
             entry = await settled(second, place)
-            assert [one["response"]["status"] for one in entry["resource"]["entry"]] == ["201 Created"] * 120
-            assert (await second.get("Patient?_summary=count")).json()["total"] == 120
+            assert [one["response"]["status"] for one in entry["resource"]["entry"]] == ["201 Created"] * MANY
+            assert (await second.get("Patient?_summary=count")).json()["total"] == MANY
