@@ -24,6 +24,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.store.documents import Document, organisations, tiers
 from fhir_server.store.gates import Gates
 from fhir_server.store.indexes import HISTORY
+from fhir_server.store.inserts import insert
 
 COMPARTMENTS = "compartments"
 _SINGLY = 2  # up to so many patients, one find-and-modify each costs less than an update and a find
@@ -106,7 +107,7 @@ class Compartments:
             for patient, shared in sorted(patients.items())
         ]
         if documents:
-            await self._patients.insert_many(documents, session=self._session)
+            await insert(self._database, COMPARTMENTS, documents, self._session)
 
     async def known(self, patients: Iterable[str]) -> set[str]:
         cursor = self._patients.find({"_id": {"$in": list(patients)}}, {"_id": 1}, session=self._session)

@@ -26,6 +26,7 @@ from fhir_server.store.documents import Document
 from fhir_server.store.evaluate import satisfies
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.inserts import insert
 from fhir_server.store.ledger_contract import BEGINNING, Anchor, Event, Page, Seal
 from fhir_server.store.ledger_order import in_order
 from fhir_server.store.ledger_pages import (
@@ -82,7 +83,7 @@ class MongoLedger:
         """Inside a transaction."""
         if events:
             documents = [{"_id": event.id, "at": event.at, "raw": event.raw} for event in events]
-            await self._recorded.insert_many(documents, session=session)
+            await insert(self._database, RECORDED, documents, session)
 
     async def append(self, page: Page, events: Sequence[Event]) -> None:
         with wrapped("writing audit events"):

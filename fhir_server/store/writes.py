@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
-from pymongo.errors import BulkWriteError
 
 from fhir_server.errors import FhirError, Kind, refuse_together
 from fhir_server.store.compartments import Compartments, Shared, consented, members_of
@@ -24,9 +23,9 @@ from fhir_server.store.documents import (
     tombstone,
 )
 from fhir_server.store.indexes import HISTORY, Collections
+from fhir_server.store.inserts import insert
 from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
 
-MOST_BYTES_A_COMMAND = 4 << 20  # of documents, as far as they are counted; MongoDB takes 16 MiB
 Identity = tuple[str, str]
 
 
@@ -160,20 +159,11 @@ class Writes:
                 inserts[step.type + HISTORY].append(history_document(step.previous, step.document["u"]))
         database = self.reads.database
         for name, documents in sorted(inserts.items()):
-            await self._insert(name, documents)
+            await insert(database, name, documents, self.session)
         for name, requests in sorted(replacements.items()):
             result = await database[name].bulk_write(requests, session=self.session)
             if result.matched_count != len(requests):
                 raise RunAgain
-
-    async def _insert(self, name: str, documents: list[Document]) -> None:
-        """New documents, by the command itself where it holds them all: at two thirds of the driver's own cost."""
-        if sum(map(_size, documents)) > MOST_BYTES_A_COMMAND:
-            await self.reads.database[name].insert_many(documents, session=self.session)
-            return
-        answer = await self.reads.database.command({"insert": name, "documents": documents}, session=self.session)
-        if "writeErrors" in answer:
-            raise BulkWriteError(answer)
 
     async def _settle(self, steps: Sequence[_Step], patients: Mapping[str, Shared]) -> None:
         """Keeps what the Patients of this batch say now, and brings it to what is stored already."""
@@ -187,11 +177,6 @@ class Writes:
         await self.compartments.begin({id: patients[id] for id in unseen}, members)
         for id in sorted(patients.keys() - unseen):
             await self.compartments.change(id, patients[id], members.get(id, set()))
-
-
-def _size(document: Document) -> int:
-    """Bytes in the database, about: never less than half of what it will be."""
-    return len(document.get("raw", b"")) + sum(map(len, document["k"])) + 16 * len(document["k"]) + 500
 
 
 def _known_to(guard: Guard, ops: Iterable[Op], found: Mapping[Identity, Document]) -> dict[Identity, Document]:
