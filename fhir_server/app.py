@@ -183,7 +183,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     extractor = Extractor(definitions, settings.zone, naming.canonical, base.rstrip("/"))
     shipped = Terminology.load(DATA_ROOT)
     severities = Severities.of(settings.profile_faults)
-    conformance = Conformance(definitions, shipped, shipped_profiles(DATA_ROOT), severities)
+    conformance = Conformance(definitions, shipped, shipped_profiles(DATA_ROOT), severities, settings.zone)
     store = await open_store(uri, settings)
     terminology = Catalogue(shipped, naming, store)
     search = SearchModel(

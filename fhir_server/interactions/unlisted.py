@@ -7,6 +7,7 @@ from dataclasses import replace
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import language, prefer_return
+from fhir_server.interactions.planning import faults
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.terminology.unlisted import day_of_record, unlisted
@@ -22,10 +23,12 @@ async def unlisted_codes(context: Context, resource: Resource, path: str | None 
 async def with_warnings(
     context: Context, request: FhirRequest, resource: Resource, response: FhirResponse
 ) -> FhirResponse:
-    """The answer to a write; with Prefer: return=OperationOutcome it tells of such codes, too."""
+    """The answer to a write; with Prefer: return=OperationOutcome it tells of such codes, too, and what validation has
+    to say that is no error."""
     if not response.body or prefer_return(request.headers, "") != "OperationOutcome":
         return response
-    issues = await unlisted_codes(context, resource)
+    found = await faults(context, resource, str(resource.get("resourceType")))
+    issues = [*(one for one in found if not one.is_error), *await unlisted_codes(context, resource)]
     if not issues:
         return response
     told = outcome(issues, language(request.headers))["issue"]

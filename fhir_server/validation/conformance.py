@@ -14,6 +14,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import Coding
 from fhir_server.terminology.load import Index, Terminology
 from fhir_server.terminology.membership import is_member
+from fhir_server.terminology.unlisted import day_of_record
 from fhir_server.terminology.validate_code import Asked, member
 from fhir_server.validation.messages import Report
 from fhir_server.validation.profile import ProfileValidator
@@ -22,7 +23,6 @@ from fhir_server.validation.profile_walk import Known
 # Codes of which it is remembered whether they are in a value set.
 _MOST_REMEMBERED = 1 << 16
 _LONGEST_CANONICAL = 200
-_DAY_LENGTH = len("2026-11-22")
 # Resources inside resources nest no deeper than this before base R4 refuses them.
 _DEEPEST = 8
 
@@ -62,19 +62,21 @@ class Conformance:
         terminology: Terminology,
         shipped: Sequence[Resource] = (),
         severities: Severities = Severities("error"),
+        zone: str = "Z",
     ) -> None:
         """terminology: what is asked where a question brings none. shipped: StructureDefinitions that are there
-        whatever packages are installed."""
+        whatever packages are installed. zone: of moments that name none."""
         self._definitions = definitions
         self._terminology = terminology
         self._shipped = tuple(shipped)
         self._severities = severities
+        self._zone = zone
         self._memory = _Memory()
         self.adopt(())
 
     def beside(self, definitions: Iterable[bytes]) -> Conformance:
         """Another one with the same shipped profiles and these definitions, to see what would become of them."""
-        other = Conformance(self._definitions, self._terminology, self._shipped, self._severities)
+        other = Conformance(self._definitions, self._terminology, self._shipped, self._severities, self._zone)
         other.adopt(definitions)
         return other
 
@@ -101,7 +103,7 @@ class Conformance:
 
     def faults_by(self, resource: Resource, canonical: str, known: Terminology | None = None) -> list[Issue]:
         """The faults of a resource by one profile. Raises KeyError for one that is not loaded; and Unread."""
-        codes = self._memory.of(known or self._terminology, _day(resource))
+        codes = self._codes(resource, known)
         return self._validator.validate(resource, canonical, None, codes)
 
     def absent_must_support(self, resource: Resource, canonical: str) -> Issue | None:
@@ -123,10 +125,14 @@ class Conformance:
         """
         issues: list[Issue] = []
         for one, place in _with_claims(resource, path or resource["resourceType"], 0):
-            codes = self._memory.of(known or self._terminology, _day(one))
+            codes = self._codes(one, known)
             for number, canonical in enumerate(one["meta"]["profile"]):
                 issues += self._claim(one, canonical, place, number, codes)
         return issues
+
+    def _codes(self, resource: Resource, known: Terminology | None) -> Known:
+        """What is known of codes on the day of a resource."""
+        return self._memory.of(known or self._terminology, day_of_record(resource, self._zone))
 
     def _claim(self, resource: Resource, canonical: Any, place: str, number: int, codes: Known) -> Iterator[Issue]:
         severity = self._severities.for_profile(canonical) if isinstance(canonical, str) else "off"
@@ -204,28 +210,3 @@ def _neighbours(
     near = member(terminology, found, Coding(system, code), Asked(on=on)).neighbours
     meant = ", ".join(f"{one.code} ({one.display})" for one in near)
     return (f"; {code!r} is near to {meant}", f"; {code!r} gần với {meant}") if meant else ("", "")
-
-
-# Resource type → where the day stands whose code lists apply, the preferred element first.
-_DAYS: Mapping[str, tuple[str, ...]] = {
-    "AllergyIntolerance": ("recordedDate",),
-    "Condition": ("recordedDate", "onsetDateTime"),
-    "DiagnosticReport": ("effectiveDateTime", "issued"),
-    "Encounter": ("period.end", "period.start"),
-    "FamilyMemberHistory": ("date",),
-    "Immunization": ("occurrenceDateTime",),
-    "MedicationRequest": ("authoredOn",),
-    "Observation": ("effectiveDateTime", "effectivePeriod.end", "effectivePeriod.start"),
-    "Procedure": ("performedDateTime", "performedPeriod.end", "performedPeriod.start"),
-}
-
-
-def _day(resource: Resource) -> date | None:
-    """The day whose code lists a resource is held against; None, which is today, when it names none to the day."""
-    for path in _DAYS.get(resource["resourceType"], ()):
-        name, _, below = path.partition(".")
-        value = resource.get(name)
-        text = value.get(below) if below and isinstance(value, dict) else value
-        if isinstance(text, str) and len(text) >= _DAY_LENGTH:
-            return date.fromisoformat(text[:_DAY_LENGTH])
-    return None

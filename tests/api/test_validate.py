@@ -122,6 +122,18 @@ async def test_a_setting_makes_a_profile_only_warn(mongodb_uri: str, database_na
         )
 
 
+async def test_a_write_tells_its_warnings_to_whoever_prefers_an_outcome(client: Client) -> None:
+    number = {"system": "urn:vn-basic:sid:cccd", "type": {"text": "CCCD"}, "value": "038185000124"}
+    name = {"text": "Lê An", "given": ["An"]}
+    patient = {"resourceType": "Patient", "meta": {"profile": [OURS]}, "name": [name], "birthDate": "1985-03-02"}
+    answer = await client.send(
+        "POST", "Patient", patient | {"gender": "male", "identifier": [number]}, prefer="return=OperationOutcome"
+    )
+    assert answer.status_code == 201
+    warnings = [one for one in answer.json()["issue"] if one["severity"] == "warning"]
+    assert [one["diagnostics"].partition(":")[0] for one in warnings] == ["vb-pat-2"]
+
+
 async def test_loaded_profiles_are_told_in_metadata_and_can_be_read(client: Client) -> None:
     rest = (await client.get("metadata")).json()["rest"][0]
     supported = {one["type"]: one.get("supportedProfile", []) for one in rest["resource"]}
