@@ -115,8 +115,8 @@ class Settings(BaseSettings):
     )
     publish_terminology: bool = Field(
         True,
-        description="store the shipped code systems, value sets, maps and naming systems as resources when the server "
-        "starts, so that they can be read and searched",
+        description="store the shipped code systems, value sets, maps, naming systems and profiles as resources when "
+        "the server starts, so that they can be read and searched",
     )
     check_references: bool = Field(
         False,

@@ -25,12 +25,13 @@ def publish_shipped(settings: Settings, say: Callable[[str], None] = print) -> N
     started = time.monotonic()
     stored = asyncio.run(_publish(settings))
     if stored:
-        say(f"Terminology: {stored} shipped definitions stored as resources ({time.monotonic() - started:.1f} s)")
+        took = time.monotonic() - started
+        say(f"Definitions: {stored} of terminology and profiles stored as resources ({took:.1f} s)")
 
 
 async def _publish(settings: Settings) -> int:
     async with context(settings) as opened:
-        with progress("Storing terminology", "definitions") as report:
+        with progress("Storing shipped definitions", "definitions") as report:
             return await publish(opened, report)
 
 

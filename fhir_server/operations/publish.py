@@ -1,4 +1,4 @@
-"""Stores the shipped terminology as resources too, so that clients can read and search what the operations know."""
+"""Stores the shipped terminology, profiles and operations as resources too, for clients to read and search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,12 @@ from fhir_server.store.contract import EVERYTHING, Put, Store, Transaction, Writ
 from fhir_server.terminology.load import Part, Terminology, read_head
 
 BATCH = 100
-_NAMING_SYSTEMS = "naming_systems"
+# Folders of definitions that the terminology does not read, one a file.
+_BESIDE = (
+    "terminology/naming_systems",
+    "profiles/vn_basic/structure_definitions",
+    "profiles/vn_basic/operation_definitions",
+)
 
 log = structlog.get_logger("fhir_server.terminology")
 Progress = Callable[[int, int | None], None]
@@ -45,7 +50,8 @@ async def is_published(store: Store, root: Path = DATA_ROOT) -> bool:
 async def publish(context: Context, on_progress: Progress, root: Path = DATA_ROOT) -> int:
     """Stores every shipped definition that is new or has changed since it was stored; gives how many.
 
-    What a client has changed or deleted stays as the client left it. root: the folder that holds terminology/.
+    What a client has changed or deleted stays as the client left it. root: the folder that holds terminology/ and
+    profiles/.
     """
     published = await context.store.tables.published()
     digests = _digests(context.terminology.shipped, root)
@@ -81,8 +87,10 @@ def _changed(digests: Mapping[_Definition, str], published: Mapping[str, tuple[i
 def _definitions(shipped: Terminology, root: Path) -> Iterator[_Definition]:
     for entry in shipped.entries():
         yield _Definition(entry.head.resourceType, entry.head.id, entry.source)
-    for file in sorted((root / "terminology" / _NAMING_SYSTEMS).glob("*.json")):
-        yield _Definition("NamingSystem", read_head(file.read_bytes()).id, Part(file))
+    for folder in _BESIDE:
+        for file in sorted((root / folder).glob("*.json")):
+            head = read_head(file.read_bytes())
+            yield _Definition(head.resourceType, head.id, Part(file))
 
 
 async def _puts(

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fhir_server.definitions.load import Definitions
-from fhir_server.definitions.profiles import CORE, ProfileElement, Profiles
+from fhir_server.definitions.profiles import ProfileElement, Profiles
 from fhir_server.errors import Issue
 from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
-from fhir_server.validation.messages import Report, quote
+from fhir_server.validation.messages import Report
 from fhir_server.validation.profile_checks import ProfileChecks, Root
 from fhir_server.validation.profile_walk import Known
 
@@ -26,7 +26,6 @@ class ProfileValidator:
 
     def __init__(self, definitions: Definitions, profiles: Profiles, known: Known = _NOTHING) -> None:
         """known: of codes; a membership of None leaves a binding unchecked."""
-        self._profiles = profiles
         self._known = known
         self._checks = ProfileChecks(definitions, profiles)
 
@@ -74,16 +73,3 @@ class ProfileValidator:
                 yield below
             for one in items:
                 yield from self._absent(child, one, below)
-
-    def validate_claims(self, resource: Resource, path: str | None = None) -> list[Issue]:
-        """The faults by every profile that meta.profile claims; one that is not loaded is told as a warning."""
-        place = path or resource["resourceType"]
-        issues: list[Issue] = []
-        for number, canonical in enumerate((resource.get("meta") or {}).get("profile", ())):
-            if self._profiles.get(canonical) is not None:
-                issues += self.validate(resource, canonical, path)
-            elif canonical.partition("|")[0].removeprefix(CORE) != resource["resourceType"]:
-                report = Report()
-                report.warn("profile-unknown", f"{place}.meta.profile[{number}]", found=quote(canonical))
-                issues += report.told()
-        return issues

@@ -363,6 +363,8 @@ async def test_what_is_shipped_can_be_stored_as_resources_and_clients_may_change
         ("ValueSet", "url=urn:vn-basic:ValueSet:ward"),
         ("ConceptMap", "url=urn:vn-basic:ConceptMap:ward-succession"),
         ("NamingSystem", "value=http://fhir.ehealth.gov.vn/core/sid/national_id"),
+        ("StructureDefinition", "url=urn:vn-basic:StructureDefinition:patient"),
+        ("OperationDefinition", "url=urn:vn-basic:OperationDefinition:record"),
     ):
         assert len((await get(loaded, type, query))["entry"]) == 1, query
     lookup = "system=urn:vn-basic:CodeSystem:sex&code=1"

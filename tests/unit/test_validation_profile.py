@@ -482,17 +482,6 @@ def test_content_that_is_shared_is_held_to_the_same_rules_at_every_depth() -> No
     assert faults(validator, resource) == error("required", "Questionnaire.item[0].item[0].item[0].text")
 
 
-def test_claims_are_checked_and_an_unknown_one_is_warned_about() -> None:
-    validator = a_validator(a_profile("p", "Patient", {"id": "Patient.name", "min": 1}, version="2"))
-    claimed = [BASE + "p|2", BASE + "gone", CORE + "Patient"]
-    issues = validator.validate_claims(a_patient(meta={"profile": claimed}), "Bundle.entry[0].resource")
-    assert [(issue.severity, issue.expression[0]) for issue in issues] == [
-        ("error", "Bundle.entry[0].resource.name"),
-        ("warning", "Bundle.entry[0].resource.meta.profile[1]"),
-    ]
-    assert validator.validate_claims(a_patient()) == []
-
-
 def test_a_profile_of_another_type_is_a_fault() -> None:
     validator = a_validator(a_profile("p", "Person"))
     assert faults(validator, a_patient()) == error("structure", "Patient")
