@@ -84,6 +84,12 @@ class NarrowingRules:
                 values += [value | one.bit for value in values]
         return values
 
+    def sent_by(self, organisation: str, resource: Resource) -> Resource:
+        """The resource with the mark of the Organization that sends it, and no other's. organisation: its id."""
+        meta = resource.get("meta") or {}
+        others = [tag for tag in meta.get("tag") or () if tag.get("system") != self.sender_system]
+        return {**resource, "meta": {**meta, "tag": [*others, {"system": self.sender_system, "code": organisation}]}}
+
     def _parties(self, resource: Resource) -> Iterator[str]:
         for name in self.party_elements & resource.keys():
             for organisation in _organisations(resource[name]):

@@ -14,6 +14,7 @@ import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,10 @@ from joserfc.errors import JoseError
 from joserfc.jwk import OctKey
 
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.rights import Caller
+from fhir_server.interactions.rights import Caller, Rights
 from fhir_server.model.resources import decode
 from fhir_server.records.files import read_stream
+from fhir_server.records.ids import facility_id
 from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.report import ImportReport, problem_as_json
 from fhir_server.records.source import SourceRecord
@@ -155,11 +157,20 @@ def _refused(context: Context, account: Account, body: bytes) -> tuple[Answer | 
 
 
 async def _import(context: Context, account: Account, body: bytes) -> ImportReport:
-    caller = Caller(key=f"gateway\n{account.username}", client="gateway", subject=account.username)
+    """What a message brings bears the mark of its facility; of people whom others have sent, too, it adds what is
+    missing, for the gateway is where the records of one person come together."""
+    organisation = facility_id(account.facility)
+    caller = Caller(
+        key=f"gateway\n{account.username}",
+        client="gateway",
+        subject=account.username,
+        organisation=organisation,
+    )
+    rights = Rights(sign=partial(context.rules.sent_by, organisation))
     with tempfile.TemporaryDirectory(prefix="fhir-gateway-") as folder:
         path = Path(folder) / "message.xml"
         path.write_bytes(body)
-        return await import_records(context.with_(caller=caller), [path])
+        return await import_records(context.with_(caller=caller, rights=rights), [path])
 
 
 def _told(report: ImportReport) -> dict[str, Any]:

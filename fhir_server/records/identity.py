@@ -42,12 +42,15 @@ class Number:
 
 @dataclass(slots=True)
 class Known:
-    """A Patient that is stored, or is about to be: version 0 is not stored yet."""
+    """What is stored, or is about to be: version 0 is not stored yet. fixed: the sender of this import may not change
+    it; hidden: nor know of it."""
 
     id: str
     version: int
     resource: Resource
     changed: bool = False
+    fixed: bool = False
+    hidden: bool = False
 
 
 def numbers(patient: Resource, naming: NamingSystems) -> list[Number]:
@@ -100,12 +103,12 @@ def choose(
         for one in known.get(number, ()):
             reason = contradicts(patient, one.resource)
             if reason:
-                apart.append((number, reason))
+                apart += [] if one.hidden else [(number, reason)]
             elif not _PLACE[number.kind][1] or _same_birth(patient, one.resource):
                 fitting.append(one)
         if fitting:
             _tell_apart(record, apart)
-            if len({one.id for one in fitting}) > 1:
+            if len({one.id for one in fitting if not one.hidden}) > 1:
                 _tell_several(record, number)
             return min(fitting, key=lambda one: one.id)
     _tell_apart(record, apart)

@@ -20,6 +20,11 @@ def named_id(*parts: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
+def facility_id(code: str) -> str:
+    """The id of the Organization that records make of the code of a facility."""
+    return named_id("shared", "Organization", "Organization", code)
+
+
 def shared_name(type: str, *key: str) -> str:
     """`Type/id` of what all records share, from its own key: a facility, a member of staff."""
     return f"{type}/{named_id('shared', type, type, *key)}"

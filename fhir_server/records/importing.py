@@ -30,6 +30,8 @@ from fhir_server.store.ledger_contract import Event
 GROUP_RESOURCES = 1_000
 GROUPS_AT_ONCE = 3
 TRIES = 4
+# Faults of the store that are about some record of a group, so that the others are stored without it.
+_OF_ONE_RECORD = (Kind.CONFLICT, Kind.PRECONDITION, Kind.TOO_LONG, Kind.VALUE, Kind.INVALID, Kind.FORBIDDEN)
 # Records whose heads are looked up together, to pass over what is stored already before it is mapped.
 LOOKED_UP = 100
 
@@ -234,7 +236,7 @@ class _Run:
             for outcome in await self._try(records):
                 self._tell(outcome)
         except FhirError as fault:
-            if fault.kind not in (Kind.CONFLICT, Kind.PRECONDITION, Kind.TOO_LONG, Kind.VALUE, Kind.INVALID):
+            if fault.kind not in _OF_ONE_RECORD:
                 raise
             if len(records) > 1:
                 for record in records:
@@ -259,12 +261,12 @@ class _Run:
 
     async def _commit(self, group: Group) -> list[RecordOutcome]:
         ops = await self.stores.ops(group)
-
+        guard = self.stores.guard(group)
         events: list[Event] = []
 
         async def work(transaction: Transaction) -> list[Written]:
             await self.stores.confirm(group, transaction)
-            written = await transaction.apply(ops)
+            written = await transaction.apply(ops, guard)
             changes = [one.stored for one in written if one.changed]
             events[:] = await self.context.trail.write(transaction, imported(self.context, changes))
             return written
@@ -277,7 +279,8 @@ class _Run:
         for plan in group.plans:
             mine = changed & plan.identities
             status: Status = "refused" if plan.record.refused else "stored" if mine else "unchanged"
-            outcomes.append(_outcome(plan.record.source, plan.record, status, len(mine)))
+            told = _outcome(plan.record.source, plan.record, status, len(mine))
+            outcomes.append(replace(told, patient=None) if plan.known and plan.known.hidden else told)
         return outcomes
 
     def _tell(self, outcome: RecordOutcome) -> None:

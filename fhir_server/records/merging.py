@@ -60,10 +60,12 @@ def _rank(resource: Resource) -> tuple[str, str]:
 
 def _replace(stored: Resource, fresh: Resource) -> Resource:
     made = copied(fresh)
-    tags = (stored.get("meta") or {}).get("tag")
+    tags = (stored.get("meta") or {}).get("tag", ())
     _grow(made, "identifier", stored.get("identifier", []))
-    if tags:  # others have added to it: what this sender does not say itself may be theirs
+    if tags:
         made["meta"]["tag"] = copied(tags)
+    # Others have added to it: what this sender does not say itself may be theirs.
+    if any(tag.get("system") == _TAG for tag in tags):
         for name, value in stored.items():
             if name in _GROWING:
                 _grow(made, name, value)

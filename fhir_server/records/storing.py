@@ -15,6 +15,7 @@ from fhir_server.interactions.planning import draft
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, same_content
 from fhir_server.records.bundle import settle, stamp, unique
+from fhir_server.records.filing import Identity, guard_of, hold
 from fhir_server.records.formats import Format, Formats
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers
 from fhir_server.records.merging import merge
@@ -22,11 +23,21 @@ from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, NOTHING, Find, Op, Put, Remove, Stored, Transaction
+from fhir_server.store.contract import (
+    EVERYTHING,
+    INDEX_KEYS,
+    NOTHING,
+    Find,
+    Guard,
+    Op,
+    Put,
+    Remove,
+    Stored,
+    Transaction,
+)
 
 # People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
 PEOPLE_LIMIT = 5_000
-Identity = tuple[str, str]
 _SPECIAL = re.compile(r"[,$|\\]")
 _ESCAPE = r"\\\g<0>"
 
@@ -109,6 +120,7 @@ class Stores:
         if before:
             found |= await self._context.store.read_many("Patient", sorted(before), EVERYTHING)
         people = {id: _known(one) for id, one in found.items() if not one.deleted}
+        await hold(self._context, "Patient", people)
         by_number: dict[Number, list[Known]] = defaultdict(list)
         for one in people.values():
             for number in numbers(one.resource, self._naming):
@@ -178,8 +190,10 @@ class Stores:
         if not known.resource:
             known.resource, known.changed = fresh, True
             return
+        if known.hidden:
+            return
         merged, differing = merge(known.resource, fresh)
-        if not same_content(merged, known.resource):
+        if not known.fixed and not same_content(merged, known.resource):
             known.resource, known.changed = merged, True
         for name in differing:
             text = (
@@ -216,8 +230,17 @@ class Stores:
             ops += await self._own(plan, group.careful)
         return ops
 
+    def guard(self, group: Group) -> Guard | None:
+        """What holds the operations of a group against the rights of who sends it."""
+        made = (one for plan in group.plans for one in plan.record.mapped.made)
+        return guard_of(
+            self._context, {(one.resource["resourceType"], one.id) for one in made if one.owner == "shared"}
+        )
+
     async def _put(self, resource: Resource, id: str, expected: int | None) -> Put:
-        return Put(await draft(self._context, resource, id), expected)
+        """What a record owns and what is new bears the mark of who sends it; of the rest the marks stay."""
+        signed = resource if expected else self._context.rights.sign(resource)
+        return Put(await draft(self._context, signed, id), expected)
 
     async def _common(self, plans: Iterable[Plan], shared: dict[tuple[str, ...], Resource]) -> list[Op]:
         """Facilities, coverages: what several records speak of, brought together with what is stored."""
@@ -228,12 +251,13 @@ class Stores:
                     wanted[one.resource["resourceType"]][one.id].append(one)
         ops: list[Op] = []
         for type, by_id in sorted(wanted.items()):
-            stored = await self._context.store.read_many(type, sorted(by_id), EVERYTHING)
+            found = await self._context.store.read_many(type, sorted(by_id), EVERYTHING)
+            stored = {id: _known(one) for id, one in found.items() if not one.deleted}
+            await hold(self._context, type, stored)
             for id, several in sorted(by_id.items()):
-                current = _live(stored.get(id))
-                known = _known(current) if current else Known(id, 0, {})
+                known = stored.get(id) or Known(id, 0, {})
                 before = known.resource
-                for one in several:
+                for one in several if not known.fixed else ():
                     known.resource = merge(known.resource, one.resource)[0] if known.resource else one.resource
                 shared.update((_shared_name(one), known.resource) for one in several if one.owner == "shared")
                 if not before or not same_content(before, known.resource):

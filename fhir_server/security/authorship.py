@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.resources import Resource
 from fhir_server.security.sight import TypeLists
 
@@ -14,7 +15,7 @@ class Authorship:
     """organisation: id of the Organization that sends; None for a citizen."""
 
     types: TypeLists
-    sender_system: str
+    rules: NarrowingRules
     organisation: str | None
 
     @property
@@ -23,16 +24,14 @@ class Authorship:
 
     def sign(self, resource: Resource) -> Resource:
         """The resource with the mark of its author, and no other's. Raises FhirError FORBIDDEN, UNPROCESSABLE."""
-        return self._reported(resource) if self.is_citizen else self._sent(resource)
-
-    def _sent(self, resource: Resource) -> Resource:
-        mark = {"system": self.sender_system, "code": self.organisation}
-        return _with(resource, "tag", mark, lambda tag: tag.get("system") == self.sender_system)
+        if self.organisation is None:
+            return self._reported(resource)
+        return self.rules.sent_by(self.organisation, resource)
 
     def _reported(self, resource: Resource) -> Resource:
         """A citizen's own report bears the label of one, and is unconfirmed; nobody's mark as a sender stays on it."""
         type = resource["resourceType"]
-        unmarked = _without(resource, "tag", self.sender_system)
+        unmarked = _without(resource, "tag", self.rules.sender_system)
         if type == "Patient":
             return unmarked
         system = self.types.unconfirmed.get(type)
@@ -44,7 +43,7 @@ class Authorship:
             status = {"coding": [{"system": system, "code": "unconfirmed"}]}
             unmarked = {**unmarked, "verificationStatus": status}
         label = dict(self.types.patient_reported)
-        return _with(unmarked, "security", label, lambda one: one == label)
+        return _labelled(unmarked, label)
 
     def judge(self, before: Resource, after: Resource) -> None:
         """Raises FhirError FORBIDDEN when a citizen changes of their Patient more than what is administrative."""
@@ -66,10 +65,10 @@ def _labels(resource: Resource) -> tuple[object, object]:
     return meta.get("security"), meta.get("tag")
 
 
-def _with(resource: Resource, name: str, mark: Resource, is_mark: object) -> Resource:
+def _labelled(resource: Resource, label: Resource) -> Resource:
     meta = resource.get("meta") or {}
-    others = [one for one in meta.get(name) or () if not is_mark(one)]  # type: ignore[operator]
-    return {**resource, "meta": {**meta, name: [*others, mark]}}
+    others = [one for one in meta.get("security") or () if one != label]
+    return {**resource, "meta": {**meta, "security": [*others, label]}}
 
 
 def _without(resource: Resource, name: str, system: str) -> Resource:

@@ -160,9 +160,9 @@ class Policy:
     def _author(self, context: Context, standing: _Standing) -> Authorship | None:
         caller = standing.identity.caller
         if standing.is_citizen:
-            return Authorship(self.types, context.rules.sender_system, None)
+            return Authorship(self.types, context.rules, None)
         if caller.organisation is not None:
-            return Authorship(self.types, context.rules.sender_system, caller.organisation)
+            return Authorship(self.types, context.rules, caller.organisation)
         return None
 
 

@@ -76,7 +76,10 @@ async def test_a_message_is_accepted_once_and_its_person_found(gateway: Client, 
     status, again = await send(gateway, bearer, message("once"))
     assert (status, again["code"], again["data"]["tracking_id"]) == (200, "ACCEPTED_DUPLICATE", tracking)
     found = (await gateway.get("Patient?identifier=038085000123")).json()
-    assert found["entry"][0]["resource"]["name"][0]["text"] == "Nguyễn Văn An"
+    person = found["entry"][0]["resource"]
+    assert person["name"][0]["text"] == "Nguyễn Văn An"
+    senders = [tag["code"] for tag in person["meta"]["tag"] if tag["system"] == "urn:vn-basic:CodeSystem:sender"]
+    assert (await gateway.get(f"Organization/{senders[0]}")).json()["identifier"][0]["value"] == "38280"
 
 
 async def test_a_request_id_with_other_content_is_a_conflict(gateway: Client, bearer: dict[str, str]) -> None:
