@@ -28,6 +28,7 @@ WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE = 112, 11000, 388
 _TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and the like
 _TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
 _UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
+_BAD_VALUE, _NO_SUCH_INDEX = 2, "hint provided does not correspond"  # as after a first load that puts indexes off
 _RETRY = {"Retry-After": "2"}
 OUTCOME_UNKNOWN = "whether it was written is told by reading it"
 
@@ -84,6 +85,8 @@ def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = No
         return FhirError(Kind.UNAVAILABLE, "the database does not answer now", headers=_RETRY)
     if code in (WRITE_CONFLICT, DUPLICATE_KEY) or fault.has_error_label(TRANSIENT):
         return FhirError(Kind.CONFLICT, f"{doing} met another write of the same resources; send it again")
+    if code == _BAD_VALUE and _NO_SUCH_INDEX in str(fault):
+        return FhirError(Kind.UNAVAILABLE, f"{doing} waits for an index that is being made", headers=_RETRY)
     if isinstance(fault, ConfigurationError):
         return FhirError(Kind.UNAVAILABLE, "the settings of the database connection do not fit the server")
     log.error("%s failed in the database: %s, code %s", doing, type(fault).__name__, code)

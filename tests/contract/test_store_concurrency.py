@@ -10,7 +10,7 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Put, Stored, Transaction
+from fhir_server.store.contract import EVERYTHING, INDEX_KEYS, Find, HistoryQuery, Put, Stored, Transaction
 from fhir_server.store.mongo import MongoStore, open_store
 from tests.contract.drafts import a_draft, apply, put
 
@@ -30,6 +30,25 @@ async def test_of_32_updates_that_expect_one_version_one_wins(store: MongoStore)
     )
     assert outcomes.count(Kind.PRECONDITION) == 31
     assert len(await store.history(HistoryQuery("Organization", "1", limit=100), EVERYTHING)) == 2
+
+
+async def test_the_first_writes_of_a_type_hinder_no_search_of_it_by_another_process(
+    store: MongoStore, settings: Settings
+) -> None:
+    """A search names the index that it walks; MongoDB refuses it while the collection is there and the index not."""
+    other = await open_store(str(settings.mongodb_uri), settings)
+
+    async def look(type: str, made: asyncio.Task[Any]) -> None:
+        query = Find(type, {"k": "a"}, limit=2, hint=INDEX_KEYS)
+        while not made.done():
+            await other.find(query, EVERYTHING)
+            await other.transact(lambda transaction: transaction.find(query, EVERYTHING))
+
+    for type in ("Organization", "Location", "Group"):
+        made = asyncio.create_task(put(store, a_draft(type, keys=["a"])))
+        await asyncio.gather(made, *[look(type, made) for _ in range(4)])
+        assert [one.id for one in await other.find(Find(type, {"k": "a"}, hint=INDEX_KEYS), EVERYTHING)] == ["1"]
+    await other.close()
 
 
 async def test_32_updates_without_an_expectation_are_each_in_history_once(store: MongoStore) -> None:
