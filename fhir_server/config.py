@@ -48,6 +48,9 @@ class Settings(BaseSettings):
         pattern=r"^(hiv|tb|hiv,tb|tb,hiv)?$",
         description="tables of insurance dossiers that are taken in only when named here: hiv (XML6), tb (XML15)",
     )
+    mappings: Path | None = Field(
+        None, description="folder of further record formats, one folder each with its mapping.json; unset: none"
+    )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",
         description="unknown search parameters when a request has no Prefer: handling",

@@ -117,6 +117,14 @@ def map_(
     raise typer.Exit(map_files(_settings(), paths, form))
 
 
+@records.command("formats")
+def formats() -> None:
+    """List the record formats that are known, and what is wrong with their mappings. Needs no database."""
+    from fhir_server.cli.records import show_formats
+
+    raise typer.Exit(show_formats(_settings()))
+
+
 @records.command("account")
 def account(
     username: Annotated[str, typer.Argument(help="name of the account")],

@@ -13,6 +13,7 @@ import uvloop
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
 from fhir_server.cli.progress import progress
+from fhir_server.cli.records import known_formats
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
@@ -20,7 +21,6 @@ from fhir_server.records.changed import changed_people
 from fhir_server.records.export import Export, export_of
 from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, records_of, today, types_of
-from fhir_server.records.importing import formats_of
 from fhir_server.store.contract import EVERYTHING
 
 RECORDS_A_FILE = {"xml": 200, "json": 1_000, "ndjson": 50_000, "csv": 50_000}
@@ -50,9 +50,9 @@ class _Told:
 
 def export_files(settings: Settings, wanted: Wanted) -> int:
     """Writes the files and tells how many. Gives the exit code; raises CannotRun."""
-    known = formats_of(settings).by_name
+    known = known_formats(settings).writable
     if wanted.format not in known:
-        raise CannotRun(f"There is no format {wanted.format!r}; known are {', '.join(known)}.", WRONG_USE)
+        raise CannotRun(f"No records are written as {wanted.format!r}, only as {', '.join(known)}.", WRONG_USE)
     export = export_of(known[wanted.format])
     form = wanted.form or forms(export)[0]
     if form not in forms(export):

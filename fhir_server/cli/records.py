@@ -19,8 +19,9 @@ from fhir_server.cli.person import acting
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.model.resources import encode
-from fhir_server.records.formats import Formats
+from fhir_server.records.formats import Formats, MappingFault
 from fhir_server.records.importing import OnRecord, formats_of, import_records, map_records
+from fhir_server.records.mapping_checks import groups, mapping_faults
 from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
 from fhir_server.records.report_files import ReportFile, report_file
 
@@ -32,7 +33,7 @@ def import_files(settings: Settings, paths: list[Path], report_to: Path | None, 
     is worth.
     """
     started = time.monotonic()
-    formats = formats_of(settings)
+    formats = known_formats(settings)
     with ExitStack() as stack:
         told = stack.enter_context(_opened(report_to, formats)) if report_to else None
         running = stack.enter_context(database(settings, share=True))
@@ -85,7 +86,7 @@ def import_all(
 def map_files(settings: Settings, paths: list[Path], form: str) -> int:
     """Writes resources (`ndjson`) or the transaction of each record (`bundle`) to stdout. Gives the exit code."""
     refused = 0
-    for outcome, bundle in map_records(paths, formats_of(settings), settings.record_checks):
+    for outcome, bundle in map_records(paths, known_formats(settings), settings.record_checks):
         for line in refusal(outcome):
             print(line, file=sys.stderr)
         if bundle is None:
@@ -133,6 +134,27 @@ def summary(report: ImportReport, settings: Settings, seconds: float) -> Iterato
         yield f"  unknown   {left['format']} {left['field']} ×{left['count']}"
     rate = report.written / seconds if seconds else 0
     yield f"{report.written} of {report.resources} resources written in {seconds:.1f} s ({rate:.0f} a second)"
+
+
+def show_formats(settings: Settings) -> int:
+    """Prints each format with what its files are, and each fault of its mapping on stderr. Gives the exit code."""
+    faulty = False
+    for one in known_formats(settings).by_name.values():
+        kinds = [one.kind, *(["csv"] if one.csv is not None and one.kind != "csv" else [])]
+        rows = sum(len(group["rows"]) for group in groups(one.data))
+        print(f"{one.name:<12} {', '.join(kinds):<10} {rows:>4} rows  {one.title[1]} / {one.title[0]}")
+        for fault in mapping_faults(one):
+            faulty = True
+            print(f"{one.folder / 'mapping.json'}: {fault}", file=sys.stderr)
+    return INCOMPLETE if faulty else DONE
+
+
+def known_formats(settings: Settings) -> Formats:
+    """The formats as the settings want them. Raises CannotRun for a mapping that cannot be compiled."""
+    try:
+        return formats_of(settings)
+    except MappingFault as fault:
+        raise CannotRun(str(fault), WRONG_USE) from None
 
 
 def show_account(username: str, facility: str, password: str) -> None:

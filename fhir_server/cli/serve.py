@@ -54,6 +54,10 @@ def serve(settings: Settings, sample: bool | None) -> None:
     embedded MongoDB. Raises CannotRun."""
     started = time.monotonic()
     refuse_open_network(settings)
+    if settings.mappings is not None:
+        from fhir_server.cli.records import known_formats
+
+        known_formats(settings)  # a faulty one is told now, not when the first file comes
     configure_logs(settings.log_level)
     if not settings.asks_who:
         log.info("open mode: nobody is asked who they are; everyone who reaches this server reads and writes all")

@@ -50,10 +50,9 @@ def _asked(request: FhirRequest) -> dict[str, str]:
 
 def export_named(context: Context, name: str) -> Export:
     """The format of that name, to be written. Raises FhirError VALUE."""
-    formats = formats_of(context.settings).by_name
-    if name not in formats or not (formats[name].folder / "export.json").exists():
-        known = ", ".join(one for one in formats if (formats[one].folder / "export.json").exists())
-        raise FhirError(Kind.VALUE, f"format is one of {known}", ("format",))
+    formats = formats_of(context.settings).writable
+    if name not in formats:
+        raise FhirError(Kind.VALUE, f"format is one of {', '.join(formats)}", ("format",))
     return export_of(formats[name])
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +12,7 @@ from typing import Any
 import jsonschema_rs
 
 from fhir_server.config import DATA_ROOT
+from fhir_server.errors import FhirError
 from fhir_server.model.resources import decode
 from fhir_server.records.checks import Checks
 from fhir_server.records.codes import Codes
@@ -30,6 +31,10 @@ from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 
 GUIDES = ("moh", "vn-core", "both", "vn-basic")
+
+
+class MappingFault(ValueError):
+    """A mapping that says nothing sensible; the text names its file, and where in it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,14 +131,15 @@ class Format:
     @cached_property
     def plan(self) -> str:
         """The URI that Provenance.policy names: the mapping, its version, and a digest of all data behind it."""
-        return f"urn:vn-basic:mapping:{self.name}|{self.version}-{self.tools.digest}"
+        own = _digest([self.folder / "mapping.json", *sorted(self.folder.glob("tables/*.json"))])
+        return f"urn:vn-basic:mapping:{self.name}|{self.version}-{self.tools.digest}-{own}"
 
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What all formats share. guide: the one whose URIs rows write. digest: of the setting, mappings, code maps and
-    tables of guides, so that a change is seen. finish: what a resource gets when its rows are done. restricted: which
-    of the tables that are taken in only on request (`hiv`, `tb`) are."""
+    """What all formats share. guide: the one whose URIs rows write. digest: of the setting, what mappings share, code
+    maps and tables of guides, so that a change is seen. finish: what a resource gets when its rows are done.
+    restricted: which of the tables that are taken in only on request (`hiv`, `tb`) are."""
 
     naming: NamingSystems
     codes: Codes
@@ -156,11 +162,25 @@ class Formats:
     by_name: Mapping[str, Format]
     tools: Tools
 
+    @property
+    def writable(self) -> Mapping[str, Format]:
+        """Those in which records can be written again (they have an export.json)."""
+        return {name: one for name, one in self.by_name.items() if (one.folder / "export.json").exists()}
+
     @classmethod
-    def load(cls, root: Path = DATA_ROOT, guide: str = "moh", zone: str = "+07:00", restricted: str = "") -> Formats:
-        """Reads root/mappings and what it needs of root/terminology and root/profiles. Raises ValueError or KeyError
-        for a mapping that names a transform, target, list or guide that does not exist. restricted: which tables that
-        are taken in only on request are, separated by commas."""
+    def load(
+        cls,
+        root: Path = DATA_ROOT,
+        guide: str = "moh",
+        zone: str = "+07:00",
+        restricted: str = "",
+        more: Path | None = None,
+    ) -> Formats:
+        """Reads root/mappings and what it needs of root/terminology and root/profiles. restricted: which of the tables
+        that are taken in only on request are, separated by commas. more: a folder of further formats.
+
+        Raises MappingFault for a mapping that cannot be compiled, ValueError for a guide that does not exist.
+        """
         if guide not in GUIDES:
             raise ValueError(f"no such guide {guide!r}")
         mappings = root / "mappings"
@@ -179,13 +199,32 @@ class Formats:
             },
             {kind: tuple(row.get(written[0]) or row["vn-basic"]) for kind, row in extensions.items()},
             zone,
-            f"{guide}-{_digest(root)}",
+            f"{guide}-{_digest(_shared_files(root))}",
             Finish.load(root, guide, naming, extensions),
             frozenset(filter(None, restricted.replace(" ", "").split(","))),
         )
-        folders = sorted(file.parent for file in mappings.glob("*/mapping.json"))
-        made = (Format(folder.name, read_mapping(folder, shared), tools, folder) for folder in folders)
-        return cls({one.name: one for one in made}, tools)
+        made: dict[str, Format] = {}
+        for folder in (*_folders(mappings), *(_folders(more) if more is not None else ())):
+            if folder.name in made:
+                raise MappingFault(f"{folder}: there is a format {folder.name!r} already")
+            made[folder.name] = _read_format(folder, shared, tools)
+        return cls(made, tools)
+
+
+def _folders(mappings: Path) -> list[Path]:
+    """Raises MappingFault for a folder that is none."""
+    if not mappings.is_dir():
+        raise MappingFault(f"{mappings} is no folder of record formats")
+    return sorted(file.parent for file in mappings.glob("*/mapping.json"))
+
+
+def _read_format(folder: Path, shared: Mapping[str, Any], tools: Tools) -> Format:
+    try:
+        return Format(folder.name, read_mapping(folder, shared), tools, folder)
+    except KeyError as fault:
+        raise MappingFault(f"{folder / 'mapping.json'}: {fault.args[0]!r} is missing or does not exist") from fault
+    except (ValueError, TypeError, FhirError, OSError) as fault:
+        raise MappingFault(f"{folder / 'mapping.json'}: {fault}") from fault
 
 
 def _xml(container: Mapping[str, Any]) -> XmlContainer:
@@ -199,12 +238,15 @@ def _xml(container: Mapping[str, Any]) -> XmlContainer:
     )
 
 
-def _digest(root: Path) -> str:
-    digest = hashlib.sha256()
-    folders = ("mappings", "mappings/*/tables", "terminology/*")
-    files = [*root.glob("mappings/*/mapping.json"), *(file for one in folders for file in root.glob(f"{one}/*.json"))]
+def _shared_files(root: Path) -> list[Path]:
     own = root / "profiles" / "vn_basic"
-    for file in [*sorted(files), own / "extensions.json", own / "claims.json"]:
+    terminology = sorted(root.glob("terminology/*/*.json"))
+    return [root / "mappings" / "shared.json", *terminology, own / "extensions.json", own / "claims.json"]
+
+
+def _digest(files: Iterable[Path]) -> str:
+    digest = hashlib.sha256()
+    for file in files:
         digest.update(file.name.encode())
         digest.update(file.read_bytes())
     return digest.hexdigest()[:12]

@@ -40,14 +40,14 @@ OnRecord = Callable[[RecordOutcome], None]
 
 
 @lru_cache(maxsize=4)
-def formats_for(guide: str, zone: str, restricted: str = "") -> Formats:
-    """The formats of this installation, read and compiled once."""
-    return Formats.load(DATA_ROOT, guide, zone, restricted)
+def formats_for(guide: str, zone: str, restricted: str = "", more: Path | None = None) -> Formats:
+    """The formats of this installation, read and compiled once. Raises MappingFault."""
+    return Formats.load(DATA_ROOT, guide, zone, restricted, more)
 
 
 def formats_of(settings: Settings) -> Formats:
-    """The formats as the settings want them."""
-    return formats_for(settings.guide, settings.zone, settings.restricted_tables)
+    """The formats as the settings want them. Raises MappingFault."""
+    return formats_for(settings.guide, settings.zone, settings.restricted_tables, settings.mappings)
 
 
 def map_records(

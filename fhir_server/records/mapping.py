@@ -28,6 +28,11 @@ from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 
 OWNERS = ("record", "person", "shared")
+# What a group may say; a word that is misspelt must not be passed over.
+WORDS = frozenset({
+    "name", "type", "owner", "each", "each_of", "split", "group_by", "when", "key", "date", "fixed", "items", "needs",
+    "notes", "labels", "only", "derived", "rows", "resources", "description",
+})  # fmt: skip
 
 
 class Group:
@@ -35,6 +40,8 @@ class Group:
 
     def __init__(self, data: Mapping[str, Any], extensions: Mapping[str, tuple[str, ...]]) -> None:
         self.name: str = data["name"]
+        if not data.keys() <= WORDS:
+            raise ValueError(f"{self.name}: a group says nothing of {', '.join(sorted(data.keys() - WORDS))}")
         self.type: str = data["type"]
         self.owner: str = data.get("owner", "record")
         if self.owner not in OWNERS:

@@ -14,12 +14,28 @@ from fhir_server.records.targets import Building, Put, compile_target, copied
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 
+# What a row may say; a word that is misspelt must not be passed over.
+WORDS = frozenset({
+    "source", "target", "as", "with", "when", "default", "absent", "wrong", "vi", "en", "link", "value", "line", "on",
+    "derived", "copy_of",
+})  # fmt: skip
+
 Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
 Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], object]
 
 
 def compile_row(row: Mapping[str, Any], group: str) -> Row:
-    """One row as a function. Raises ValueError or KeyError for a row that says nothing sensible."""
+    """One row as a function. Raises ValueError for a row that says nothing sensible."""
+    try:
+        return _compiled(row, group)
+    except (KeyError, ValueError) as fault:
+        what = f"{fault.args[0]!r} is missing or does not exist" if isinstance(fault, KeyError) else str(fault)
+        raise ValueError(f"{group}, the row of {row.get('target', row)!r}: {what}") from fault
+
+
+def _compiled(row: Mapping[str, Any], group: str) -> Row:
+    if not row.keys() <= WORDS:
+        raise ValueError(f"a row says nothing of {', '.join(sorted(row.keys() - WORDS))}")
     put = compile_target(row["target"])
     test = compile_test(row.get("when"))
     act = next((make for name, make in _ACTS if name in row), _value)(row, put)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -14,44 +15,15 @@ from records_sources import FORMATS
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.definitions.load import Definitions
-from fhir_server.records.formats import GUIDES, Formats
+from fhir_server.records.formats import GUIDES, Formats, MappingFault
 from fhir_server.records.importing import map_records
-from fhir_server.records.mapping import OWNERS
+from fhir_server.records.mapping_checks import groups, mapping_faults
 from fhir_server.records.sample import write_sample
 from fhir_server.records.targets import steps
-from fhir_server.records.transforms import TRANSFORMS
 from fhir_server.validation.validate import Validator
 
 NAMES = sorted(FORMATS.by_name)
 EXTENSIONS = orjson.loads((DATA_ROOT / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
-ROW = {
-    "source",
-    "target",
-    "as",
-    "with",
-    "when",
-    "default",
-    "absent",
-    "wrong",
-    "vi",
-    "en",
-    "link",
-    "value",
-    "line",
-    "on",
-    "derived",
-    "copy_of",
-}
-GROUP = {
-    "name", "type", "owner", "each", "each_of", "split", "group_by", "when", "key", "date", "fixed", "items", "needs",
-    "notes", "labels", "only", "derived", "rows", "resources",
-}  # fmt: skip
-
-
-def groups(data: Any) -> Iterator[Mapping[str, Any]]:
-    for group in data.get("resources", ()):
-        yield group
-        yield from groups(group)
 
 
 def rows(name: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
@@ -61,34 +33,8 @@ def rows(name: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_every_row_says_what_it_means_in_both_languages_and_nothing_unknown(name: str) -> None:
-    for group in groups(FORMATS.by_name[name].data):
-        assert set(group) <= GROUP, group["name"]
-        assert group.get("owner", "record") in OWNERS
-    for group, row in rows(name):
-        assert set(row) <= ROW, (group["name"], row)
-        assert row["vi"], row["en"]
-        assert sum(kind in row for kind in ("source", "link", "value", "line")) == 1, row
-        assert row.get("absent", "leave") in ("leave", "tell", "refuse")
-        assert row.get("wrong", "refuse") in ("tell", "refuse")
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_rows_name_transforms_maps_lists_numbers_and_extensions_that_exist(name: str) -> None:
-    codes, naming = FORMATS.tools.codes, FORMATS.tools.naming
-    for _, row in rows(name):
-        transforms = row.get("as", "text")
-        assert set(transforms if isinstance(transforms, list) else [transforms]) <= TRANSFORMS.keys()
-        options = row.get("with", {})
-        for name_of_list in filter(None, [options.get("list")]):
-            assert codes.uri(name_of_list, None)
-        for map in [*options.get("maps", ()), *filter(None, [options.get("map")])]:
-            assert codes.allowed(map) or codes.translate(map, "", None) == []
-        kinds = [*options.get("kinds", ()), *(options[key] for key in ("kind", "otherwise") if key in options)]
-        assert set(kinds) <= naming.by_kind.keys()
-        for step, label in steps(row["target"]):
-            kind = (label or "").partition(":")[0].rstrip("#")
-            assert step != "extension" or kind in EXTENSIONS or (not kind and ":" in (label or "")), label
+def test_every_row_says_what_it_means_and_names_only_what_exists(name: str) -> None:
+    assert list(mapping_faults(FORMATS.by_name[name])) == []
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -135,7 +81,7 @@ def _leaves(schema: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[tuple[
 @pytest.fixture(scope="module")
 def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("commune")
-    write_sample(80, 11, folder)
+    write_sample(40, 13, folder)
     return folder
 
 
@@ -175,6 +121,95 @@ def test_the_guide_chooses_the_uris_that_are_written(commune: Path, guide: str, 
 def test_mapping_the_same_files_twice_gives_the_same_bundles(commune: Path) -> None:
     first = [bundle for _, bundle in map_records([commune], FORMATS)]
     assert first == [bundle for _, bundle in map_records([commune], FORMATS)]
+
+
+GUEST: Mapping[str, Any] = {
+    "format": "guest",
+    "version": "1",
+    "title": {"vi": "Sổ khách", "en": "Guests"},
+    "container": {"kind": "csv"},
+    "record": {"key": [["/so"]], "facility": ["/tram"], "date": {"source": ["/ngay"], "as": "date_from_dmy"}},
+    "resources": [
+        {
+            "name": "patient",
+            "type": "Patient",
+            "rows": [{"source": "ten", "target": "name[0]", "as": "person_name", "vi": "Tên", "en": "Name"}],
+        }
+    ],
+}
+
+
+def guests(folder: Path, mapping: Mapping[str, Any]) -> Formats:
+    (folder / "guest").mkdir()
+    (folder / "guest" / "mapping.json").write_bytes(orjson.dumps(mapping))
+    layout = {"known_by": ["so", "ten"], "rows": {"": {"into": ""}}}
+    (folder / "guest" / "csv.json").write_bytes(orjson.dumps(layout))
+    return Formats.load(DATA_ROOT, more=folder)
+
+
+def test_a_format_of_a_folder_of_ones_own_is_read_like_those_that_are_shipped(tmp_path: Path) -> None:
+    formats = guests(tmp_path, GUEST)
+    (tmp_path / "guests.csv").write_text("so,tram,ngay,ten\n1,38280,02/03/2026,Lê Văn Minh\n", "utf-8")
+    ((outcome, bundle),) = map_records([tmp_path / "guests.csv"], formats)
+    assert (outcome.format, outcome.problems) == ("guest", ())
+    assert bundle is not None
+    assert bundle["entry"][0]["resource"]["name"][0]["family"] == "Lê"
+    assert formats.by_name["basic"].plan == FORMATS.by_name["basic"].plan  # what was stored by others stays as it is
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"souce": "ten", "target": "name[0]"}, "patient, the row of 'name[0]': a row says nothing of souce"),
+        ({"source": "ten", "target": "name[0]", "as": "nmae"}, "'nmae' is missing or does not exist"),
+        ({"source": "ten", "target": "name[0", "vi": "", "en": ""}, "'name[0' is no target path"),
+        ({"source": "ten", "target": "name[0]", "when": {"ten": {"like": "x"}}}, "no such condition"),
+    ],
+)
+def test_a_mapping_that_cannot_be_compiled_is_told_with_its_place(
+    tmp_path: Path, row: Mapping[str, Any], told: str
+) -> None:
+    with pytest.raises(MappingFault, match=re.escape(told)) as fault:
+        guests(tmp_path, {**GUEST, "resources": [{"name": "patient", "type": "Patient", "rows": [row]}]})
+    assert str(fault.value).startswith(str(tmp_path / "guest" / "mapping.json"))
+
+
+def test_names_of_a_mapping_that_do_not_exist_are_told_before_a_file_comes(tmp_path: Path) -> None:
+    row = {
+        "source": "ten",
+        "target": "extension[wrad].valueCode",
+        "on": "person",
+        "as": "concept",
+        "with": {"list": "wrad"},
+    }
+    format = guests(tmp_path, {**GUEST, "resources": [{**GUEST["resources"][0], "rows": [row]}]}).by_name["guest"]
+    assert [fault.partition(": ")[2] for fault in mapping_faults(format)] == [
+        "no 'vi' says what it means",
+        "no 'en' says what it means",
+        "there is no kind of extension 'wrad'",
+        "there is no list 'wrad'",
+        "there is no group 'person'",
+    ]
+
+
+def test_the_format_of_the_how_to_page_works_as_it_says(tmp_path: Path) -> None:
+    page = (DATA_ROOT / "docs" / "how-to" / "write-a-mapping.md").read_text("utf-8")
+    (tmp_path / "formats" / "weighing").mkdir(parents=True)
+    for name, content in re.findall(r"^\$ cat > (\S+) <<'END'\n(.*?)^END$", page, re.DOTALL | re.MULTILINE):
+        (tmp_path / name).write_text(content, "utf-8")
+    formats = Formats.load(DATA_ROOT, more=tmp_path / "formats")
+    assert list(mapping_faults(formats.by_name["weighing"])) == []
+    told = list(map_records([tmp_path / "weighing.csv"], formats))
+    assert [outcome.problems for outcome, _ in told] == [(), ()]
+    types = [[entry["resource"]["resourceType"] for entry in (bundle or {})["entry"]] for _, bundle in told]
+    assert types == [["Patient", "Encounter", "Observation", "Observation"], ["Patient", "Encounter", "Observation"]]
+
+
+def test_two_formats_of_one_name_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "basic").mkdir()
+    (tmp_path / "basic" / "mapping.json").write_bytes(orjson.dumps(GUEST))
+    with pytest.raises(MappingFault, match="there is a format 'basic' already"):
+        Formats.load(DATA_ROOT, more=tmp_path)
 
 
 def test_the_mapping_tables_of_the_documentation_are_what_the_data_says() -> None:
