@@ -44,6 +44,11 @@ KINDS = {
     "erase": ((LIFECYCLE, "destroy"), None, "D"),
     "prune": ((LIFECYCLE, "destroy"), (DICOM, "110101"), "D"),
     "audit-export": ((DICOM, "110101"), (DICOM, "110106"), "R"),
+    "audit-read": ((DICOM, "110101"), None, "R"),
+    "clients": ((DICOM, "110113"), (DICOM, "110137"), "U"),  # Security Alert, User Security Attributes Changed
+    "configure": ((DICOM, "110113"), (DICOM, "110131"), "U"),  # Security Alert, Software Configuration
+    "petition": ((LIFECYCLE, "amend"), None, "U"),
+    "petitions-read": ((LIFECYCLE, "access"), None, "R"),
 }
 MOST_ENTITIES = 500  # of one event; what touches more is told by several
 MOST_SHAPES = 5_000

@@ -73,7 +73,7 @@ class Trail:
         """Puts an access on record. Raises FhirError UNAVAILABLE when that cannot be done: then nothing is answered."""
         if not self.is_on:
             return None
-        if access.status in _COUNTED and not access.agent.is_known:
+        if not access.agent.is_known and (access.status in _COUNTED or access.interaction == "login"):
             return self._count(access)
         if len(self._waiting) >= MOST_WAITING:
             await self._until_written(self._queued - MOST_WAITING + PAGE_EVENTS)

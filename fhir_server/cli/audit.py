@@ -2,31 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 import csv
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import AsyncIterator, Sequence
 
-import uvloop
-
-from fhir_server.audit.access import Access
 from fhir_server.audit.hiding import SECRET, Hiding
 from fhir_server.audit.verify import Kept, head_of, verify
-from fhir_server.cli.database import context, database
+from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import WRONG_USE, CannotRun
-from fhir_server.cli.person import acting
 from fhir_server.config import Settings
-from fhir_server.errors import FhirError
-from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.recording import agent_of
 from fhir_server.model.dates import instant, range_of
+from fhir_server.model.ids import now
 from fhir_server.model.resources import decode, encode
 from fhir_server.operations.accesses import accesses_of, of_one
 from fhir_server.security.emergency import REGISTER
 from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
-T = TypeVar("T")
 _YEAR_MS = 365.25 * 24 * 3600 * 1000
 MOST_TOLD = 50
 _STEP = 500
@@ -37,12 +28,12 @@ def verify_record(settings: Settings, noted: Sequence[str]) -> bool:
     earlier run showed them (`12:9f86…`). Raises CannotRun."""
     kept = [_kept(text) for text in noted]
 
-    async def work(opened: Context) -> bool:
-        found = await verify(opened.store.ledger, kept)
+    async def work(desk: Desk) -> bool:
+        found = await verify(desk.store.ledger, kept)
         print(f"{found.events} events in {found.pages} pages of {found.chains} chains, {found.unsealed} unsealed.")
         if found.late:
             print(f"{found.late} events were left behind by a process that was killed, and written by another.")
-        anchor = await opened.store.ledger.anchor()
+        anchor = await desk.store.ledger.anchor()
         if anchor.until:
             print(f"What was written before {instant(anchor.until)} was pruned.")
         if found.seal is not None:
@@ -52,7 +43,7 @@ def verify_record(settings: Settings, noted: Sequence[str]) -> bool:
         print(f"{len(found.faults)} faults" if found.faults else "No faults.")
         return not found.faults
 
-    return _run(settings, work)
+    return at_desk(settings, "audit verify", work)
 
 
 def _kept(text: str) -> Kept:
@@ -66,34 +57,35 @@ def export(settings: Settings, since: str | None, until: str | None) -> int:
     """Writes the events of a time to stdout, a line each, the oldest first. Gives how many. Raises CannotRun."""
     low, high = _moment(settings, since), _moment(settings, until)
 
-    async def work(opened: Context) -> int:
+    async def work(desk: Desk) -> int:
         count = 0
-        await _note(opened, "audit-export", tuple((n, v) for n, v in (("since", since), ("until", until)) if v))
-        async for event in _events(opened, low, high):
+        await desk.note("audit-export", tuple((n, v) for n, v in (("since", since), ("until", until)) if v))
+        async for event in _events(desk, low, high):
             sys.stdout.buffer.write(event.raw + b"\n")
             count += 1
         return count
 
-    return _run(settings, work)
+    return at_desk(settings, "audit export", work)
 
 
 def emergencies(settings: Settings) -> list[str]:
     """Every time that the glass was broken, a line of JSON each, the oldest first. Raises CannotRun."""
 
-    async def work(opened: Context) -> list[str]:
-        found = (await opened.store.entries(REGISTER)).values()
+    async def work(desk: Desk) -> list[str]:
+        found = (await desk.store.entries(REGISTER)).values()
+        await desk.note("audit-read", patients={str(entry["patient"]) for entry in found})
         ordered = sorted(found, key=lambda entry: int(entry["at"]))
         return [encode({**entry, "at": instant(entry["at"])}).decode() for entry in ordered]
 
-    return _run(settings, work)
+    return at_desk(settings, "audit emergencies", work)
 
 
-async def _events(opened: Context, low: int | None, high: int | None) -> AsyncIterator[Stored]:
+async def _events(desk: Desk, low: int | None, high: int | None) -> AsyncIterator[Stored]:
     span = {"$gte": low or 0} | ({"$lt": high} if high is not None else {})
     last = ""
     while True:
         filter: Filter = {"$and": [{"u": span}, {"_id": {"$gt": last}}]}
-        page = await opened.store.find(Find(LEDGER_TYPE, filter, (("_id", 1),), _STEP), EVERYTHING)
+        page = await desk.store.find(Find(LEDGER_TYPE, filter, (("_id", 1),), _STEP), EVERYTHING)
         for event in page:
             yield event
         if len(page) < _STEP:
@@ -104,37 +96,38 @@ async def _events(opened: Context, low: int | None, high: int | None) -> AsyncIt
 def prune(settings: Settings) -> int:
     """Takes away the events whose time is over. Gives how many; raises CannotRun."""
 
-    async def work(opened: Context) -> int:
-        until = int(opened.clock() - settings.audit_years * _YEAR_MS)
-        await _note(opened, "prune", (("until", instant(until)),))
-        return await opened.store.ledger.prune(until)
+    async def work(desk: Desk) -> int:
+        until = int(now() - settings.audit_years * _YEAR_MS)
+        await desk.note("prune", (("until", instant(until)),))
+        return await desk.store.ledger.prune(until)
 
-    return _run(settings, work)
+    return at_desk(settings, "audit prune", work)
 
 
 def hashed(settings: Settings, number: str) -> str:
     """What stands for a personal number on record. Raises CannotRun."""
 
-    async def work(opened: Context) -> str:
-        return Hiding(await opened.store.secret(SECRET)).hash(number)
+    async def work(desk: Desk) -> str:
+        return Hiding(await desk.store.secret(SECRET)).hash(number)
 
-    return _run(settings, work)
+    return at_desk(settings, "audit hash", work)
 
 
 def who_looked(settings: Settings, patient: str, since: str | None) -> int:
     """Writes as CSV who looked at a patient's record, the latest first. Gives how many accesses; raises CannotRun."""
     low = _moment(settings, since)
 
-    async def work(opened: Context) -> int:
+    async def work(desk: Desk) -> int:
         rows = csv.writer(sys.stdout)
         rows.writerow(("when", "who", "organisation", "application", "what", "why", "outcome"))
+        await desk.note("audit-read", patients=(patient,))
         count = 0
-        async for event in accesses_of(opened, patient, low):
+        async for event in accesses_of(desk.store, patient, low):
             rows.writerow(_row(of_one(decode(event.raw), f"Patient/{patient}")))
             count += 1
         return count
 
-    return _run(settings, work)
+    return at_desk(settings, "audit who-looked", work)
 
 
 def _row(event: dict[str, object]) -> tuple[str, ...]:
@@ -151,10 +144,6 @@ def _row(event: dict[str, object]) -> tuple[str, ...]:
     return (str(event["recorded"]), *names, what, " ".join(why), outcome)
 
 
-async def _note(opened: Context, kind: str, details: tuple[tuple[str, str], ...]) -> None:
-    await opened.trail.note(Access(kind, agent_of(opened), 200, opened.clock(), details=details))
-
-
 def _moment(settings: Settings, text: str | None) -> int | None:
     if text is None:
         return None
@@ -162,15 +151,3 @@ def _moment(settings: Settings, text: str | None) -> int | None:
     if span is None:
         raise CannotRun(f"{text!r} is no date.", WRONG_USE)
     return span[0]
-
-
-def _run(settings: Settings, work: Callable[[Context], Awaitable[T]]) -> T:
-    async def run(running: Settings) -> T:
-        async with context(running) as opened:
-            try:
-                return await work(acting(opened, "audit"))
-            except FhirError as fault:
-                raise CannotRun(fault.diagnostics) from None
-
-    with database(settings, share=True) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(running))

@@ -2,34 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 import msgspec
-import uvloop
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from fhir_server.cli.database import database
+from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import WRONG_USE, CannotRun
-from fhir_server.cli.settings import without_secrets
 from fhir_server.config import DATA_ROOT, Settings
-from fhir_server.errors import FhirError
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.references import is_id
 from fhir_server.security.clients import Client, Clients, UnfitKeys, checked_keys
 from fhir_server.security.issuers import is_safe_url
 from fhir_server.security.scopes import parse_scopes
-from fhir_server.store.contract import StartError
-from fhir_server.store.mongo import open_store
 from fhir_server.terminology.load import Terminology
-
-T = TypeVar("T")
 
 
 def add(settings: Settings, client: Client, keys: Path | None) -> str:
@@ -38,32 +29,35 @@ def add(settings: Settings, client: Client, keys: Path | None) -> str:
     _refuse_unfit(client, keys)
     made = _with_keys(client, keys)
 
-    async def work(clients: Clients) -> str:
+    async def work(desk: Desk) -> str:
         id = str(uuid4())
-        await clients.add(id, made)
+        await desk.note("clients", (("client", id), ("added", made.scope)))
+        await Clients(desk.store).add(id, made)
         return id
 
-    return _in_store(settings, work)
+    return at_desk(settings, "clients add", work)
 
 
 def every(settings: Settings) -> dict[str, Client]:
-    return _in_store(settings, Clients.all)
+    return at_desk(settings, "clients list", lambda desk: Clients(desk.store).all())
 
 
-def change(settings: Settings, id: str, **changes: Any) -> None:
+def disable(settings: Settings, id: str) -> None:
     """Raises CannotRun when there is no such client."""
 
-    async def work(clients: Clients) -> None:
-        if not await clients.change(id, **changes, changed=_now()):
+    async def work(desk: Desk) -> None:
+        await desk.note("clients", (("client", id), ("changed", "disabled")))
+        if not await Clients(desk.store).change(id, disabled=True, changed=_now()):
             raise CannotRun(f"{id} is no client; `fhir-server clients list` tells all.", WRONG_USE)
 
-    _in_store(settings, work)
+    at_desk(settings, "clients disable", work)
 
 
 def rotate(settings: Settings, id: str, keys: Path | None, keys_url: str | None, keep: bool) -> None:
     """New keys in place of the old ones, or beside them. Raises CannotRun."""
 
-    async def work(clients: Clients) -> None:
+    async def work(desk: Desk) -> None:
+        clients = Clients(desk.store)
         client = await clients.find(id)
         if client is None:
             raise CannotRun(f"{id} is no client; `fhir-server clients list` tells all.", WRONG_USE)
@@ -74,9 +68,10 @@ def rotate(settings: Settings, id: str, keys: Path | None, keys_url: str | None,
         if found is not None and keep and client.keys is not None:
             found = _checked([*found["keys"], *client.keys["keys"]])
         changes = {"keys": found, "keys_url": keys_url, "disabled": False, "changed": _now()}
+        await desk.note("clients", (("client", id), ("changed", "keys")))
         await clients.change(id, **changes)
 
-    _in_store(settings, work)
+    at_desk(settings, "clients rotate", work)
 
 
 def shown(id: str, client: Client) -> str:
@@ -153,20 +148,3 @@ def _checked(found: Any) -> dict[str, Any]:
 
 def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
-
-
-def _in_store(settings: Settings, work: Callable[[Clients], Awaitable[T]]) -> T:
-    async def run(running: Settings) -> T:
-        try:
-            store = await open_store(running.mongodb_uri or "", running)
-        except StartError as fault:
-            raise CannotRun(without_secrets(str(fault))) from None
-        try:
-            return await work(Clients(store))
-        except FhirError as fault:
-            raise CannotRun(without_secrets(str(fault))) from None
-        finally:
-            await store.close()
-
-    with database(settings, share=True) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(run(running))

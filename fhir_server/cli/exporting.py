@@ -12,6 +12,7 @@ import uvloop
 
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
+from fhir_server.cli.person import acting, on_record
 from fhir_server.cli.progress import progress
 from fhir_server.cli.records import known_formats
 from fhir_server.config import Settings
@@ -72,10 +73,12 @@ def export_files(settings: Settings, wanted: Wanted) -> int:
 
 async def _export(settings: Settings, export: Export, writer: _Files, wanted: Wanted) -> _Told:
     told = _Told([])
-    async with context(settings) as opened:
+    async with context(settings) as found:
+        opened = acting(found, "records export")
         people = _people(opened, wanted.patients) if wanted.since is None else _changed(opened, export, wanted, told)
         with progress("Exporting", "records") as on_progress:
             async for some in people:
+                await on_record(opened, "export", (("format", wanted.format),), some)
                 missing = set(some)
                 async for record in records_of(opened, export, some, wanted.facility):
                     missing.discard(record.patient)

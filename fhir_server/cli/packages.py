@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TypeVar
 
-from fhir_server.cli.database import context, database
+from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
-from fhir_server.cli.settings import without_secrets
+from fhir_server.cli.person import act, on_record
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.packages import NotAPackage, read_package
 from fhir_server.interactions import packages
 from fhir_server.interactions.exchange import Context
-from fhir_server.store.contract import Installed, StartError, Store
-from fhir_server.store.mongo import open_store
-
-T = TypeVar("T")
+from fhir_server.store.contract import Installed
 
 
 def install(settings: Settings, path: Path, strict: bool) -> int:
@@ -31,11 +25,11 @@ def install(settings: Settings, path: Path, strict: bool) -> int:
     async def work(opened: Context) -> Installed:
         plan = await packages.plan(opened, package)
         if not strict or not plan.installed.facts["problems"]:
+            await on_record(opened, "configure", (("package", plan.installed.identity),))
             await packages.install(opened, plan)
         return plan.installed
 
-    with database(settings, share=True) as running:
-        made = asyncio.run(_in_context(running, work))
+    made = act(settings, "packages install", work)
     if strict and made.facts["problems"]:
         _tell_problems(made)
         print(f"{package.id} was not installed: {len(made.facts['problems'])} problems.")
@@ -50,7 +44,7 @@ def install(settings: Settings, path: Path, strict: bool) -> int:
 
 def show(settings: Settings) -> None:
     """One line a package, and its problems below it."""
-    for package in _with_store(settings, lambda store: store.packages()):
+    for package in at_desk(settings, "packages list", lambda desk: desk.store.packages()):
         counts = ", ".join(f"{count} {type}" for type, count in sorted(package.facts["counts"].items()))
         print(f"{package.identity}  {package.facts['title']}")
         print(f"  {counts}")
@@ -60,43 +54,22 @@ def show(settings: Settings) -> None:
 def remove(settings: Settings, name: str) -> None:
     """Removes the one package that the name means. Raises CannotRun when none does, or several."""
 
-    async def work(store: Store) -> tuple[Installed, list[str]]:
-        installed = await store.packages()
+    async def work(desk: Desk) -> tuple[Installed, list[str]]:
+        installed = await desk.store.packages()
         found = [one for one in installed if name in (one.identity, one.identity.partition(" ")[0], one.facts["name"])]
         if len(found) != 1:
             known = ", ".join(repr(one.identity) for one in found or installed) or "none"
             raise CannotRun(f"{name!r} means {len(found)} packages; installed: {known}.", WRONG_USE)
-        await store.uninstall(found[0].identity)
+        await desk.note("configure", (("removed package", found[0].identity),))
+        await desk.store.uninstall(found[0].identity)
         return found[0], packages.dependents(found[0], installed)
 
-    gone, dependents = _with_store(settings, work)
+    gone, dependents = at_desk(settings, "packages remove", work)
     print(f"Removed {gone.identity}.")
     for one in dependents:
         print(f"  {one} depends on it and goes on without it")
 
 
-async def _in_context(settings: Settings, work: Callable[[Context], Awaitable[T]]) -> T:
-    async with context(settings) as opened:
-        return await work(opened)
-
-
 def _tell_problems(package: Installed) -> None:
     for problem in package.facts["problems"]:
         print(f"  problem: {problem}")
-
-
-def _with_store(settings: Settings, work: Callable[[Store], Awaitable[T]]) -> T:
-    """For what needs no definitions, which take a second to read."""
-
-    async def run(running: Settings) -> T:
-        try:
-            store = await open_store(running.mongodb_uri or "", running)
-        except StartError as fault:
-            raise CannotRun(without_secrets(str(fault))) from None
-        try:
-            return await work(store)
-        finally:
-            await store.close()
-
-    with database(settings, share=True) as running:
-        return asyncio.run(run(running))

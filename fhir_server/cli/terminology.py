@@ -9,13 +9,14 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
-from fhir_server.cli.database import context, database
+from fhir_server.cli.database import context
 from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, CannotRun
+from fhir_server.cli.person import act, on_record
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context
 from fhir_server.operations.load_table import Loaded, load_table, remove_table
 from fhir_server.operations.publish import publish
-from fhir_server.store.table_contract import Table
 from fhir_server.terminology.code_systems import Period, period_of
 from fhir_server.terminology.table_files import Form, TableFile
 
@@ -37,9 +38,14 @@ async def _publish(settings: Settings) -> int:
 
 def load(settings: Settings, file: TableFile) -> int:
     """Loads a file and says what it was. Gives the exit code; raises CannotRun."""
+
+    async def work(opened: Context) -> Loaded:
+        await on_record(opened, "configure", (("table", file.path.name),))
+        with progress(file.path.name, "rows") as report:
+            return await load_table(opened, file, lambda _, done, total: report(done, total))
+
     try:
-        with database(settings, share=True) as running:
-            loaded = asyncio.run(_load(running, file))
+        loaded = act(settings, "terminology load", work)
     except KeyboardInterrupt:
         raise CannotRun("interrupted; loading the same file again goes on from here", INTERRUPTED) from None
     except OSError as fault:
@@ -47,12 +53,6 @@ def load(settings: Settings, file: TableFile) -> int:
     for line in _summary(loaded):
         print(line)
     return INCOMPLETE if loaded.told.skipped else DONE
-
-
-async def _load(settings: Settings, file: TableFile) -> Loaded:
-    async with context(settings) as opened:
-        with progress(file.path.name, "rows") as report:
-            return await load_table(opened, file, lambda _, done, total: report(done, total))
 
 
 def _summary(loaded: Loaded) -> Iterator[str]:
@@ -65,35 +65,28 @@ def _summary(loaded: Loaded) -> Iterator[str]:
 
 def show(settings: Settings) -> None:
     """Lists the tables: URL, version, codes, days of validity. Raises CannotRun."""
-    with database(settings, share=True) as running:
-        tables = asyncio.run(_tables(running))
+    tables = act(settings, "terminology list", lambda opened: opened.store.tables.ready())
     for table in tables:
         print(f"{_named(table.head)}: {table.count:,} codes{_valid(period_of(table.head))}")
     if not tables:
         print("No table is loaded; the lists that came with the program are always there.")
 
 
-async def _tables(settings: Settings) -> list[Table]:
-    async with context(settings) as opened:
-        return await opened.store.tables.ready()
-
-
 def remove(settings: Settings, canonical: str) -> int:
     """Removes the table of a `URL|version`, or of a URL that has only one. Gives the exit code; raises CannotRun."""
-    with database(settings, share=True) as running:
-        return asyncio.run(_remove(running, canonical))
 
-
-async def _remove(settings: Settings, canonical: str) -> int:
-    async with context(settings) as opened:
+    async def work(opened: Context) -> None:
         tables = await opened.store.tables.ready()
         found = [one for one in tables if canonical in (_named(one.head), one.head["url"])]
         if len(found) != 1:
             known = "\n".join(f"  {_named(one.head)}" for one in tables) or "  none"
             many = "names several tables" if found else "names no table"
             raise CannotRun(f"{canonical} {many}; there are:\n{known}", WRONG_USE)
+        await on_record(opened, "configure", (("removed table", _named(found[0].head)),))
         await remove_table(opened, found[0])
-    print(f"{_named(found[0].head)} is removed.")
+        print(f"{_named(found[0].head)} is removed.")
+
+    act(settings, "terminology remove", work)
     return DONE
 
 

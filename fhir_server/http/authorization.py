@@ -13,6 +13,7 @@ from fhir_server.errors import FhirError
 from fhir_server.http.errors import refusal
 from fhir_server.interactions.capabilities import smart_configuration, token_endpoint
 from fhir_server.interactions.exchange import Context, FhirRequest
+from fhir_server.interactions.recording import token_asked
 from fhir_server.security.gate import Gate
 from fhir_server.security.grants import Denied
 
@@ -33,12 +34,12 @@ def authorization(context_of: Callable[[Request], Context], gate_of: Callable[[]
         gate = gate_of()
         if gate is None:
             return _denied(Denied("unsupported_grant_type", "nobody is asked who they are: no token is needed"), 404)
+        context = context_of(request)
         try:
-            told = await gate.grant(await _form(request), token_endpoint(context_of(request)))
-        except Denied as fault:
-            log.warning("no token was given", error=fault.error, why=str(fault))
-            return _denied(fault, 401 if fault.error == "invalid_client" else 400)
-        return JSONResponse(told, headers=_NO_STORE)
+            return await _granted(context, gate, request)
+        except FhirError as fault:  # it cannot be put on record: then nothing is given
+            log.warning("no token was given", error=fault.kind.name)
+            return JSONResponse({"error": "temporarily_unavailable"}, fault.kind.status, headers=_NO_STORE)
 
     @router.get("/.well-known/smart-configuration", summary="How an app is let in (SMART App Launch)")
     async def configuration(request: Request) -> Response:
@@ -49,6 +50,19 @@ def authorization(context_of: Callable[[Request], Context], gate_of: Callable[[]
         return Response(found.body, found.status, media_type=found.media_type)
 
     return router
+
+
+async def _granted(context: Context, gate: Gate, request: Request) -> Response:
+    """The answer, once it is on record. Raises FhirError."""
+    try:
+        told = await gate.grant(await _form(request), token_endpoint(context))
+    except Denied as fault:
+        log.warning("no token was given", error=fault.error, why=str(fault))
+        status = 401 if fault.error == "invalid_client" else 400
+        await token_asked(context, fault.client, status, (("error", fault.error),))
+        return _denied(fault, status)
+    await token_asked(context, told.client, 200, (("scope", told.scope),))
+    return JSONResponse(told.response, headers=_NO_STORE)
 
 
 def _denied(fault: Denied, status: int) -> Response:

@@ -94,6 +94,12 @@ async def note(context: Context, request: FhirRequest, response: FhirResponse) -
     )
 
 
+async def token_asked(context: Context, client: str, status: int, details: Pairs) -> None:
+    """Puts a request for an access token on record. client: "" when nobody has proven who it is."""
+    agent = Agent(client=client, address=context.origin.address)
+    await context.trail.note(Access("login", agent, status, context.clock(), context.origin.request, details=details))
+
+
 def _form(request: FhirRequest) -> Pairs:
     """The parameters in the body of a POST _search, where they can be read."""
     if request.segments[-1:] != ("_search",) or not request.body:

@@ -14,7 +14,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.compartments import patient_key
-from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Store, Stored
 
 _STEP = 200
 
@@ -26,7 +26,7 @@ async def accesses_operation(context: Context, request: FhirRequest) -> FhirResp
         raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
     await context.trail.flush()
     limit = _limit(context, asked.get("_count"))
-    found = await _page(context, id, limit + 1, await _older(context, asked.get("before")))
+    found = await _page(context.store, id, limit + 1, await _older(context, asked.get("before")))
     told, url = found[:limit], f"{context.base}/Patient/{id}/$accesses"
     links = [("self", url)]
     if len(found) > limit:
@@ -35,12 +35,12 @@ async def accesses_operation(context: Context, request: FhirRequest) -> FhirResp
     return FhirResponse(200, bundle("searchset", entries, links=links))
 
 
-async def accesses_of(context: Context, patient: str, since: int | None) -> AsyncIterator[Stored]:
+async def accesses_of(store: Store, patient: str, since: int | None) -> AsyncIterator[Stored]:
     """All of them, the latest first. since: from this time on, ms."""
     older: list[Filter] = [{"u": {"$gte": since}}] if since is not None else []
     more: list[Filter] = []
     while True:
-        page = await _page(context, patient, _STEP, [*older, *more])
+        page = await _page(store, patient, _STEP, [*older, *more])
         for event in page:
             yield event
         if len(page) < _STEP:
@@ -48,9 +48,9 @@ async def accesses_of(context: Context, patient: str, since: int | None) -> Asyn
         more = [_before(page[-1])]
 
 
-async def _page(context: Context, patient: str, limit: int, more: list[Filter]) -> list[Stored]:
+async def _page(store: Store, patient: str, limit: int, more: list[Filter]) -> list[Stored]:
     filter: Filter = {"$and": [{"k": patient_key(patient)}, *more]}
-    return await context.store.find(Find(LEDGER_TYPE, filter, (("u", -1), ("_id", -1)), limit), EVERYTHING)
+    return await store.find(Find(LEDGER_TYPE, filter, (("u", -1), ("_id", -1)), limit), EVERYTHING)
 
 
 async def _older(context: Context, before: str | None) -> list[Filter]:

@@ -77,11 +77,12 @@ class SearchModel:
         for type in self._custom.types_of(param):
             self._extractor.over(lambda _: {param.code: param}).declared(type)
 
-    def declared(self) -> dict[tuple[str, str], str]:
-        """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`."""
+    def declared(self, types: Iterable[str] | None = None) -> dict[tuple[str, str], str]:
+        """For each parameter with keys a hash of what its keys depend on, for `store.ensure_letters`. types: without
+        them all that are declared."""
         return {
             (type, code): hash
-            for type in self.parameters.types
+            for type in (self.parameters.types if types is None else types)
             for kept in (self._kept(type),)
             for (_, code), hash in self._extractor.declared(type).items()
             if code.partition("[")[0] in kept

@@ -17,7 +17,7 @@ from fhir_server.security.callers import Identity, identity
 from fhir_server.security.certificates import check_binding, is_within, networks
 from fhir_server.security.emergency import HEADER, broken
 from fhir_server.security.fetch import Fetch
-from fhir_server.security.grants import OWN_TOKEN, Denied, Grants
+from fhir_server.security.grants import OWN_TOKEN, Denied, Granted, Grants
 from fhir_server.security.introspection import Introspections
 from fhir_server.security.issuers import Issuer, load_issuers
 from fhir_server.security.keys import Keys
@@ -120,7 +120,7 @@ class Gate:
         found, expires = await grants.identity(token)
         return _Kept(found, {}, min(self._clock() + CLIENT_SECONDS, expires), None, 0)
 
-    async def grant(self, form: Mapping[str, str], endpoint: str) -> dict[str, Any]:
+    async def grant(self, form: Mapping[str, str], endpoint: str) -> Granted:
         """An access token for a registered client. Raises Denied."""
         if self._grants is None:
             raise Denied("unsupported_grant_type", "no clients are registered here")

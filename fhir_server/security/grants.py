@@ -17,7 +17,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from fhir_server.errors import FhirError
+from fhir_server.errors import FhirError, Kind
 from fhir_server.security.callers import Identity
 from fhir_server.security.clients import Client, Clients
 from fhir_server.security.fetch import Fetch
@@ -36,11 +36,22 @@ _PURPOSE = b"fhir access token 1"
 
 
 class Denied(Exception):
-    """An error of RFC 6749 section 5.2. error: its code; the message: error_description."""
+    """An error of RFC 6749 section 5.2. error: its code; the message: error_description. client: who has proven to be
+    that client."""
 
-    def __init__(self, error: str, why: str) -> None:
+    def __init__(self, error: str, why: str, client: str = "") -> None:
         self.error = error
+        self.client = client
         super().__init__(why)
+
+
+@dataclass(frozen=True, slots=True)
+class Granted:
+    """What a client is given. response: as RFC 6749 section 5.1 has it, with the token."""
+
+    client: str
+    scope: str
+    response: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +78,8 @@ class Grants:
         self._skew = skew
         self._keys: dict[str, Keys] = {}
 
-    async def grant(self, form: Mapping[str, str], endpoint: str) -> dict[str, Any]:
-        """The token response. endpoint: URL of the token endpoint, which assertions are for. Raises Denied."""
+    async def grant(self, form: Mapping[str, str], endpoint: str) -> Granted:
+        """An access token. endpoint: URL of the token endpoint, which assertions are for. Raises Denied."""
         if form.get("grant_type") != "client_credentials":
             raise Denied("unsupported_grant_type", "the grant_type is client_credentials")
         if form.get("client_assertion_type") != ASSERTION_TYPE:
@@ -76,17 +87,20 @@ class Grants:
         try:
             id, client = await self._client(form.get("client_assertion", ""), endpoint)
         except FhirError as fault:
+            if fault.kind is not Kind.LOGIN:
+                raise
             raise Denied("invalid_client", fault.diagnostics) from None
         scopes = tuple(granted(form.get("scope", ""), client.scope))
         if not scopes:
-            raise Denied("invalid_scope", "none of the scopes asked for is registered for this client")
+            raise Denied("invalid_scope", "none of the scopes asked for is registered for this client", id)
         sealed = _Sealed(id, scopes, self._clock() + TOKEN_SECONDS)
-        return {
+        response: dict[str, Any] = {
             "access_token": _seal(sealed, await self._store.secret("access-tokens")),
             "token_type": "bearer",
             "expires_in": TOKEN_SECONDS,
             "scope": " ".join(scopes),
         }
+        return Granted(id, response["scope"], response)
 
     async def _client(self, assertion: str, endpoint: str) -> tuple[str, Client]:
         """The client that an assertion proves. Raises FhirError LOGIN; it tells nobody which clients there are."""

@@ -14,8 +14,9 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, RSAKey
 
-from fhir_server.cli.clients import add, change, every, rotate, shown
+from fhir_server.cli.clients import add, disable, every, rotate, shown
 from fhir_server.cli.faults import CannotRun
+from fhir_server.cli.person import login as login_name
 from fhir_server.config import Settings
 from fhir_server.security.clients import Client
 from fhir_server.security.grants import ASSERTION_TYPE, granted
@@ -84,6 +85,26 @@ async def test_a_registered_system_gets_a_token_and_is_let_in(
     assert (await caller.put(a_patient(id="p1"))).status_code == 201
     assert await caller.ids("Patient") == {"Patient/p1"}
     assert (await caller.get("Condition")).status_code == 403
+
+
+async def test_tokens_given_and_refused_and_new_clients_are_on_record(
+    host: httpx.AsyncClient, registered: str, key: Key, admin: Caller
+) -> None:
+    assert (await asked(host, assertion(registered, key), "system/Patient.r")).status_code == 200
+    assert (await asked(host, assertion(registered, key), "system/Task.r")).status_code == 400
+    assert (await asked(host, "no.assertion.at-all")).status_code == 401
+    login = "type=http://dicom.nema.org/resources/ontology/DCM|110114"
+    own = (await admin.get(f"AuditEvent?{login}&altid={registered}&_sort=-date&_count=2")).json()["entry"]
+    assert [entry["resource"]["outcome"] for entry in own] == ["4", "0"]
+    details = [entry["resource"]["entity"][0]["detail"][0] for entry in own]
+    assert details[0] == {"type": "error", "valueString": "invalid_scope"}
+    assert details[1] == {"type": "scope", "valueString": "system/Patient.r"}
+    unknown = (await admin.get(f"AuditEvent?{login}&outcome=4&_sort=-date&_count=1")).json()["entry"][0]["resource"]
+    assert unknown["outcomeDesc"] == "401"
+    added = (await admin.get("AuditEvent?subtype=110137&_sort=date&_count=1")).json()["entry"][0]["resource"]
+    assert {"type": "client", "valueString": registered} in added["entity"][0]["detail"]
+    assert added["agent"][0]["altId"] == login_name()
+    assert added["agent"][1]["altId"] == "fhir-server clients add"
 
 
 async def test_the_way_in_is_told_to_apps(host: httpx.AsyncClient) -> None:
@@ -180,7 +201,7 @@ async def test_a_system_that_is_disabled_is_let_in_no_more(
     client = Client("Trạm", "system/*.rs", organisation="h1")
     id = await asyncio.to_thread(add, open_to_clients, client, write(tmp_path, key))
     token = (await asked(host, assertion(id, key))).json()["access_token"]
-    await asyncio.to_thread(change, open_to_clients, id, disabled=True)
+    await asyncio.to_thread(disable, open_to_clients, id)
     assert (await Caller(host, token).get("Patient")).status_code == 401
     assert (await asked(host, assertion(id, key))).json()["error"] == "invalid_client"
     new = RSAKey.generate_key(2048, {"kid": "new"})
