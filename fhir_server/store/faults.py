@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 from bson.errors import BSONError
@@ -28,9 +28,20 @@ WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE = 112, 11000, 388
 _TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and the like
 _TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
 _UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
-_BAD_VALUE, _NO_SUCH_INDEX = 2, "hint provided does not correspond"  # as after a first load that puts indexes off
+_BAD_VALUE, _NO_SUCH_INDEX = 2, "hint provided does not correspond"
 _RETRY = {"Retry-After": "2"}
 OUTCOME_UNKNOWN = "whether it was written is told by reading it"
+
+
+class RunAgain(Exception):
+    """The transaction must be undone and run again from its start.
+
+    collections: to be made with their indexes before.
+    """
+
+    def __init__(self, collections: Iterable[str] = ()) -> None:
+        self.collections = tuple(collections)
+        super().__init__("the transaction is run again")
 
 
 @contextmanager
@@ -56,6 +67,11 @@ def runs_again(fault: PyMongoError) -> bool:
     One that is too large for the cache may have met others there; `transactions` gives it a few more chances.
     """
     return fault.has_error_label(TRANSIENT) or code_of(fault) in (WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE)
+
+
+def lacks_index(fault: OperationFailure) -> bool:
+    """True when a hint named an index that is not there, as in a first load that puts indexes off."""
+    return fault.code == _BAD_VALUE and _NO_SUCH_INDEX in str(fault)
 
 
 def code_of(fault: PyMongoError) -> int | None:
@@ -85,8 +101,6 @@ def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = No
         return FhirError(Kind.UNAVAILABLE, "the database does not answer now", headers=_RETRY)
     if code in (WRITE_CONFLICT, DUPLICATE_KEY) or fault.has_error_label(TRANSIENT):
         return FhirError(Kind.CONFLICT, f"{doing} met another write of the same resources; send it again")
-    if code == _BAD_VALUE and _NO_SUCH_INDEX in str(fault):
-        return FhirError(Kind.UNAVAILABLE, f"{doing} waits for an index that is being made", headers=_RETRY)
     if isinstance(fault, ConfigurationError):
         return FhirError(Kind.UNAVAILABLE, "the settings of the database connection do not fit the server")
     log.error("%s failed in the database: %s, code %s", doing, type(fault).__name__, code)

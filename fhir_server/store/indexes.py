@@ -7,18 +7,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
-from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import OperationFailure, PyMongoError, ServerSelectionTimeoutError
+from pymongo.errors import OperationFailure
 
 from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED
 from fhir_server.store.documents import Document
-from fhir_server.store.faults import UNKNOWN_COMMIT, code_of, runs_again
 
 HISTORY = "_history"
 MAJORITY = WriteConcern("majority")
 _NAMESPACE_EXISTS = 48
-_CHANCES, _PAUSE_SECONDS = 50, 0.02
 
 # `{o}` also tells tombstones apart: they have no `o`.
 LIVE_INDEXES = (
@@ -54,10 +51,9 @@ class Collections:
         """Makes what is missing, durably. Another worker may do the same at the same time."""
         async with self._making:
             for name in self.missing(names):
-                if self.deferred and name != "Patient":
-                    await create(self._database, name)
-                else:
-                    await self._make(name)
+                await create(self._database, name)
+                if not self.deferred or name == "Patient":
+                    await self._index(name)
                 self._ready.add(name)
 
     async def open(self) -> None:
@@ -87,26 +83,6 @@ class Collections:
                 lacking.append(name)
         return lacking
 
-    async def _make(self, name: str) -> None:
-        """In one transaction: a search names the index that it walks, so nobody may see the collection without it."""
-        async with self._database.client.start_session() as session:
-            for _ in range(_CHANCES):
-                try:
-                    async with await session.start_transaction(write_concern=MAJORITY):
-                        await create(self._database, name, session)
-                        await self._database[name].create_indexes(list(indexes_of(name)), session=session)
-                    return
-                except PyMongoError as fault:
-                    if code_of(fault) == _NAMESPACE_EXISTS:
-                        break
-                    passes = runs_again(fault) or fault.has_error_label(UNKNOWN_COMMIT)
-                    if not passes or isinstance(fault, ServerSelectionTimeoutError):
-                        raise
-                await asyncio.sleep(_PAUSE_SECONDS)  # another process makes it now
-        # It is there; whole, unless an earlier version was killed while it made it.
-        await create(self._database, name)
-        await self._index(name)
-
     async def _index(self, name: str) -> None:
         collection = self._database[name].with_options(write_concern=MAJORITY)
         await collection.create_indexes(list(indexes_of(name)))
@@ -116,14 +92,10 @@ def indexes_of(name: str) -> tuple[IndexModel, ...]:
     return HISTORY_INDEXES if name.endswith(HISTORY) else LIVE_INDEXES
 
 
-async def create(database: AsyncDatabase[Document], name: str, session: AsyncClientSession | None = None) -> None:
-    """Leaves one that exists as it is, but raises OperationFailure inside a transaction, which ends by that."""
+async def create(database: AsyncDatabase[Document], name: str) -> None:
     options: Mapping[str, Any] = {"wiredTiger": {"configString": "block_compressor=zstd"}}
-    concern = None if session else MAJORITY
     try:
-        await database.create_collection(
-            name, storageEngine=options, write_concern=concern, check_exists=False, session=session
-        )
+        await database.create_collection(name, storageEngine=options, write_concern=MAJORITY, check_exists=False)
     except OperationFailure as answer:
-        if session or answer.code != _NAMESPACE_EXISTS:
+        if answer.code != _NAMESPACE_EXISTS:
             raise

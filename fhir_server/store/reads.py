@@ -12,12 +12,12 @@ import bson
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import AutoReconnect, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import LEDGER_TYPE, Filter, Find, Stored, View, unwalked
 from fhir_server.store.documents import BODY, Document, stored
-from fhir_server.store.faults import wrapped
+from fhir_server.store.faults import RunAgain, lacks_index, wrapped
 from fhir_server.store.indexes import Collections
 from fhir_server.store.ledger import MongoLedger
 
@@ -124,7 +124,11 @@ class Reads:
         return found
 
     async def find(self, query: Find, view: View, session: AsyncClientSession | None = None) -> list[Stored]:
-        """One page. Raises FhirError TOO_COSTLY when it takes longer than the limit."""
+        """One page. Raises FhirError TOO_COSTLY when it takes longer than the limit.
+
+        Another process may have made the collection without its indexes, for a first load: then the hint is let go,
+        and a transaction, which has failed by it, runs again with them.
+        """
         if query.limit <= 0:
             return []
         if query.type == LEDGER_TYPE:
@@ -133,19 +137,23 @@ class Reads:
         if self._made.deferred:
             query = replace(query, hint=None)
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
-            if any(path.startswith("x.") for path, _ in query.sort):
-                documents = await self._find_by_values(query, filter, session)
-            else:
-                documents = await self._page(
-                    self.collection(query.type),
-                    filter,
-                    _projection(query),
-                    query.limit,
-                    session,
-                    query.sort,
-                    query.hint,
-                )
+            try:
+                documents = await self._documents(query, filter, session)
+            except OperationFailure as fault:
+                if query.hint is None or not lacks_index(fault):
+                    raise
+                if session is not None:
+                    if not self._made.missing([query.type]):
+                        raise
+                    raise RunAgain([query.type]) from None
+                documents = await self._documents(replace(query, hint=None), filter, None)
         return [stored(query.type, document) for document in documents]
+
+    async def _documents(self, query: Find, filter: Filter, session: AsyncClientSession | None) -> Sequence[Document]:
+        if any(path.startswith("x.") for path, _ in query.sort):
+            return await self._find_by_values(query, filter, session)
+        collection, fields = self.collection(query.type), _projection(query)
+        return await self._page(collection, filter, fields, query.limit, session, query.sort, query.hint)
 
     async def _page(
         self,

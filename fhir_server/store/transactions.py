@@ -28,6 +28,7 @@ from fhir_server.store.faults import (
     TOO_LARGE_FOR_CACHE,
     TRANSIENT,
     UNKNOWN_COMMIT,
+    RunAgain,
     code_of,
     fhir_error,
     runs_again,
@@ -41,7 +42,7 @@ from fhir_server.store.ledger_contract import Event
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
-from fhir_server.store.writes import RunAgain, Writes
+from fhir_server.store.writes import Writes
 
 CLAIMS = "claims"
 CHANCES_OF_A_LARGE_ONE = 2

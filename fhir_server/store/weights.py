@@ -9,10 +9,11 @@ from typing import Any
 from bson.max_key import MaxKey
 from bson.min_key import MinKey
 from pymongo.asynchronous.database import AsyncDatabase
+from pymongo.errors import OperationFailure
 
 from fhir_server.store.contract import INDEX_KEYS, Filter
 from fhir_server.store.documents import Document
-from fhir_server.store.faults import wrapped
+from fhir_server.store.faults import lacks_index, wrapped
 
 _SECONDS = 600.0
 _MOST_REMEMBERED = 20_000
@@ -43,7 +44,12 @@ class Weights:
             if span is None:
                 answer = await self._database.command({"count": type, "query": filter, "limit": cap})
                 return int(answer["n"])
-            return await self._count_span(type, *span, cap)
+            try:
+                return await self._count_span(type, *span, cap)
+            except OperationFailure as fault:
+                if not lacks_index(fault):
+                    raise
+                return cap  # as of any list before the indexes are there
 
     async def _count_span(self, type: str, low: str, high: str, cap: int) -> int:
         """MongoDB counts a range of keys by reading the documents; walking it covered, a step at a time, does not."""

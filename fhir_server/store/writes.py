@@ -22,22 +22,12 @@ from fhir_server.store.documents import (
     stored,
     tombstone,
 )
+from fhir_server.store.faults import RunAgain
 from fhir_server.store.indexes import HISTORY, Collections
 from fhir_server.store.inserts import insert
 from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
 
 Identity = tuple[str, str]
-
-
-class RunAgain(Exception):
-    """The transaction must be undone and run again from its start.
-
-    collections: to be made before.
-    """
-
-    def __init__(self, collections: Iterable[str] = ()) -> None:
-        self.collections = tuple(collections)
-        super().__init__("the transaction is run again")
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from fhir_server.store.contract import (
     Find,
     HistoryQuery,
     Narrowing,
+    Put,
     Stored,
     Transaction,
     View,
@@ -285,3 +286,32 @@ async def test_no_hint_stands_in_the_way_of_a_search_before_the_indexes_are_buil
         await put(store, a_draft(keys=["k"]))
         assert ids(await store.find(Find("Organization", {"k": "k"}, hint=INDEX_KEYS), EVERYTHING)) == ["1"]
         assert await store.weigh("Organization", {"k": "k"}, 10) == 10
+
+
+async def test_a_collection_that_another_process_has_made_without_its_indexes_is_searched(
+    store: MongoStore, mongodb: Server, database_name: str
+) -> None:
+    mongodb[database_name].create_collection("Organization")
+    by_key = Find("Organization", {"k": "k"}, hint=INDEX_KEYS)
+    span: Filter = {"k": {"$elemMatch": {"$gte": "k", "$lt": "l"}}}
+    assert await store.find(by_key, EVERYTHING) == []
+    assert await store.weigh("Organization", span, 10) == 10
+
+    async def look_and_write(transaction: Transaction) -> list[Stored]:
+        found = await transaction.find(by_key, EVERYTHING)
+        await transaction.apply([Put(a_draft("Patient"))])
+        return found
+
+    assert await store.transact(look_and_write) == []
+    assert INDEX_KEYS in mongodb[database_name]["Organization"].index_information()
+    assert await store.read("Patient", "1", EVERYTHING) is not None
+
+
+async def test_an_index_that_is_gone_is_not_waited_for(store: MongoStore, mongodb: Server, database_name: str) -> None:
+    await put(store, a_draft(keys=["k"]))
+    mongodb[database_name]["Organization"].drop_index(INDEX_KEYS)
+    by_key = Find("Organization", {"k": "k"}, hint=INDEX_KEYS)
+    assert ids(await store.find(by_key, EVERYTHING)) == ["1"]
+    with pytest.raises(FhirError) as refused:
+        await store.transact(lambda transaction: transaction.find(by_key, EVERYTHING))
+    assert refused.value.kind is Kind.UNEXPECTED
