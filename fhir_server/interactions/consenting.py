@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import product
 
+from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
 from fhir_server.model.references import Literal, literal
@@ -35,10 +36,12 @@ class Said:
 
 
 async def settle_consents(context: Context, transaction: Transaction, patients: Iterable[str]) -> None:
-    """Brings what the Consents of these patients say now to their compartments."""
+    """Brings what the Consents of these patients say now to their compartments. Raises FhirError BUSINESS_RULE."""
     now = context.clock()
     for patient in sorted(set(patients)):
-        found = await transaction.find(Find(TYPE, {"k": patient_key(patient)}, limit=MOST), EVERYTHING)
+        found = await transaction.find(Find(TYPE, {"k": patient_key(patient)}, limit=MOST + 1), EVERYTHING)
+        if len(found) > MOST:
+            raise FhirError(Kind.BUSINESS_RULE, f"a patient has at most {MOST} Consents", (TYPE,))
         said = say(context, [decode(stored.raw) for stored in found], patient, now)
         await transaction.consent(patient, said.restricts, said.codes)
         if said.changes is not None:
@@ -70,7 +73,15 @@ def _provisions(base: Resource) -> Iterator[Resource]:
     elif any(one.get("type") == "permit" for one in exceptions):
         yield {"type": "deny", "period": base.get("period")}
     for one in exceptions:
-        yield {"period": base.get("period"), **one}
+        yield from _nested({"period": base.get("period"), **one})
+
+
+def _nested(provision: Resource) -> Iterator[Resource]:
+    """An exception and those within it, which mean the same but for what they say themselves."""
+    yield provision
+    inherited = {name: value for name, value in provision.items() if name not in ("id", "type", "provision")}
+    for one in provision.get("provision") or ():
+        yield from _nested({**inherited, **one})
 
 
 def _period(period: Resource, zone: str) -> tuple[int | None, int | None]:
@@ -86,11 +97,21 @@ def _codes(context: Context, provision: Resource) -> list[str]:
     actors = [f"{one.type}:{one.id}" for one in _actors(provision)] or [ANY]
     if provision.get("actor") and actors == [ANY]:
         return []  # it names actors that are not here
+    if sign == "+" and not _permits_access(provision):
+        return []
     purposes = [one["code"] for one in provision.get("purpose") or () if "code" in one] or [ANY]
     parts = list(_parts(context, provision))
     if sign == "-" and actors == [ANY] and purposes == [ANY] and parts == [""]:
         return ["="]
     return [f"{sign}{actor}@{purpose}{part}" for actor, purpose, part in product(actors, purposes, parts)]
+
+
+def _permits_access(provision: Resource) -> bool:
+    """False for a permit of less than is told apart here: to permit all of it would be more than the patient said. A
+    denial of less counts for all that it names beside that."""
+    actions = {one.get("code") for action in provision.get("action") or () for one in action.get("coding") or ()}
+    limits = ("code", "data", "dataPeriod", "securityLabel")
+    return not any(name in provision for name in limits) and (not actions or "access" in actions)
 
 
 def _actors(provision: Resource) -> Iterator[Literal]:

@@ -429,10 +429,13 @@ async def _written(
     context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
 ) -> list[Written]:
     """Applies the ops within the caller's rights, and what follows from them. Raises FhirError FORBIDDEN."""
+    consents = [op.draft.id for op in ops if isinstance(op, Put) and op.draft.type == CONSENT]
+    before = await transaction.read_many(CONSENT, consents, EVERYTHING) if consents else {}
     written = await _applied(context, transaction, targets, ops)
-    consents = {one.stored.patient for one in written if one.changed and one.stored.type == CONSENT}
-    if consents:
-        await settle_consents(context, transaction, [patient for patient in consents if patient is not None])
+    after = [one.stored for one in written if one.changed and one.stored.type == CONSENT]
+    patients = {one.patient for one in (*before.values(), *after) if one.patient is not None}
+    if after:
+        await settle_consents(context, transaction, patients)
     return written
 
 

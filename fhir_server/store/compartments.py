@@ -1,6 +1,7 @@
 """What a patient's whole compartment is narrowed by, kept in one small document a patient.
 
-    compartments: {_id: patient id, w: ward, c: denied, a: tier codes, t: [types with members], n: times locked}
+    compartments: {_id: patient id, w: ward, c: denied, a: tier codes, t: [types with members], n: times locked,
+                   said: {c, a} of Consents that were there before the Patient}
 
 A transaction that adds a member writes to this document, and so does one that changes the Patient; so the two can
 never pass each other by under snapshot isolation and leave a member with what the Patient said before.
@@ -114,33 +115,43 @@ class Compartments:
         return {document["_id"] async for document in cursor}
 
     async def consent(self, patient: str, restricts: bool, codes: Iterable[str]) -> None:
-        """What the patient's Consents say from now on; nothing while no Patient of the id is stored."""
+        """What the patient's Consents say from now on, or as soon as a Patient of the id is stored.
+
+        The compartment is locked in any case: of two transactions that change Consents of one patient, the second
+        must see what the first has left."""
         found = await self._database["Patient"].find_one(
             {"_id": patient}, {"w": 1, "c": 1, "a": 1, "d": 1}, session=self._session
         )
         if found is None:
+            await self._lock(patient, {"$set": {"said": {"c": int(restricts), "a": list(codes)}}})
             return
         own = [party for party in tiers(found["a"]) if not party.startswith(CONSENT)]
         shared = Shared(found["w"], int(restricts), (*own, *codes))
         if Shared.of(found) != shared:
             await self.change(patient, shared, set())
+        else:
+            await self._lock(patient, {})
 
     async def change(self, patient: str, shared: Shared, types: set[str]) -> None:
         """Writes what the Patient says now into every version of every resource of its compartment."""
-        before = await self._patients.find_one_and_update(
-            {"_id": patient},
-            _joining(types) | {"$set": shared.fields()},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-            session=self._session,
-        )
+        known = await self._lock(patient, {"$set": shared.fields(), "$unset": {"said": 1}}, types)
+        if "said" in known:
+            shared = Shared(shared.ward, known["said"]["c"], (*shared.tiers, *known["said"]["a"]))
+            await self._lock(patient, {"$set": shared.fields()})
         await self._gates.pass_all([patient])
         rewrite = _rewrite(shared)
-        for type in sorted({"Patient", *types, *(before or {}).get("t", ())}):
+        for type in sorted({"Patient", *types, *known.get("t", ())}):
             current, old = self._database[type], self._database[type + HISTORY]
             await current.update_many({"k": f"@{patient}", "p": patient}, rewrite, session=self._session)
             await current.update_many({"p": patient, "d": True}, rewrite, session=self._session)
             await old.update_many({"p": patient}, rewrite, session=self._session)
+
+    async def _lock(self, patient: str, update: Mapping[str, Any], types: Iterable[str] = ()) -> Document:
+        """What was known of the compartment before."""
+        before = await self._patients.find_one_and_update(
+            {"_id": patient}, {**_joining(types), **update}, upsert=True, session=self._session
+        )
+        return before or {}
 
 
 CONSENT = ("+", "-", "=")  # with which the codes begin that Consents have given

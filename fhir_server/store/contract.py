@@ -334,7 +334,7 @@ class Transaction(Protocol):
 
     async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
         """Writes what the patient's Consents say into every version of every resource of the compartment: `c`, and the
-        codes (without `/`, beginning with `+`, `-` or `=`) among the parties."""
+        codes (without `/`, beginning with `+`, `-` or `=`) among the parties; or keeps it until there is a Patient."""
         ...
 
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:

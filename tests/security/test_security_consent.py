@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -48,6 +49,7 @@ HOSPITAL = {"organization": "h1"}
 OFFICER = {"administrative_unit": f"ward:{THANH_HOA}"}
 RESEARCH = {"type": "deny", "purpose": purposes("HRESCH")}
 TYPES = [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]
+DATA = {"meaning": "instance", "reference": {"reference": "Condition/an-plain"}}
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
     ("a denial of all", {"type": "deny"}, HOSPITAL, set()),
     ("a permit of all", {"type": "permit"}, HOSPITAL, MINE),
@@ -91,6 +93,34 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
         HOSPITAL,
         {"Observation/an-lab"},
     ),
+    (
+        "an exception within an exception, for the actor of the outer one",
+        {
+            "type": "deny",
+            "provision": [
+                {
+                    "type": "permit",
+                    "actor": actor("Organization/h1"),
+                    "provision": [{"type": "deny", "class": TYPES}],
+                }
+            ],
+        },
+        HOSPITAL,
+        MINE - {"Observation/an-lab"},
+    ),
+    (
+        "a permit of one resource permits no others",
+        {"type": "deny", "provision": [{"type": "permit", "data": [DATA]}]},
+        HOSPITAL,
+        set(),
+    ),
+    (
+        "a permit to collect is none to look",
+        {"type": "deny", "provision": [{"type": "permit", "action": [{"coding": [{"code": "collect"}]}]}]},
+        HOSPITAL,
+        set(),
+    ),
+    ("a denial of less than is told apart", {"type": "deny", "dataPeriod": {"start": "2020"}}, HOSPITAL, set()),
     ("a denial that is over", {"type": "deny", "period": {"end": "2020-01-01"}}, HOSPITAL, MINE),
     ("a denial to come", {"type": "deny", "period": {"start": "2990-01-01"}}, HOSPITAL, MINE),
     ("a denial in force", {"type": "deny", "period": {"start": "2020-01-01", "end": "2990-01-01"}}, HOSPITAL, set()),
@@ -168,4 +198,43 @@ async def test_a_citizen_gives_and_withdraws_consent(ask: Ask, admin: Caller) ->
     made = (await own.post("Consent", body)).json()
     assert await seen(hospital) == set()
     assert (await own.send("DELETE", f"Consent/{made['id']}")).status_code == 204
+    assert await seen(hospital) == MINE
+
+
+async def test_a_consent_that_was_there_before_its_patient_counts_with_the_patient(ask: Ask, admin: Caller) -> None:
+    hospital = ask("user/*.rs", **HOSPITAL)
+    person = {**patient("an"), "id": "later"}
+    early = consent({"type": "deny"}, id="of-later", patient={"reference": "Patient/later"})
+    assert (await admin.put(early)).status_code == 201
+    assert (await admin.put(person)).status_code == 201
+    assert (await hospital.get("Patient/later")).status_code == 404
+    assert (await admin.put({**early, "status": "inactive"})).status_code == 200
+    assert (await hospital.get("Patient/later")).status_code == 200
+    assert (await admin.send("DELETE", "Patient/later")).status_code == 204
+    assert (await admin.put(early)).status_code == 200
+    assert (await admin.put(person)).status_code == 201
+    assert (await hospital.get("Patient/later")).status_code == 404
+    assert (await hospital.get("Patient/later/_history/1")).status_code == 404
+
+
+async def test_a_consent_that_is_about_somebody_else_now_counts_for_that_one_alone(ask: Ask, admin: Caller) -> None:
+    ministry = ask("user/*.rs", administrative_unit="country:VN")
+    assert (await admin.put(consent({"type": "deny"}))).is_success
+    assert (await ministry.get("Patient/an")).status_code == 404
+    assert (await admin.put(consent({"type": "deny"}, patient={"reference": "Patient/binh"}))).status_code == 200
+    assert [(await ministry.get(f"Patient/{id}")).status_code for id in ("an", "binh")] == [200, 404]
+    assert (await admin.send("DELETE", "Consent/of-an")).status_code == 204
+    assert (await ministry.get("Patient/binh")).status_code == 200
+
+
+async def test_of_two_consents_that_change_at_once_neither_is_lost(ask: Ask, admin: Caller) -> None:
+    hospital = ask("user/*.rs", **HOSPITAL)
+    first, second = (consent({"type": "deny"}, id=id) for id in ("one", "two"))
+    await admin.put(second)
+    for _ in range(3):
+        await admin.put(first)
+        await admin.put({**second, "status": "inactive"})
+        await asyncio.gather(admin.send("DELETE", "Consent/one"), admin.put(second))
+        assert await seen(hospital) == set()
+    await admin.send("DELETE", "Consent/two")
     assert await seen(hospital) == MINE
