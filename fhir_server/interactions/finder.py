@@ -110,7 +110,7 @@ class Finder:
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
-        return Plan(type, tuple(leaves), rest, rewrite(And(tuple(joins))) if joins else None, tuple(walked), node)
+        return Plan(type, tuple(leaves), rest, rewrite(And(tuple(joins))) if joins else None, tuple(walked), node=node)
 
     async def _compile(self, node: Node) -> Filter:
         return await self._model.filter(node, self._store, self._base, self._now)

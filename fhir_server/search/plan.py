@@ -32,7 +32,8 @@ class Plan:
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
     batch of candidates after that. through: those joins whose other side may be walked instead, each with its place in
-    the search. node: the tree all this was made of, to name what is costly.
+    the search. reaching: that of the leaves by which dates from before a range reach into it, in a part of such. node:
+    the tree all this was made of, to name what is costly.
     """
 
     type: str
@@ -40,6 +41,7 @@ class Plan:
     rest: Filter = field(default_factory=dict)
     joins: Node | None = None
     through: tuple[tuple[int, Through], ...] = ()
+    reaching: Filter | None = None
     node: Node | None = None
 
     @property
@@ -131,7 +133,7 @@ def _by_date_range(plan: Plan, ascending: bool) -> tuple[Plan, ...]:
         return (inside,)
     from_low = [leaf for leaf in split if _order_range(leaf).get("$gte") == low]
     reaching = tuple(_second(leaf) if leaf in from_low else leaf for leaf in plan.leaves)
-    before = replace(plan, leaves=reaching).also({"o": {"$lt": low}})
+    before = replace(plan, leaves=reaching, reaching=_second(from_low[0])).also({"o": {"$lt": low}})
     return (before, inside) if ascending else (inside, before)
 
 
@@ -213,7 +215,9 @@ def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
         return (Walk(order, few),)
-    return tuple(Walk(order, part) for part in filters if is_exact(part)) or (Walk(order),)
+    exact = tuple(Walk(order, part) for part in filters if is_exact(part))
+    # Most dates are of a day: those that reach on are few, and sorted sooner than found among all from before.
+    return (*exact, *([Walk(order, plan.reaching)] if plan.reaching else ())) or (Walk(order),)
 
 
 def _is_few(part: Filter) -> bool:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
+from itertools import groupby, islice
 from typing import Any
 from urllib.parse import quote
 from uuid import uuid4
@@ -12,8 +13,11 @@ import httpx
 import pytest
 from pymongo import MongoClient
 
-from fhir_server.app import build_app
+from fhir_server.app import build_app, open_context
 from fhir_server.config import Settings
+from fhir_server.interactions.planning import draft
+from fhir_server.store.contract import Put
+from fhir_server.store.documents import live_document
 from tests.api.search.world import WORLD
 
 Bundle = dict[str, Any]
@@ -70,6 +74,21 @@ def link_of(bundle: Bundle, relation: str) -> str | None:
 
 def following(bundle: Bundle) -> str | None:
     return link_of(bundle, "next")
+
+
+async def fill(settings: Settings, mongodb: MongoClient[dict[str, Any]], resources: Iterable[dict[str, Any]]) -> None:
+    """Stores many resources, one type after the other, as documents: to send them all would take most of a test."""
+    database = mongodb[settings.mongodb_database]
+    async with open_context(settings) as context:
+        for type, ones in groupby(resources, lambda one: str(one["resourceType"])):
+            first = await draft(context, one := next(ones), one["id"])  # which makes the collection and its indexes
+            await context.store.transact(lambda transaction, first=first: transaction.apply([Put(first)]))  # type: ignore[misc]
+            while made := list(islice(ones, 1000)):
+                drafts = [await draft(context, one, one["id"]) for one in made]
+                now = context.clock()
+                database[type].insert_many(
+                    [live_document(one, None, now + n, "PUT", 1) for n, one in enumerate(drafts)]
+                )
 
 
 @asynccontextmanager

@@ -12,12 +12,8 @@ import pytest
 from pymongo import MongoClient
 from running_server import RunningServer, environment, running_server
 
-from fhir_server.app import open_context
 from fhir_server.config import Settings
-from fhir_server.interactions.planning import draft
-from fhir_server.store.contract import Put
-from fhir_server.store.documents import live_document
-from tests.api.search.conftest import Searcher, following, names, serving
+from tests.api.search.conftest import Searcher, fill, following, names, serving
 from tests.many_clients import Caller, callers, until_all_answer
 
 # `make soak` walks 100,000 resources of a server with eight processes.
@@ -44,21 +40,9 @@ def person(number: int, tag: str, **more: Any) -> dict[str, Any]:
 def crowd(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
     """A database with as many people, written as documents: to send them all would take most of the test's time."""
     settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
-    asyncio.run(_fill(settings, mongodb))
+    asyncio.run(fill(settings, mongodb, (person(number, "still") for number in range(RESOURCES))))
     yield settings
     mongodb.drop_database(settings.mongodb_database)
-
-
-async def _fill(settings: Settings, mongodb: MongoClient[dict[str, Any]]) -> None:
-    people = mongodb[settings.mongodb_database]["Patient"]
-    async with open_context(settings) as context:
-        first = await draft(context, person(0, "still"), "still-000000")
-        await context.store.transact(lambda transaction: transaction.apply([Put(first)]))
-        for start in range(1, RESOURCES, 1000):
-            made = [person(number, "still") for number in range(start, min(start + 1000, RESOURCES))]
-            drafts = [await draft(context, one, one["id"]) for one in made]
-            now = context.clock()
-            people.insert_many([live_document(one, None, now + n, "PUT", 1) for n, one in enumerate(drafts)])
 
 
 @pytest.fixture(scope="module")

@@ -141,9 +141,9 @@ async def context(shared_settings: Settings) -> AsyncIterator[Context]:
 async def asked(context: Context, finding: Finder, query: str) -> tuple[Plan, tuple[Part, ...]]:
     """query: of a Patient when no type stands in front."""
     type, _, text = query.rpartition("?")
-    ((_, tree),) = parse(context.search.parameters, [type or "Patient"], query_pairs(text), strict=True).trees
-    plan = await finding.plan(type or "Patient", tree, NOWHERE)
-    return plan, context.search.parts(plan, (), context.store.registry, False)
+    parsed = parse(context.search.parameters, [type or "Patient"], query_pairs(text), strict=True)
+    plan = await finding.plan(type or "Patient", parsed.trees[0][1], NOWHERE)
+    return plan, context.search.parts(plan, parsed.results.sort, context.store.registry, False)
 
 
 async def walked(finding: Finder, part: Part, walk: Walk, size: int) -> list[str]:
@@ -173,6 +173,25 @@ async def test_every_walk_of_every_part_finds_each_match_once(context: Context, 
     assert wanted
     if query in (*JOINED, *CHAINED):
         assert any(walk.through for part in parts for walk in part.walks)
+
+
+@pytest.mark.parametrize("direction", ["", "-"])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "Condition?code=a&onset-date=ge2020-06-10&_sort={}onset-date",
+        "gender=male&birthdate=ge1985-06-10&_sort={}birthdate",
+    ],
+)
+async def test_every_walk_of_a_sorted_part_gives_the_same_order(context: Context, query: str, direction: str) -> None:
+    finding = Finder(context)
+    _, parts = await asked(context, finding, query.format(direction))
+    found: list[str] = []
+    for part in parts:
+        ways = [await walked(finding, part, walk, size) for walk in part.walks for size in (3, 50)]
+        assert ways == [ways[0]] * len(ways)
+        found += ways[0] if part.plan.reaching and len(part.walks) == 2 else []
+    assert found
 
 
 @pytest.mark.parametrize("query", [*QUERIES, *JOINED, *CHAINED])

@@ -1,0 +1,148 @@
+"""A page costs what it gives: the documents that MongoDB looks at for one, counted by its profiler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+from pymongo import MongoClient
+
+from fhir_server.app import open_context
+from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context, FhirRequest
+from fhir_server.interactions.search import search
+from fhir_server.model.resources import decode
+from fhir_server.search.parse import query_pairs
+from tests.api.search.conftest import fill, following
+
+PAGE = 20
+EACH = 1000  # resources of each type, of which every criterion below finds many pages
+MARITAL = "http://terminology.hl7.org/CodeSystem/v3-MaritalStatus"
+
+
+def people(chance: Random) -> Iterator[dict[str, Any]]:
+    for number in range(EACH):
+        yield {
+            "resourceType": "Patient",
+            "id": f"p{number}",
+            "identifier": [{"system": "urn:n", "value": str(number)}],
+            "name": [{"family": chance.choice(["Nguyễn", "Trần"]), "given": ["Văn", chance.choice(["An", "Bình"])]}],
+            "gender": chance.choice(["male", "female"]),
+            "birthDate": f"{chance.randint(1950, 2020)}-0{chance.randint(1, 9)}-1{chance.randint(0, 9)}",
+            "managingOrganization": {"reference": f"Organization/{number % 4}"},
+        }
+
+
+def dated(chance: Random, type: str, date: str, code: str, **more: Any) -> Iterator[dict[str, Any]]:
+    for number in range(EACH):
+        day = f"{chance.randint(2015, 2025)}-0{chance.randint(1, 9)}-1{chance.randint(0, 9)}"
+        yield {
+            "resourceType": type,
+            "id": f"{type.lower()}-{number}",
+            code: {"coding": [{"system": "urn:c", "code": chance.choice("aab"), "display": "Bệnh gì đó"}]},
+            # A few dates are known by their year, and one of them may begin before a range and reach into it.
+            date: day if number % 500 else day[:4],
+            **more,
+        }
+
+
+def resources() -> Iterator[dict[str, Any]]:
+    chance = Random(7)
+    yield from people(chance)
+    subject = {"reference": "Patient/p1"}
+    yield from dated(chance, "Condition", "onsetDateTime", "code", subject={"reference": "Patient/p1"})
+    quantity = {"value": 5, "system": "http://unitsofmeasure.org", "code": "kg"}
+    yield from dated(
+        chance, "Observation", "effectiveDateTime", "code", subject=subject, status="final", valueQuantity=quantity
+    )
+    yield from dated(chance, "Immunization", "occurrenceDateTime", "vaccineCode", patient=subject, status="completed")
+
+
+@pytest.fixture(scope="module")
+def settings(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
+    settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
+    asyncio.run(fill(settings, mongodb, resources()))
+    mongodb[settings.mongodb_database].create_collection("system.profile", capped=True, size=16 << 20)
+    yield settings
+    mongodb.drop_database(settings.mongodb_database)
+
+
+@pytest.fixture(scope="module")
+async def context(settings: Settings) -> AsyncIterator[Context]:
+    async with open_context(settings) as context:
+        yield context
+
+
+SINGLE = [
+    "Patient?identifier=urn:n|",
+    "Patient?name=nguyen",
+    "Patient?name=van an",
+    "Patient?name=an nguyen",
+    "Patient?family=ng",
+    "Patient?gender=male",
+    "Patient?gender=male,female",
+    "Patient?gender:missing=false",
+    "Patient?organization=1",
+    "Patient?organization:missing=false",
+    "Patient?birthdate=1985,1999,2001,2002,2003",
+    "Patient?birthdate=ge1985",
+    "Patient?birthdate=lt1985",
+    "Patient?_lastUpdated=ge2020",
+    "Condition?code=urn:c|a",
+    "Condition?code:text=benh",
+    "Condition?onset-date=2020",
+    "Condition?onset-date=ge2020-03",
+    "Condition?patient=p1",
+    "Observation?patient=p1&_sort=date",
+    "Observation?patient=p1&_sort=-date",
+    "Observation?patient=p1&date=ge2020&_sort=-date",
+    "Observation?value-quantity=gt4",
+    "Observation?code-value-quantity=a$5",
+]
+RANGES = [
+    "",
+    "&date=2020",
+    "&date=ge2020-03",
+    "&date=le2020-03",
+    "&date=gt2020-03-15",
+    "&date=ge2019-06&date=lt2021-03",
+]
+DATED = [
+    f"{criterion}{range}{sort}".replace("date", date)
+    for criterion, date in (
+        ("Observation?code=a", "date"),
+        ("Immunization?vaccine-code=urn:c|a", "date"),
+        ("Condition?code=a", "onset-date"),
+    )
+    for range in RANGES
+    for sort in ("", "&_sort=-date", "&_sort=date")
+]
+
+
+async def examined(context: Context, mongodb: MongoClient[dict[str, Any]], path: str, query: str) -> tuple[int, str]:
+    """How many documents the queries of one page looked at, and the query of the next page."""
+    database = mongodb[context.settings.mongodb_database]
+    database.command("profile", 0)
+    database["system.profile"].drop()
+    database.create_collection("system.profile", capped=True, size=16 << 20)
+    database.command("profile", 2)
+    answer = await search(context, FhirRequest("GET", (path,), query_pairs(query)))
+    database.command("profile", 0)
+    bundle = decode(answer.body)
+    assert len(bundle["entry"]) == PAGE
+    looked = sum(row.get("docsExamined", 0) for row in database["system.profile"].find({"op": {"$ne": "insert"}}))
+    return looked, (following(bundle) or "").partition("?")[2]
+
+
+@pytest.mark.parametrize("query", [*SINGLE, *DATED])
+async def test_a_page_looks_at_hardly_more_resources_than_it_gives(
+    context: Context, mongodb: MongoClient[dict[str, Any]], query: str
+) -> None:
+    path, _, text = query.partition("?")
+    for _ in range(2):
+        looked, text = await examined(context, mongodb, path, text)
+        assert looked <= 1.1 * PAGE
