@@ -29,13 +29,24 @@ OURS = "urn:vn-basic:StructureDefinition:"
 DEFINITIONS = Definitions.load(DATA_ROOT)
 SHIPPED = shipped_profiles(DATA_ROOT)
 PROFILES = Profiles(DEFINITIONS, SHIPPED)
-FORMATS = ("hssk831", "bhxh", "basic")
+FORMATS = ("hssk831", "bhxh", "basic", "tiemchung")
 OWN = """# Our profiles
 
 Every mapped resource of these types claims its profile in `meta.profile` and keeps its rules. Each rule stands beside
 the source fields that fill the element, by format; what has none is the same for every record. Made from
 `profiles/vn_basic/structure_definitions/` by `python scripts/profile_tables.py`; `GET StructureDefinition/[id]` gives
 the definition itself.
+"""
+EXTENSIONS = """
+## Extensions
+
+What records hold and R4 has no element for, `urn:vn-basic:StructureDefinition:` before each name. Wherever a resource
+has one of them, it is held against its definition, which `GET StructureDefinition/vn-basic-[name]` gives. Where the
+setting names a guide that has an extension of its own for the same thing, that one is written
+(`profiles/vn_basic/extensions.json`).
+
+| name | | on | value | source fields |
+|---|---|---|---|---|
 """
 _MANY = 1 << 30
 HEAD = """# Our profiles beside the guides
@@ -191,13 +202,30 @@ def _text(value: Any) -> str:
 
 
 def own_page() -> str:
-    return OWN + "".join(_own_table(one) for one in SHIPPED)
+    profiles = [one for one in SHIPPED if one["type"] != "Extension"]
+    extensions = [one for one in SHIPPED if one["type"] == "Extension"]
+    return OWN + "".join(map(_own_table, profiles)) + EXTENSIONS + "".join(map(_extension_row, extensions))
+
+
+def _extension_row(extension: Mapping[str, Any]) -> str:
+    rows = extension["differential"]["element"]
+    fields = (f"{one['identity']} `{one['map']}`" for row in rows for one in row.get("mapping", ()))
+    value = next(row for row in rows if row["path"] == "Extension.value[x]")
+    kind = _type(value["type"][0]) if "type" in value else "extensions"
+    bound = f", {value['binding']['strength']} `{_last(value['binding']['valueSet'])}`" if "binding" in value else ""
+    places = ", ".join(one["expression"] for one in extension["context"])
+    told = f"{extension['title']}. {extension['description']}"
+    return f"| `{_last(extension['url'])}` | {told} | {places} | {kind}{bound} | {'; '.join(fields)} |\n"
+
+
+def _last(urn: str) -> str:
+    return urn.rpartition(":")[2]
 
 
 def _own_table(profile: Mapping[str, Any]) -> str:
     lines = [
         f"\n## {profile['title']} ({profile['description']})\n\n`{profile['url']}`, id `{profile['id']}`, on "
-        f"{profile['type']}.\n\n| element | rule | {' | '.join(FORMATS)} |\n|---|---|---|---|---|\n"
+        f"{profile['type']}.\n\n| element | rule | {' | '.join(FORMATS)} |\n|---|---|{'---|' * len(FORMATS)}\n"
     ]
     for element in profile["differential"]["element"]:
         fields = {row["identity"]: row["map"] for row in element.get("mapping", ())}

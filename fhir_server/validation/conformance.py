@@ -19,6 +19,7 @@ from fhir_server.terminology.validate_code import Asked, member
 from fhir_server.validation.messages import Report
 from fhir_server.validation.profile import ProfileValidator
 from fhir_server.validation.profile_walk import Known
+from fhir_server.validation.rules import Extended
 
 # Codes of which it is remembered whether they are in a value set.
 _MOST_REMEMBERED = 1 << 16
@@ -86,6 +87,8 @@ class Conformance:
         self.guides, self.edition = tuple(guides), tuple(edition)
         self.profiles = Profiles(self._definitions, [*self._shipped, *definitions])
         self._validator = ProfileValidator(self._definitions, self.profiles)
+        # The canonical URLs of extensions that are defined here.
+        self.extensions = frozenset(url for url in self.profiles.urls if self.profiles.type_of(url) == "Extension")
         # Resource type → canonical URLs of the profiles on it, for CapabilityStatement.rest.resource.
         self.supported = self._supported()
 
@@ -128,6 +131,20 @@ class Conformance:
             codes = self._codes(one, known)
             for number, canonical in enumerate(one["meta"]["profile"]):
                 issues += self._claim(one, canonical, place, number, codes)
+        return issues
+
+    def extension_faults(
+        self, resource: Resource, extensions: Sequence[Extended], known: Terminology | None = None
+    ) -> list[Issue]:
+        """The faults of extensions by the definitions of their URLs, where those are loaded. Raises Unread."""
+        issues: list[Issue] = []
+        codes: Known | None = None
+        for value, place, environment in extensions:
+            url = value.get("url")
+            if url in self.extensions and (severity := self._severities.for_profile(url)) != "off":
+                codes = codes or self._codes(resource, known)
+                found = self._validator.validate_extension(value, url, place, environment, codes)
+                issues += (replace(issue, severity=severity) if issue.is_error else issue for issue in found)
         return issues
 
     def _codes(self, resource: Resource, known: Terminology | None) -> Known:

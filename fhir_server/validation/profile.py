@@ -15,6 +15,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.messages import Report
+from fhir_server.validation.places import Place
 from fhir_server.validation.profile_checks import ProfileChecks, Root
 from fhir_server.validation.profile_walk import Known
 
@@ -55,6 +56,15 @@ class ProfileValidator:
         type = resource["resourceType"]
         item = Item(resource, None, type, (type, ""), path or type)
         root.check(item, Environment(resource, resource), report, known or self._known)
+        return report.told()
+
+    def validate_extension(
+        self, extension: Resource, canonical: str, place: Place, environment: Environment, known: Known
+    ) -> list[Issue]:
+        """The faults of an extension by its definition. Raises KeyError if that is not loaded; what asking raises."""
+        report = Report()
+        item = Item(extension, None, "Extension", ("Extension", ""), place)
+        self._root(canonical).check(item, environment, report, known)
         return report.told()
 
     def absent_must_support(self, resource: Resource, canonical: str) -> list[str]:

@@ -40,6 +40,10 @@ _CORRECTED = {
 }
 
 
+# An extension, its place, and what its definition may ask for.
+Extended = tuple[Resource, Place, Environment]
+
+
 @dataclass(frozen=True, slots=True)
 class _Walk:
     """One resource being walked: what its rules may ask for, and where faults go."""
@@ -47,6 +51,7 @@ class _Walk:
     environment: Environment
     contained: Mapping[str, str]
     report: Report
+    extensions: list[Extended]
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,17 +134,20 @@ class RuleChecks:
     not_evaluated: list[tuple[str, str, str]] = field(default_factory=list)
     _nodes: dict[tuple[str, str, str], _Node] = field(default_factory=dict)
 
-    def check(self, resource: Resource, path: str, report: Report) -> None:
-        """Tells every broken rule of a resource whose resourceType R4 has, and of the resources inside it."""
-        self._enter(resource, path, 0, None, report)
+    def check(self, resource: Resource, path: str, report: Report) -> list[Extended]:
+        """Tells every broken rule of a resource whose resourceType R4 has, and of the resources inside it. Gives the
+        extensions that it met on the way, which their definitions have more to say of."""
+        extensions: list[Extended] = []
+        self._enter(resource, path, 0, _Walk(Environment(resource, resource), {}, report, extensions), False)
+        return extensions
 
-    def _enter(self, resource: Any, place: Place, level: int, container: _Walk | None, report: Report) -> None:
-        """Walks a resource; container: the walk of the one that contains it, whose ids it shares."""
+    def _enter(self, resource: Any, place: Place, level: int, outer: _Walk, is_contained: bool) -> None:
+        """Walks a resource; outer: the walk that led to it, of the one whose ids it shares when it is contained."""
         type = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(type, str) and type in self.definitions.concrete_types:
-            root = container.environment.root if container else resource
-            contained = container.contained if container else contained_types(resource)
-            walk = _Walk(Environment(resource, root), contained, report)
+            root = outer.environment.root if is_contained else resource
+            contained = outer.contained if is_contained else contained_types(resource)
+            walk = _Walk(Environment(resource, root), contained, outer.report, outer.extensions)
             self.node(type).visit(resource, place, level, walk)
 
     def not_evaluated_of_all(self) -> list[tuple[str, str, str]]:
@@ -267,7 +275,7 @@ class RuleChecks:
         """A resource inside a resource: a contained one shares the ids of its container."""
 
         def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
-            self._enter(value, place, level, walk if contained else None, walk.report)
+            self._enter(value, place, level, walk, contained)
 
         return visit
 
@@ -289,7 +297,8 @@ _VALUE = ("value", "_value")
 
 
 def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
-    """ext-1: either extensions or a value."""
+    """ext-1: either extensions or a value. What the extension's own definition asks is looked at later."""
+    walk.extensions.append((value, place, walk.environment))
     has_value = False
     for key in value:
         if key.startswith(_VALUE):

@@ -51,9 +51,10 @@ class Validator:
         """The faults of a resource as `model.resources.decode` gives it; empty when there are none.
 
         type: the type it must have, if that is known. path: the FHIRPath to stand in front of the places told
-        (`Bundle.entry[3].resource`); without it the resource's type stands there. Claims are looked at once the
-        structure is without fault. known: the terminology for bindings of profiles, in place of what is shipped; with
-        one that must read first it raises Unread. claims: False passes over the profiles that are claimed.
+        (`Bundle.entry[3].resource`); without it the resource's type stands there. Once the structure is without fault,
+        claims are looked at and extensions held against the definitions of their URLs. known: the terminology for
+        bindings of profiles, in place of what is shipped; with one that must read first it raises Unread. claims:
+        False passes over both.
         """
         report = Report()
         found = resource.get("resourceType") if isinstance(resource, dict) else None
@@ -64,11 +65,13 @@ class Validator:
         if not self._gate.accepts(resource):
             self._structure.check(resource, place, report)
         is_sound = not report.issues
-        if of_r4 and not report.is_cut_short:
-            self._rules.check(resource, place, report)
+        looked_at = of_r4 and not report.is_cut_short
+        extensions = self._rules.check(resource, place, report) if looked_at else []
         issues = report.told()
         if claims and is_sound and self.conformance is not None:
-            issues += self.conformance.claim_faults(resource, path, known)
+            by_claims = self.conformance.claim_faults(resource, path, known)
+            by_definition = self.conformance.extension_faults(resource, extensions, known)
+            issues += dict.fromkeys((*by_claims, *by_definition))  # a profile may ask the same of an extension
         return issues
 
     def is_shaped(self, resource: Resource) -> bool:
