@@ -24,6 +24,7 @@ CORE = "http://hl7.org/fhir/StructureDefinition/"
 # How long a line of parents may be.
 _MOST_PARENTS = 20
 _MIN_LENGTH = CORE + "minLength"
+_EXTENSIONS = frozenset({"extension", "modifierExtension"})
 _MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
 
 
@@ -257,6 +258,8 @@ class _Reader:
             implied = key or (slice if element.is_choice and slice in dict(element.json_names()) else None)
             if implied is not None and implied == (slice or key):  # `valueQuantity`: R4's name of a slice by type
                 node.slicing = node.slicing or Slicing((Discriminator("type", "$this"),))
+            elif slice is not None and own_name in _EXTENSIONS:  # R4's own slicing of them, which need not be repeated
+                node.slicing = node.slicing or Slicing((Discriminator("value", "url"),))
             for one in _slice_line(slice or key):
                 node = node.slices.setdefault(one, ProfileElement(own_name, one))
             place = self._below(place[0], element, implied, node)
