@@ -40,6 +40,7 @@ from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import decode
 from fhir_server.operations.records_changed import numbering
 from fhir_server.operations.reindex import following
+from fhir_server.operations.renarrow import require_rules
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
 from fhir_server.search.lookup import Codes
@@ -159,15 +160,19 @@ def _context(settings: Settings, held: list[Context], address_of: AddressOf, sco
 
 
 @asynccontextmanager
-async def open_context(settings: Settings) -> AsyncIterator[Context]:
-    """All that interactions need, for the server and for the command line. Raises StartError in one sentence."""
+async def open_context(settings: Settings, migrates: bool = False) -> AsyncIterator[Context]:
+    """All that interactions need, for the server and for the command line. migrates: for what brings changed rules of
+    access to the data, and so may open them. Raises StartError in one sentence."""
     async with AsyncExitStack() as stack:
         uri = settings.mongodb_uri
         if uri is None:
             embedded = Embedded(settings.data_dir, settings.mongodb_cache_mb)
             uri = embedded.start()
             stack.callback(embedded.stop)
-        yield await stack.enter_async_context(_context_on(settings, uri))
+        context = await stack.enter_async_context(_context_on(settings, uri))
+        if not migrates:
+            await require_rules(context)
+        yield context
 
 
 async def _codes(terminology: Catalogue, modifier: str, value: str) -> Codes:

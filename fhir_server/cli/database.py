@@ -40,12 +40,12 @@ def database(settings: Settings, share: bool = False) -> Iterator[Settings]:
 
 
 @asynccontextmanager
-async def context(settings: Settings) -> AsyncIterator[Context]:
-    """A context for the work of a command. Raises CannotRun when the database refuses or goes away."""
+async def context(settings: Settings, migrates: bool = False) -> AsyncIterator[Context]:
+    """A context for the work of a command (see `open_context`). Raises CannotRun when the database refuses or goes."""
     from fhir_server.app import open_context  # a second of imports, which `serve` does while mongod starts
 
     try:
-        async with open_context(settings) as opened:
+        async with open_context(settings, migrates) as opened:
             yield opened
     except (StartError, FhirError) as fault:
         raise CannotRun(without_secrets(str(fault))) from None

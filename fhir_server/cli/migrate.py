@@ -9,6 +9,7 @@ from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
 from fhir_server.operations.reindex import reindex
+from fhir_server.operations.renarrow import renarrow
 from fhir_server.store.contract import StartError
 from fhir_server.store.migrations import migrate as migrate_store
 
@@ -25,9 +26,13 @@ async def _migrate(settings: Settings) -> None:
     except StartError as fault:
         raise CannotRun(str(fault)) from None
     print(f"Store version {after}" + (f", migrated from {before}." if before != after else ": nothing to migrate."))
-    async with context(settings) as opened:
+    async with context(settings, migrates=True) as opened:
         pending = len(opened.store.registry.pending)
         with progress("Re-indexing", "resources") as report:
             done = await reindex(opened, report)
         if pending:
             print(f"Search keys of {done} resources are as the {pending} changed definitions want them.")
+        with progress("Narrowing", "resources") as report:
+            narrowed = await renarrow(opened, report)
+        if narrowed:
+            print(f"Every version of {narrowed} resources is narrowed by the rules of now.")

@@ -7,6 +7,7 @@ personal data).
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +36,7 @@ class NarrowingRules:
     """party_elements: element names that hold the Organization in charge. care_elements: those of a Patient whose
     Organization cares for the person, and so sees the whole compartment. sender_system: of the tag in meta that names
     the organisation that sent a resource. apart: types that are about patients and in nobody's compartment: the record
-    of accesses."""
+    of accesses. fingerprint: of all that these rules come from."""
 
     residences: Residences
     party_elements: frozenset[str]
@@ -43,11 +44,13 @@ class NarrowingRules:
     sender_system: str
     restricted: tuple[Restricted, ...]
     apart: frozenset[str]
+    fingerprint: str
 
     @classmethod
     def load(cls, path: Path, terminology: Terminology, classes: Iterable[str] | None = None) -> NarrowingRules:
         """classes: scopes of the classes of sensitivity that are in force; None is all of them."""
-        data = decode(path.read_bytes())
+        content = path.read_bytes()
+        data = decode(content)
         in_force = {row["scope"] for row in data["restricted"]} if classes is None else set(classes)
         return cls(
             Residences(terminology, data["residence"], data["unitSystems"]),
@@ -58,6 +61,7 @@ class NarrowingRules:
                 _restricted(1 << place, row) for place, row in enumerate(data["restricted"]) if row["scope"] in in_force
             ),
             frozenset(data["apart"]),
+            hashlib.sha256(content + repr(sorted(in_force)).encode()).hexdigest(),
         )
 
     def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:

@@ -49,18 +49,25 @@ async def reindex(context: Context, on_progress: Progress) -> int:
             lambda raw: context.search.index(decode(raw), context.store.registry).keys
         )
     for type in (type for type in types if type != LEDGER_TYPE):
-        batch: list[Stored] = []
-        async for found in context.store.walk(type, EVERYTHING):
-            batch.append(found)
-            if len(batch) == BATCH:
-                done += await _rewrite(context, batch)
-                await context.store.note_reindexed(done, total)
-                on_progress(done, total)
-                batch = []
-        done += await _rewrite(context, batch)
+        async for number in rewritten(context, type):
+            done += number
+            await context.store.note_reindexed(done, total)
+            on_progress(done, total)
     await _end(context, wanted, done)
     on_progress(done, total)
     return done
+
+
+async def rewritten(context: Context, type: str) -> AsyncIterator[int]:
+    """Writes anew what every resource of a type is found and narrowed by, and tells of each batch how many it had."""
+    batch: list[Stored] = []
+    async for found in context.store.walk(type, EVERYTHING):
+        batch.append(found)
+        if len(batch) == BATCH:
+            yield await _rewrite(context, batch)
+            batch = []
+    if batch:
+        yield await _rewrite(context, batch)
 
 
 async def _end(context: Context, wanted: Mapping[tuple[str, str], str], done: int) -> None:

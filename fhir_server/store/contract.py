@@ -411,6 +411,11 @@ class Store(Protocol):
         """Loads the registry again if another process has changed the search parameters; true when that was so."""
         ...
 
+    async def renarrow_versions(self, type: str, narrow: Callable[[Resource, str], Narrowing]) -> None:
+        """Writes anew what access to old versions and tombstones is narrowed by, as `narrow(resource, id)` tells it,
+        while nothing else writes. Of current versions a Put does that."""
+        ...
+
     async def lead_reindex(self, owner: str, seconds: float) -> bool:
         """True for the one process that re-indexes: until the time is over, or as long as it asks again before."""
         ...

@@ -27,6 +27,7 @@ from fhir_server.store.contract import (
     HistoryQuery,
     Indexed,
     Installed,
+    Narrowing,
     Problem,
     StartError,
     Stored,
@@ -47,6 +48,7 @@ from fhir_server.store.packages import Packages
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
+from fhir_server.store.renarrowing import renarrow_versions
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
 from fhir_server.store.weights import Weights
@@ -258,6 +260,10 @@ class MongoStore:
             elif self._collections.deferred:
                 with wrapped("building indexes"):
                     await self._collections.build()
+
+    async def renarrow_versions(self, type: str, narrow: Callable[[Resource, str], Narrowing]) -> None:
+        with wrapped("narrowing old versions"):
+            await renarrow_versions(self._database, type, narrow)
 
     async def packages(self) -> list[Installed]:
         with wrapped("reading the packages"):
