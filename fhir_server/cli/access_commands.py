@@ -12,12 +12,15 @@ from fhir_server.cli.options import settings
 
 clients = typer.Typer(help="Systems that get access tokens here by their own keys (SMART Backend Services).")
 petitions = typer.Typer(help="What people ask about their data, with the days by which it must be answered.")
-erase = typer.Typer(help="Erasure by law of a person's whole record: one person asks, another confirms.")
+erase = typer.Typer(help="Erasure by law of a person's whole record: one officer asks, another confirms.")
 audit = typer.Typer(help="The record of every access.")
 
 Keys = Annotated[Path | None, typer.Option("--keys", help="its public keys: a JWK Set, a JWK or PEM", exists=True)]
 KeysUrl = Annotated[str | None, typer.Option("--keys-url", help="where its JWK Set is, in place of --keys")]
 ClientId = Annotated[str, typer.Argument(help="the client id")]
+Officer = Annotated[str, typer.Argument(help="name of the officer")]
+OfficerBy = Annotated[str, typer.Option(help="name of the officer")]
+Passphrase = Annotated[str, typer.Option(prompt=True, hide_input=True, help="of the officer; asked for unless given")]
 By = Annotated[str, typer.Option(help="who notes it: name or number of the member of staff")]
 
 
@@ -107,22 +110,55 @@ def list_petitions(late: Annotated[bool, typer.Option("--late", help="only those
         typer.echo(line)
 
 
+@erase.command("add-officer")
+def add_officer(
+    name: Officer,
+    passphrase: Annotated[
+        str, typer.Option(prompt=True, confirmation_prompt=True, hide_input=True, help="asked for unless it is given")
+    ],
+) -> None:
+    """Register who may ask for an erasure or confirm one, from the next day on; or give a new passphrase."""
+    from fhir_server.cli.erase import add_officer
+
+    add_officer(settings(), name, passphrase)
+
+
+@erase.command("remove-officer")
+def remove_officer(name: Officer) -> None:
+    """Let somebody ask for and confirm erasures no more."""
+    from fhir_server.cli.erase import remove_officer
+
+    remove_officer(settings(), name)
+
+
+@erase.command("officers")
+def list_officers() -> None:
+    """Show who may ask for an erasure or confirm one."""
+    from fhir_server.cli.erase import officers
+
+    for name in officers(settings()):
+        typer.echo(name)
+
+
 @erase.command("ask")
 def ask_erasure(
     patient: Annotated[str, typer.Option(help="id of the Patient")],
     reason: Annotated[str, typer.Option(help="petition or decision that asks for it")],
-    by: By,
+    by: OfficerBy,
+    passphrase: Passphrase,
 ) -> None:
-    """Ask for an erasure and show the id by which another person confirms it. Nothing is erased yet."""
+    """Ask for an erasure, and show the id and the code by which another officer confirms it. Nothing is erased yet."""
     from fhir_server.cli.erase import ask
 
-    typer.echo(ask(settings(), patient, by, reason))
+    typer.echo(ask(settings(), patient, by, passphrase, reason))
 
 
 @erase.command("confirm")
 def confirm_erasure(
     id: Annotated[str, typer.Argument(help="what `erase ask` showed")],
-    by: By,
+    code: Annotated[str, typer.Option(help="the code that `erase ask` showed to the officer who asked")],
+    by: OfficerBy,
+    passphrase: Passphrase,
     despite_retention: Annotated[
         str | None, typer.Option(help="number of the decision by which clinical records go before their legal time")
     ] = None,
@@ -130,7 +166,7 @@ def confirm_erasure(
     """Erase the record for good: every version of every resource. A tombstone and the entry in the register stay."""
     from fhir_server.cli.erase import confirm
 
-    typer.echo(confirm(settings(), id, by, despite_retention))
+    typer.echo(confirm(settings(), id, code, by, passphrase, despite_retention))
 
 
 @audit.command("verify")

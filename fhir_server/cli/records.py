@@ -159,6 +159,6 @@ def known_formats(settings: Settings) -> Formats:
 
 def show_account(username: str, facility: str, password: str) -> None:
     """Prints an account as JSON, its password hashed."""
-    from fhir_server.records.gateway import hashed
+    from fhir_server.model.passwords import hashed
 
     print(encode({"username": username, "facility": facility, "secret": hashed(password)}).decode())

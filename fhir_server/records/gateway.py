@@ -1,16 +1,13 @@
 """What provincial gateways of personal health records do: accounts, tokens, and a message taken in once.
 
 Accounts are a JSON file that the setting `gateway_accounts` names: [{"username", "secret", "facility"}], the secret as
-`hashed` gives it. A token is a JWT signed with a key of the store, so that any process knows it.
+`model.passwords` makes it. A token is a JWT signed with a key of the store, so that any process knows it.
 """
 
 from __future__ import annotations
 
-import base64
 import hashlib
-import hmac
 import re
-import secrets
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -25,6 +22,7 @@ from joserfc.jwk import OctKey
 
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.rights import Caller, Rights
+from fhir_server.model.passwords import fits
 from fhir_server.model.resources import decode
 from fhir_server.records.files import read_stream
 from fhir_server.records.ids import facility_id
@@ -36,7 +34,6 @@ FORMAT = "hssk831"
 TOKEN_SECONDS = 10_800
 BODY_LIMIT = 10 << 20
 REGISTER = "gateway-requests"
-_SCRYPT = {"n": 1 << 14, "r": 8, "p": 1}
 _REQUEST_ID = re.compile(r"[\x21-\x7e]{1,100}", re.ASCII)
 
 
@@ -73,25 +70,9 @@ def read_accounts(path: Path) -> dict[str, Account]:
     return {account.username: account for account in accounts}
 
 
-def hashed(password: str, salt: bytes | None = None) -> str:
-    """The secret of an account, from which nobody reads the password: `scrypt$salt$hash` in base64."""
-    salt = salt or secrets.token_bytes(16)
-    made = hashlib.scrypt(password.encode(), salt=salt, n=_SCRYPT["n"], r=_SCRYPT["r"], p=_SCRYPT["p"], dklen=32)
-    return f"scrypt${base64.b64encode(salt).decode()}${base64.b64encode(made).decode()}"
-
-
-# What an unknown username is compared with, so that it takes the same time.
-_NOBODY = Account("", hashed("", b"0" * 16), "")
-
-
 def is_password(account: Account | None, password: str) -> bool:
     """Takes as long for an unknown account as for a wrong password."""
-    known = account or _NOBODY
-    try:
-        salt = base64.b64decode(known.secret.split("$")[1])
-    except (IndexError, ValueError):
-        return False
-    return hmac.compare_digest(hashed(password, salt), known.secret) and account is not None
+    return fits(account.secret if account is not None else None, password)
 
 
 async def token_for(context: Context, account: Account) -> str:

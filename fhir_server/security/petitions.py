@@ -1,8 +1,6 @@
-"""The register of what people ask about their data, with the days by which the law wants an answer.
+"""The register of what people ask about their data, with the days by which the law wants an answer (`data_subjects`).
 
-NĐ 356/2025: acknowledged within two working days; access and correction within ten days (fifteen when extended),
-restriction and withdrawal of consent within fifteen (twenty), erasure within twenty (thirty). Entries are added to and
-never taken away.
+Entries are added to and never taken away.
 """
 
 from __future__ import annotations
@@ -12,18 +10,10 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
 
+from fhir_server.security.data_subjects import rules
 from fhir_server.store.contract import Store
 
 REGISTER = "petitions"
-# Days for an answer, and with one extension.
-DAYS: Mapping[str, tuple[int, int]] = {
-    "access": (10, 15),
-    "correct": (10, 15),
-    "restrict": (15, 20),
-    "withdraw": (15, 20),
-    "erase": (20, 30),
-}
-ACKNOWLEDGE_WORKING_DAYS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +23,16 @@ class Petitions:
     store: Store
 
     async def add(self, id: str, kind: str, patient: str, by: str, on: date) -> dict[str, Any]:
-        """A new petition. kind: a key of DAYS. Raises KeyError for another."""
+        """A new petition. kind: one that the rules have days for. Raises KeyError for another."""
+        law = rules().petitions
         entry: dict[str, Any] = {
             "kind": kind,
+            "law": law.law,
             "patient": patient,
             "by": by,
             "received": on.isoformat(),
-            "acknowledge": working_days_after(on, ACKNOWLEDGE_WORKING_DAYS).isoformat(),
-            "due": (on + timedelta(days=DAYS[kind][0])).isoformat(),
+            "acknowledge": working_days_after(on, law.acknowledge_working_days).isoformat(),
+            "due": (on + timedelta(days=law.days[kind].answer)).isoformat(),
             "steps": [],
             "closed": None,
         }
@@ -58,7 +50,7 @@ class Petitions:
             changes["closed"] = on.isoformat()
         if step == "extended":
             received = date.fromisoformat(before["received"])
-            changes["due"] = (received + timedelta(days=DAYS[before["kind"]][1])).isoformat()
+            changes["due"] = (received + timedelta(days=rules().petitions.days[before["kind"]].extended)).isoformat()
         after = {**before, **changes}
         return after if await self.store.replace(REGISTER, id, after, before) else None
 

@@ -490,9 +490,10 @@ class Store(Protocol):
         """Takes an entry out of a register."""
         ...
 
-    async def erase(self, patient: str) -> int:
+    async def erase(self, patient: str, beside: Collection[tuple[str, str]] = ()) -> int:
         """Takes every version of every resource of a patient's compartment away for good and leaves a tombstone of the
-        Patient. Gives how many there were; run again it completes what was cut off."""
+        Patient. beside: type and id of what goes too and stands outside the compartment. Gives how many there were;
+        run again it completes what was cut off."""
         ...
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:

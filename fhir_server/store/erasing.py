@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.compartments import COMPARTMENTS
-from fhir_server.store.documents import Document
+from fhir_server.store.documents import Document, history_id
 from fhir_server.store.indexes import HISTORY, MAJORITY
 
 PATIENT = "Patient"
 
 
-async def erase(database: AsyncDatabase[Document], types: set[str], patient: str) -> int:
-    """How many versions there were. Cut off and run again it completes what is missing: the Patient goes last.
+async def erase(
+    database: AsyncDatabase[Document], types: set[str], patient: str, beside: Collection[tuple[str, str]]
+) -> int:
+    """Gives how many versions there were. Cut off and run again it completes what is missing: the Patient goes last.
 
-    What comes in for this patient meanwhile is not met; nothing should.
+    beside: type and id of what goes too and stands outside the compartment. What comes in for this patient meanwhile is
+    not met; nothing should.
     """
     count = 0
+    for type, id in beside:
+        current, old = (database[name].with_options(write_concern=MAJORITY) for name in (type, type + HISTORY))
+        count += (await old.delete_many({"_id": {"$gte": history_id(id, 0), "$lt": f"{id}0"}})).deleted_count
+        count += (await current.delete_one({"_id": id})).deleted_count
     for type in sorted(types - {PATIENT}):
         current, old = (database[name].with_options(write_concern=MAJORITY) for name in (type, type + HISTORY))
         count += (await old.delete_many({"p": patient})).deleted_count

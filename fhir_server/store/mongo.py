@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
@@ -359,9 +359,9 @@ class MongoStore:
         with wrapped(f"changing {register}"):
             await self._registers.withdraw(register, name)
 
-    async def erase(self, patient: str) -> int:
+    async def erase(self, patient: str, beside: Collection[tuple[str, str]] = ()) -> int:
         with wrapped("erasing a record"):
-            return await erase(self._database, await self._collections.types(), patient)
+            return await erase(self._database, await self._collections.types(), patient, beside)
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:
         with wrapped("keeping a request"):

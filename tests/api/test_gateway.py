@@ -12,7 +12,8 @@ from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.http.gateway import RECEIVE_PATH, TOKEN_PATH
-from fhir_server.records.gateway import BODY_LIMIT, hashed, is_password
+from fhir_server.model.passwords import hashed
+from fhir_server.records.gateway import BODY_LIMIT, is_password
 from tests.api.conftest import Client, serving
 
 

@@ -1,7 +1,9 @@
-"""A record is erased for good when two people have said so, and not before its legal time without a decision."""
+"""A record is erased for good when two officers have said so, and not before its legal time without a decision."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+from datetime import date
 from typing import Any
 
 import pytest
@@ -9,60 +11,169 @@ from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
-from fhir_server.security.erasure import KEPT_MS, Erasures, NotErased
+from fhir_server.security.data_subjects import rules
+from fhir_server.security.erasure import REGISTER, Erasures, NotErased, Request
+from fhir_server.security.officers import NotAnOfficer, Officers
+from fhir_server.security.retention import kept
+from tests.builders import a_condition, a_patient
 from tests.security.callers import Caller
 from tests.security.people import names_of, settle
 
+A, B = ("Nguyễn A", "mật khẩu dài của A"), ("Trần B", "mật khẩu dài của B")
+DAY_MS = 86_400_000
+WRITTEN = 1_780_000_000_000  # in 2026
+
 
 @pytest.fixture(scope="module", autouse=True)
-async def world(admin: Caller) -> None:
+async def world(admin: Caller, running: Context) -> None:
     await settle(admin)
+    officers = Officers(running.store)
+    for name, passphrase in (A, B):
+        await officers.add(name, passphrase, running.clock() - 2 * DAY_MS)
 
 
-async def test_nothing_is_erased_by_one_person_nor_before_its_time(running: Context, admin: Caller) -> None:
-    erasures, now = Erasures(running.store), running.clock()
-    with pytest.raises(NotErased, match="not stored"):
-        await erasures.ask("e0", "nobody", "one", "petition", now)
-    await erasures.ask("e1", "binh", "Nguyễn A", "petition 7", now)
-    with pytest.raises(NotErased, match="cannot confirm"):
-        await erasures.confirm("e1", " nguyễn a ", None, now)
-    with pytest.raises(NotErased, match="ten years"):
-        await erasures.confirm("e1", "Trần B", None, now)
+@pytest.fixture
+def erasures(running: Context) -> Erasures:
+    return Erasures(running)
+
+
+async def confirmed(erasures: Erasures, asked: Request, decision: str | None = "12/QĐ") -> dict[str, Any]:
+    return dict(await erasures.confirm(asked.id, asked.code, *B, decision))
+
+
+async def test_one_officer_alone_erases_nothing(erasures: Erasures, admin: Caller) -> None:
+    asked = await erasures.ask("binh", *A, "petition 7")
+    for code, by, why in (
+        (asked.code, (" nguyễn  a", A[1]), "cannot confirm"),
+        (asked.code, (B[0], A[1]), "not the passphrase"),
+        (asked.code, ("Lê C", B[1]), "no officer"),
+        ("0" * 10, B, "not the code"),
+    ):
+        with pytest.raises(NotErased, match=why):
+            await erasures.confirm(asked.id, code, *by, "12/QĐ")
     with pytest.raises(NotErased, match="no erasure"):
-        await erasures.confirm("e2", "Trần B", None, now)
+        await erasures.confirm("e2", asked.code, *B, None)
+    with pytest.raises(NotErased, match="not stored"):
+        await erasures.ask("nobody", *A, "petition")
+    with pytest.raises(NotErased, match="no officer"):
+        await erasures.ask("binh", "Lê C", "whatever it may be", "petition")
     for name in names_of(("binh",), hiv=True):
         assert (await admin.get(name)).status_code == 200
 
 
+async def test_a_new_officer_waits_a_day_and_a_short_passphrase_is_refused(running: Context) -> None:
+    officers, now = Officers(running.store), running.clock()
+    with pytest.raises(NotAnOfficer, match="12 letters"):
+        await officers.add("Lê D", "short", now)
+    await officers.add("Lê D", "một câu đủ dài", now)
+    with pytest.raises(NotAnOfficer, match="within the last 24 hours"):
+        await officers.prove("lê d", "một câu đủ dài", now + DAY_MS - 1)
+    assert await officers.prove("lê d", "một câu đủ dài", now + DAY_MS) == "Lê D"
+    assert await officers.remove("LÊ D")
+    assert not await officers.remove("Lê D")
+
+
+async def test_a_request_ends_after_wrong_codes_and_after_its_days(erasures: Erasures, running: Context) -> None:
+    asked = await erasures.ask("binh", *A, "petition 7")
+    for _ in range(rules().erasure.tries):
+        with pytest.raises(NotErased, match="not the code"):
+            await erasures.confirm(asked.id, "1", *B, "12/QĐ")
+    with pytest.raises(NotErased, match="too many"):
+        await confirmed(erasures, asked)
+    asked = await erasures.ask("binh", *A, "petition 7")
+    later = replace(erasures, context=running.with_(clock=lambda: running_out))
+    running_out = running.clock() + (rules().erasure.days + 1) * DAY_MS
+    with pytest.raises(NotErased, match="ask again"):
+        await confirmed(later, asked)
+
+
 async def test_after_it_nothing_is_left_but_a_tombstone_and_the_entry(
-    running: Context, admin: Caller, mongodb: MongoClient[dict[str, Any]], guarded: Settings
+    erasures: Erasures, running: Context, admin: Caller, mongodb: MongoClient[dict[str, Any]], guarded: Settings
 ) -> None:
-    erasures, now = Erasures(running.store), running.clock()
-    await erasures.ask("e3", "an", "Nguyễn A", "decision 12", now)
-    done = await erasures.confirm("e3", "Trần B", "decision 12", now)
-    assert (done["asked_by"], done["confirmed_by"]) == ("Nguyễn A", "Trần B")
-    assert done["erased"]["versions"] >= 8
-    assert (await admin.get("Patient/an")).status_code == 410
-    assert (await admin.get("Patient/an/_history/1")).status_code == 410
-    for name in names_of(("an",), hiv=True) - {"Patient/an"}:
+    """What stands outside the compartment goes too: tasks, joined Patients, files of the person alone."""
+    joined = a_patient(id="an-2", link=[{"other": {"reference": "Patient/an"}, "type": "replaced-by"}], active=False)
+    kin = a_patient(id="an-child", link=[{"other": {"reference": "Patient/an"}, "type": "seealso"}])
+    task = {"resourceType": "Task", "id": "an-task", "status": "requested", "intent": "proposal"}
+    for resource in (
+        joined,
+        kin,
+        {**task, "for": {"reference": "Patient/an"}},
+        {**task, "status": "completed", "for": {"reference": "Patient/an"}},
+        {"resourceType": "Binary", "id": "an-file", "contentType": "text/plain", "data": "YQ=="},
+        {"resourceType": "Binary", "id": "all-file", "contentType": "text/plain", "data": "YQ=="},
+        file_of("an", "an-file"),
+        file_of("an", "all-file"),
+        file_of("binh", "all-file"),
+    ):
+        assert (await admin.put(resource)).status_code in (200, 201)
+    asked = await erasures.ask("an", *A, "decision 12")
+    with pytest.raises(NotErased, match="TT 33/2025"):
+        await confirmed(erasures, asked, None)
+    done = await confirmed(erasures, asked)
+    assert (done["asked_by"], done["confirmed_by"], done["despite_retention"]) == ("Nguyễn A", "Trần B", "12/QĐ")
+    assert done["erased"]["versions"] >= 14
+    assert done["erased"]["shared_files"] == ["Binary/all-file"]
+    for gone in ("Patient/an", "Patient/an/_history/1", "Patient/an-2"):
+        assert (await admin.get(gone)).status_code == 410
+    others = {"Task/an-task", "Binary/an-file", "DocumentReference/an-an-file"}
+    for name in (names_of(("an",), hiv=True) | others) - {"Patient/an"}:
         assert (await admin.get(name)).status_code == 404
         assert (await admin.get(f"{name}/_history/1")).status_code == 404
+    for left in ("Patient/an-child", "Binary/all-file", "DocumentReference/binh-all-file"):
+        assert (await admin.get(left)).status_code == 200
     database = mongodb[guarded.mongodb_database]
     for name in database.list_collection_names():
         if name[0].isupper() and name != "Patient":
             assert database[name].count_documents({"p": "an"}) == 0
-    (left,) = database["Patient"].find({"_id": "an"})
-    assert "raw" not in left
-    assert "Nguyễn" not in str(left)
+    (tombstone,) = database["Patient"].find({"_id": "an"})
+    assert "raw" not in tombstone
+    assert "Nguyễn" not in str(tombstone)
     index = lambda resource: running.search.index(resource, running.store.registry)  # noqa: E731
     assert [problem async for problem in running.store.check(index) if "/an" in problem.place] == []
-    assert (await erasures.confirm("e3", "Trần B", "decision 12", now))["confirmed_by"] == "Trần B"
+    again = await confirmed(erasures, asked)
+    assert again["erased"]["versions"] == done["erased"]["versions"]
+    entry = await running.store.entry(REGISTER, asked.id)
+    assert entry is not None
+    assert asked.code not in str(entry)
+
+
+def file_of(patient: str, file: str) -> dict[str, Any]:
+    return {
+        "resourceType": "DocumentReference",
+        "id": f"{patient}-{file}",
+        "status": "current",
+        "subject": {"reference": f"Patient/{patient}"},
+        "content": [{"attachment": {"url": f"Binary/{file}"}}],
+    }
 
 
 async def test_what_is_older_than_its_legal_time_needs_no_decision(running: Context, admin: Caller) -> None:
-    erasures = Erasures(running.store)
-    later = running.clock() + KEPT_MS + 60_000
-    await erasures.ask("e4", "vo", "Nguyễn A", "petition 8", later)
-    assert (await erasures.confirm("e4", "Trần B", None, later))["erased"]["versions"] >= 8
+    much_later = running.clock() + 31 * 366 * DAY_MS
+    erasures = Erasures(running.with_(clock=lambda: much_later))
+    asked = await erasures.ask("vo", *A, "petition 8")
+    assert asked.kept is None
+    assert (await confirmed(erasures, asked, None))["erased"]["versions"] >= 8
     assert (await admin.get("Patient/vo")).status_code == 410
     assert (await admin.get("Patient/dung")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("code", "dates", "deceased", "until"),
+    [
+        ("I10", {"recordedDate": "2020-05-01"}, False, date(2030, 5, 1)),
+        ("I10", {"recordedDate": "2020-02-29"}, True, date(2050, 2, 28)),
+        ("F20", {"recordedDate": "2020-04"}, False, date(2040, 4, 30)),
+        ("S72.0", {"onsetDateTime": "2019", "recordedDate": "2020"}, False, date(2040, 12, 31)),
+        ("I10", {"onsetDateTime": "2019-01-01", "abatementDateTime": "2199"}, False, date(2029, 1, 1)),
+        ("I10", {"recordedDate": "2026"}, False, date(2036, 5, 28)),
+        ("I10", {}, False, date(2036, 5, 28)),
+        ("I10", {"recordedDate": "2016-05-28"}, False, None),
+    ],
+)
+def test_a_record_is_kept_by_its_class_from_its_latest_date(
+    code: str, dates: dict[str, str], deceased: bool, until: date | None
+) -> None:
+    found = kept(
+        rules().retention, a_condition("Patient/1", code, id="c", **dates), WRITTEN, deceased, date(2026, 5, 28)
+    )
+    assert (found.until if found else None) == until
