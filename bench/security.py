@@ -55,7 +55,7 @@ class Client:
 
 def patient(n: int) -> dict[str, Any]:
     coding = {"system": "urn:vn-basic:CodeSystem:ward", "code": WARDS[n % len(WARDS)]}
-    extension = {"url": "urn:vn-basic:StructureDefinition:ward", "valueCoding": coding}
+    extension = {"url": "urn:vn-basic:StructureDefinition:ward", "valueCodeableConcept": {"coding": [coding]}}
     return {
         "resourceType": "Patient",
         "id": f"p{n}",

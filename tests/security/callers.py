@@ -87,5 +87,6 @@ class Caller:
 
 def living_in(ward: str, **more: Any) -> dict[str, Any]:
     """The address of a Patient."""
-    extension = {"url": "urn:vn-basic:StructureDefinition:ward", "valueCoding": {"system": WARD, "code": ward}}
+    coding = {"system": WARD, "code": ward}
+    extension = {"url": "urn:vn-basic:StructureDefinition:ward", "valueCodeableConcept": {"coding": [coding]}}
     return {"use": "home", "extension": [extension], **more}
