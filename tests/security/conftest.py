@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -11,6 +12,13 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from pymongo import MongoClient
+from pymongo.monitoring import (
+    CommandFailedEvent,
+    CommandListener,
+    CommandStartedEvent,
+    CommandSucceededEvent,
+    register,
+)
 
 from fhir_server.app import build_app
 from fhir_server.config import Settings
@@ -40,8 +48,32 @@ def guarded(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], issuers: Pat
     mongodb.drop_database(name)
 
 
+class Commands(CommandListener):
+    """What the application has asked MongoDB since `seen` was emptied: (name, command)."""
+
+    def __init__(self) -> None:
+        self.seen: deque[tuple[str, Mapping[str, Any]]] = deque(maxlen=1_000)
+
+    def started(self, event: CommandStartedEvent) -> None:
+        self.seen.append((event.command_name, event.command))
+
+    def succeeded(self, event: CommandSucceededEvent) -> None:
+        """Only what is asked is kept."""
+
+    def failed(self, event: CommandFailedEvent) -> None:
+        """Only what is asked is kept."""
+
+
 @pytest.fixture(scope="session")
-async def app(guarded: Settings) -> AsyncIterator[FastAPI]:
+def commands() -> Commands:
+    """Listens to every client that is made from now on."""
+    listener = Commands()
+    register(listener)
+    return listener
+
+
+@pytest.fixture(scope="session")
+async def app(guarded: Settings, commands: Commands) -> AsyncIterator[FastAPI]:
     made = build_app(guarded)
     async with made.router.lifespan_context(made):
         yield made
