@@ -11,7 +11,7 @@ import orjson
 
 from fhir_server.definitions.operations import Parameter, in_parameters
 from fhir_server.definitions.search_params import Component, SearchParameter
-from fhir_server.definitions.structures import Element, Structure, structure
+from fhir_server.definitions.structures import Binding, Element, Structure, structure
 
 # R4 Parameters: "there is no endpoint": it is only sent along with operations.
 _WITHOUT_ENDPOINT = "Parameters"
@@ -117,9 +117,23 @@ class Definitions:
 
     @cached_property
     def required_codes(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
-        """Value set -> system -> codes, for the value sets of required bindings whose codes R4 lists."""
+        """Value set -> system -> codes, for the value sets of required bindings whose codes R4 lists, or another
+        standard."""
         table = self.read("required_codes.json")
+        table |= {url: {row["system"]: row["codes"]} for url, row in self._other_standards.items() if "codes" in row}
         return {url: {system: frozenset(codes) for system, codes in systems.items()} for url, systems in table.items()}
+
+    @cached_property
+    def _other_standards(self) -> Mapping[str, Mapping[str, Any]]:
+        """What R4's value sets take from other standards."""
+        rows: Mapping[str, Any] = orjson.loads((self._folder.parent / "other_standards.json").read_bytes())
+        return rows["value_sets"]  # type: ignore[no-any-return]
+
+    def code_pattern(self, binding: Binding | None) -> str | None:
+        """The pattern that a bound code has, where another standard gives its codes a form and no list."""
+        row = self._other_standards.get(binding.value_set, {}) if binding is not None else {}
+        is_held = binding is not None and binding.strength in row.get("strengths", ())
+        return row["pattern"] if is_held else None
 
     @cached_property
     def _params(self) -> Mapping[str, SearchParameter]:

@@ -184,6 +184,9 @@ class _Parts:
         if type.code == "Resource":
             return {"const": _RESOURCE}
         codes = self._required(element)
+        pattern = self._definitions.code_pattern(element.binding)
+        if pattern is not None and type.code == "code":
+            return {**_ref("code"), "pattern": f"^(?:{pattern})$"}
         if codes is None or type.code not in ("code", "CodeableConcept"):
             return _ref(type.profile or type.code)
         if type.code == "code":

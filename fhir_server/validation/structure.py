@@ -6,6 +6,7 @@ bindings. Closures are made when a type is first met and kept.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
@@ -126,7 +127,8 @@ class StructureChecks:
         return self._definitions.required_codes.get(element.binding.value_set)
 
     def _primitive(self, element: Element, name: str, type: Type) -> list[tuple[str, PropertyCheck]]:
-        check = _primitive_value(type.code, PRIMITIVES[type.code], element, self._required_codes(element))
+        pattern = self._definitions.code_pattern(element.binding) if type.code == "code" else None
+        check = _primitive_value(type.code, PRIMITIVES[type.code], element, self._required_codes(element), pattern)
         if element.xml or type.code == "xhtml":  # Element.id, Extension.url and narrative cannot be extended
             return [(name, _complex(element, name, check))]
         pair = _primitive_pair(element, name, check, self._object_later("Element", ""))
@@ -246,7 +248,10 @@ def _check_element_id(id: Any, where: str, report: Report) -> None:
         report.tell("format", f"{where}.id", found=quote(id), type="string", example="a1")
 
 
-def _primitive_value(type: str, primitive: Primitive, element: Element, codes: Codes | None) -> Check:
+def _primitive_value(
+    type: str, primitive: Primitive, element: Element, codes: Codes | None, pattern: str | None
+) -> Check:
+    """codes, pattern: what its binding lets pass."""
     if primitive.json == "boolean":
         return _boolean
     if primitive.json == "integer":
@@ -254,6 +259,8 @@ def _primitive_value(type: str, primitive: Primitive, element: Element, codes: C
     if primitive.json == "number":
         return _decimal
     allowed = None if codes is None else frozenset(code for system in codes.values() for code in system)
+    form = None if pattern is None else re.compile(pattern)
+    choices = "" if allowed is None else _choices(allowed)
     most = primitive.max_length
 
     def check(value: Any, where: str, report: Report, level: int) -> None:
@@ -263,9 +270,9 @@ def _primitive_value(type: str, primitive: Primitive, element: Element, codes: C
             report.tell("too-long", where, found=len(value), most=most)
         elif not primitive.matches(value):
             report.tell("format", where, found=quote(value), type=type, example=primitive.example)
-        elif allowed is not None and value not in allowed:
+        elif (allowed is not None and value not in allowed) or (form is not None and not form.fullmatch(value)):
             url = element.binding.value_set if element.binding else ""
-            report.tell("code", where, found=quote(value), value_set=url, choices=_choices(allowed))
+            report.tell("code", where, found=quote(value), value_set=url, choices=choices)
 
     return check
 
