@@ -47,7 +47,7 @@ from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
 from fhir_server.security.consents import sweeping
 from fhir_server.security.gate import Gate, open_gate
-from fhir_server.security.pace import Pace
+from fhir_server.security.pace import DAY, Pace
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
 from fhir_server.terminology.catalogue import Catalogue
@@ -83,8 +83,7 @@ def build_app(settings: Settings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with open_context(settings) as context, _gated(settings, context) as gate:
-            pace = Pace(settings.pace).spend if settings.pace else None
-            held.append(context if gate is None else context.with_(smart=gate.configuration, pace=pace))
+            held.append(context if gate is None else _bounded(context).with_(smart=gate.configuration))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()), sweeping(context), numbering(context, new_id()):
                 with rare_collections():
@@ -121,6 +120,15 @@ def _middleware(settings: Settings) -> Iterator[Middleware]:
     if crossing := allowed_origins(settings.cors_origins):
         yield Middleware(CORSMiddleware, **crossing)
     yield Middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
+
+
+def _bounded(context: Context) -> Context:
+    """With what one client may ask for."""
+    settings = context.settings
+    pace = Pace(settings.pace, f"asks more than {settings.pace:g} times a second").spend if settings.pace else None
+    told = f"has taken away the records of {settings.export_quota} people in a day"
+    quota = Pace(settings.export_quota / DAY, told, DAY).spend if settings.export_quota else None
+    return context.with_(pace=pace, quota=quota)
 
 
 @asynccontextmanager

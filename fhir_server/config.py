@@ -108,6 +108,12 @@ class Settings(BaseSettings):
     pace: float = Field(
         0.0, ge=0, description="requests a second that one client may go on making, entries of a batch too; 0: no limit"
     )
+    export_quota: int = Field(
+        0,
+        ge=0,
+        description="people whose records one client may take away in a day by $records-changed and $record; "
+        "0: no limit",
+    )
     adult_age: int = Field(
         18, ge=7, le=30, description="age up to which a representative acts for a child; from 7 on the child does, too"
     )

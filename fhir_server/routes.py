@@ -105,8 +105,8 @@ async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
 def _entered(context: Context, request: FhirRequest) -> tuple[Dispatch, Context]:
     """The interaction, and the context with the view that the caller has there. Every request and every entry of a
     batch comes through here. Raises FhirError FORBIDDEN where the type or the operation alone forbids it, THROTTLED."""
-    if context.pace is not None and request.segments not in OF_NOBODY:
-        context.pace(context.caller.client or context.caller.key)
+    if request.segments not in OF_NOBODY:
+        context.count_request()
     route = _find(context, request.segments)
     interaction = route.methods.get(request.method)
     if interaction is None:

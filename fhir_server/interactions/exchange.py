@@ -86,9 +86,9 @@ class Context:
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for
     entries of a batch. base: the URL that clients reach the server by, without a trailing slash. caller: who asks,
     NOBODY when nobody is asked. rights: what the caller may do; view: the part of them that this interaction reads by.
-    origin: where the request came from. trail: what puts accesses on record. pace: counts a request of a client, and
-    raises FhirError THROTTLED. once: set when the request must not be carried out twice. smart: the SMART
-    configuration, None when nobody is asked who they are.
+    origin: where the request came from. trail: what puts accesses on record. pace: counts a request of a client, quota:
+    people whose records it takes away; both raise FhirError THROTTLED. once: set when the request must not be carried
+    out twice. smart: the SMART configuration, None when nobody is asked who they are.
     """
 
     settings: Settings
@@ -110,8 +110,19 @@ class Context:
     rights: Rights = ALL_RIGHTS
     origin: Origin = NOWHERE
     pace: Callable[[str], None] | None = None
+    quota: Callable[[str, int], None] | None = None
     smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None
+
+    def count_request(self) -> None:
+        """Raises FhirError THROTTLED."""
+        if self.pace is not None:
+            self.pace(self.caller.client or self.caller.key)
+
+    def count_people(self, number: int) -> None:
+        """People whose records go out in one answer. Raises FhirError THROTTLED."""
+        if self.quota is not None and number:
+            self.quota(self.caller.client or self.caller.key, number)
 
     def with_(self, **changes: Any) -> Context:
         return replace(self, **changes)

@@ -7,7 +7,7 @@ A token says how far a reader is: `NAME.SEQ` all changes up to SEQ are read; `NA
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from fhir_server.errors import FhirError, Kind
@@ -91,7 +91,8 @@ async def _everybody(context: Context, place: Place, span: ChangeSpan, count: in
 
 
 async def _walk(context: Context, place: Place, span: ChangeSpan, count: int, types: frozenset[str]) -> ChangedPeople:
-    """A person comes at the last of its changes before the end that was fixed when the walk began."""
+    """A person comes at the last of its changes before the end that was fixed when the walk began. Only whom the caller
+    sees, or saw when they were there, counts for the page."""
     end = min(place.end or span.last, span.last)
     people: list[str] = []
     after = place.after
@@ -100,8 +101,8 @@ async def _walk(context: Context, place: Place, span: ChangeSpan, count: int, ty
         if not changes:
             after = end
             break
-        mine = [one for one in changes if one.type in types and one.patient]
-        last = await _last_of(context, [one.patient for one in mine if one.patient], (after, end), types)
+        changed = {one.patient for one in changes if one.type in types and one.patient}
+        last = await _last_of(context, await _seen(context, "Patient", changed), (after, end), types)
         for one in changes:
             after = one.seq
             if one.patient and one.type in types and last.get(one.patient) == one.seq:
@@ -113,18 +114,27 @@ async def _walk(context: Context, place: Place, span: ChangeSpan, count: int, ty
     return ChangedPeople(tuple(people), gone, token, after < span.last, False)
 
 
+async def _seen(context: Context, type: str, ids: Collection[str]) -> set[str]:
+    if context.view.of(type) is None:
+        return set(ids)
+    return set(await context.store.read_many(type, sorted(ids), context.view)) if ids else set()
+
+
 async def _last_of(
-    context: Context, patients: Sequence[str], within: tuple[int, int], types: frozenset[str]
+    context: Context, patients: Collection[str], within: tuple[int, int], types: frozenset[str]
 ) -> dict[str, int]:
-    wanted = sorted(set(patients))
-    return await context.store.latest_changes(wanted, *within, sorted(types)) if wanted else {}
+    return await context.store.latest_changes(sorted(patients), *within, sorted(types)) if patients else {}
 
 
 async def _gone(
     context: Context, people: Sequence[str], within: tuple[int, int], types: frozenset[str]
 ) -> dict[str, tuple[str, ...]]:
     found: dict[str, list[str]] = {}
+    by_type: dict[str, dict[str, str]] = {}
     for one in await context.store.deleted_of(people, *within) if people else ():
         if one.type in types and one.patient:
-            found.setdefault(one.patient, []).append(f"{one.type}/{one.id}")
-    return {patient: tuple(dict.fromkeys(names)) for patient, names in found.items()}
+            by_type.setdefault(one.type, {})[one.id] = one.patient
+    for type, patients in by_type.items():
+        for id in sorted(await _seen(context, type, patients)):
+            found.setdefault(patients[id], []).append(f"{type}/{id}")
+    return {patient: tuple(names) for patient, names in found.items()}

@@ -1,16 +1,21 @@
-"""How often one client may ask: a bucket of requests that fills steadily. Entries of a batch count, each for one."""
+"""How often one client may ask, and how much it may take away: a bucket that fills steadily.
+
+Entries of a batch count, each for one. Each process keeps buckets of its own.
+"""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+from math import ceil
 from time import monotonic
 
 from fhir_server.errors import FhirError, Kind
 
 MOST_CLIENTS = 10_000  # that are remembered; who was not heard of for longest is forgotten, with a full bucket
 BURST_SECONDS = 10.0  # of requests may come at once
+DAY = 86_400.0
 
 
 @dataclass(slots=True)
@@ -20,18 +25,20 @@ class _Bucket:
 
 
 class Pace:
-    """rate: requests a second and client that go on for ever; 0 is no limit."""
+    """rate: how much a second and client goes on for ever. told: what a client does that goes beyond. burst: seconds of
+    the rate that may come at once."""
 
-    def __init__(self, rate: float, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self, rate: float, told: str, burst: float = BURST_SECONDS, clock: Callable[[], float] = monotonic
+    ) -> None:
         self._rate = rate
-        self._most = max(1.0, rate * BURST_SECONDS)
+        self._told = told
+        self._most = max(1.0, rate * burst)
         self._clock = clock
         self._buckets: OrderedDict[str, _Bucket] = OrderedDict()
 
-    def spend(self, client: str) -> None:
-        """Counts one request. Raises FhirError THROTTLED with Retry-After."""
-        if self._rate <= 0:
-            return
+    def spend(self, client: str, amount: int = 1) -> None:
+        """Counts what one request is. Raises FhirError THROTTLED with Retry-After; then nothing is counted."""
         now = self._clock()
         bucket = self._buckets.get(client)
         if bucket is None:
@@ -41,8 +48,10 @@ class Pace:
         self._buckets.move_to_end(client)
         bucket.left = min(self._most, bucket.left + (now - bucket.at) * self._rate)
         bucket.at = now
-        if bucket.left < 1.0:
-            wait = max(1, round((1.0 - bucket.left) / self._rate))
-            text = f"this client asks more than {self._rate:g} times a second; try again later"
-            raise FhirError(Kind.THROTTLED, text, headers={"Retry-After": str(wait)})
-        bucket.left -= 1.0
+        wanted = min(float(amount), self._most)  # what is more than all at once is given to a full bucket
+        if bucket.left < wanted:
+            wait = max(1, ceil((wanted - bucket.left) / self._rate))
+            raise FhirError(
+                Kind.THROTTLED, f"this client {self._told}; try again later", headers={"Retry-After": str(wait)}
+            )
+        bucket.left -= wanted

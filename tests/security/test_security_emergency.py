@@ -11,7 +11,7 @@ from fhir_server.cli.audit import emergencies
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.security.pace import Pace
+from fhir_server.security.pace import DAY, Pace
 from tests.builders import a_condition, an_entry
 from tests.security.callers import Caller
 from tests.security.conftest import Ask
@@ -70,7 +70,7 @@ async def test_the_glass_is_not_broken_without_right_patient_and_reason(
 
 def test_a_client_that_asks_too_often_waits() -> None:
     now = [0.0]
-    pace = Pace(2.0, lambda: now[0])
+    pace = Pace(2.0, "asks too often", clock=lambda: now[0])
     for _ in range(20):
         pace.spend("a")
     with pytest.raises(FhirError) as told:
@@ -79,13 +79,24 @@ def test_a_client_that_asks_too_often_waits() -> None:
     pace.spend("b")
     now[0] = 0.6
     pace.spend("a")
-    Pace(0.0).spend("a")
+
+
+def test_a_client_takes_away_so_many_people_a_day() -> None:
+    now = [0.0]
+    quota = Pace(1_000 / DAY, "has taken away enough", DAY, lambda: now[0])
+    quota.spend("a", 900)
+    with pytest.raises(FhirError, match="has taken away enough") as told:
+        quota.spend("a", 200)
+    assert told.value.headers["Retry-After"] == str(8_640)
+    quota.spend("a", 100)
+    now[0] = DAY
+    quota.spend("a", 1_001)
 
 
 async def test_entries_of_a_batch_count_each_for_one(ask: Ask, running: Context, admin: Caller) -> None:
     caller = ask("user/*.rs", organization="h1", client_id="busy")
     entries = [an_entry("GET", "Patient/an") for _ in range(30)]
-    pace = Pace(1.0, lambda: 0.0)
+    pace = Pace(1.0, "asks too often", clock=lambda: 0.0)
     from fhir_server.interactions.exchange import FhirRequest
     from fhir_server.routes import respond
 
