@@ -65,6 +65,11 @@ class Settings(BaseSettings):
         ge=1000,
         description="work limit of a search: most stored documents one may examine",
     )
+    unindexed_search: Literal["answer", "refuse"] = Field(
+        "answer",
+        description="a search by nothing but :not, :not-in, :missing=true, :contains, ne, _text or _content, which no "
+        "index answers: answer it within the limits of time and work, or refuse it",
+    )
     bundle_limit: int = Field(25_000, ge=1, description="most entries of a batch or transaction")
     transaction_seconds: float = Field(55.0, gt=0, description="time limit of a transaction, seconds")
     update_create: bool = Field(True, description="PUT to an unused id creates the resource")

@@ -18,12 +18,15 @@ from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
 from fhir_server.search import page_links
+from fhir_server.search.describe import describe
 from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, unseal
 from fhir_server.search.paging import Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.plan import Part, Plan
 from fhir_server.search.result_parameters import Results
+from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Contains, has_joins
+from fhir_server.search.unindexed import unindexed
 from fhir_server.store.contract import LEDGER_TYPE, Stored
 
 _FORM = "application/x-www-form-urlencoded"
@@ -54,6 +57,8 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
         page_limit=context.settings.page_limit,
         compartment=scope.compartment,
     )
+    if context.settings.unindexed_search == "refuse":
+        _refuse_unindexed(context, parsed)
     if LEDGER_TYPE in parsed.types:
         await context.trail.flush()  # what was done before is found
     answer = await _Answer.make(context, parsed, page)
@@ -126,6 +131,18 @@ def _form(request: FhirRequest) -> Pairs:
         return query_pairs(request.body.decode())
     except UnicodeDecodeError:
         raise FhirError(Kind.INVALID, "the body of _search is not UTF-8") from None
+
+
+def _refuse_unindexed(context: Context, parsed: Search) -> None:
+    """Raises FhirError TOO_COSTLY for a search that no index answers; what the caller's View names leads to few."""
+    for type, tree in parsed.trees:
+        part = unindexed(rewrite(tree))
+        if part is not None and not context.view.walked(type):
+            name = describe(part)
+            text = (
+                f"no index answers {name}, and this server is set to refuse such searches; give another parameter too"
+            )
+            raise FhirError(Kind.TOO_COSTLY, text, (name,))
 
 
 def _among_contained(context: Context, parsed: Search) -> Search:

@@ -10,6 +10,8 @@ from fhir_server.search.tree import ALL, And, Chain, Contains, Content, Has, InH
 def describe(node: Node) -> str:
     """The parameter that made a part of the tree, as a client would name it."""
     match node:
+        case Leaf(_, param, "missing", values):
+            return f"{param.code}:missing={','.join(values)}"
         case Leaf(_, param, modifier, _):
             return f"{param.code}:{modifier}" if modifier else param.code
         case Chain(_, param, targets, child):
@@ -18,8 +20,10 @@ def describe(node: Node) -> str:
             return f"_has:{source}:{param.code}:{describe(child)}"
         case And(nodes) | Or(nodes) if nodes:
             return " and ".join(dict.fromkeys(describe(child) for child in nodes))
+        case Not(Leaf(_, param, modifier, _)):
+            return f"{param.code}:{'not-in' if modifier == 'in' else 'not'}"
         case Not(child):
-            return describe(child)
+            return f"not {describe(child)}"
         case InHierarchy(_, param, _, _, _, above):
             return f"{param.code}:{'above' if above else 'below'}"
         case Contains(_, contained, child):

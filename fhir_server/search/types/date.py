@@ -19,7 +19,7 @@ from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.parts import Part, Parts, Sought, part_writers
 from fhir_server.search.paths import Path
-from fhir_server.search.primary_dates import primary_date
+from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import EARLIEST_ORDER, LATEST_ORDER, LOWEST_DATED, ORDER_SHIFT, Filter
 
@@ -252,6 +252,15 @@ def _on_order(prefix: str, low: int, high: int, letters: str) -> Filter | None:
         # A value with an open beginning has no order of its own.
         return {"$or": [on_order, {"k": letters + _BEFORE_ALL}]}
     return on_order
+
+
+def missing(type: str, letters: str, is_missing: bool) -> Filter:
+    """The resources that lack the type's primary date, or have it: of what has none the order key tells, too, unless
+    another date stands in for it there."""
+    exists = {f"x.{letters}": {"$exists": not is_missing}}
+    if not is_missing:
+        return each([{"$or": [{"o": {"$gte": LOWEST_DATED}}, {"k": letters + _BEFORE_ALL}]}, exists])
+    return exists if primary_dates(type)[1:] else each([{"o": {"$lt": LOWEST_DATED}}, exists])
 
 
 def _order_of(tick: int) -> int:

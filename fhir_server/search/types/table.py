@@ -51,7 +51,7 @@ def _missing(leaf: Leaf, places: list[str]) -> Filter:
     if len(wanted) > 1:
         return {}
     if leaf.param.type == "date" and primary_date(leaf.type) == leaf.param.code:
-        return {f"x.{places[0]}": {"$exists": wanted == {"false"}}}
+        return date.missing(leaf.type, places[0], wanted == {"true"})
     present = [beginning(letters) for letters in places]
     if wanted == {"false"}:
         return disjunction(present)
