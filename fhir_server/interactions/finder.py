@@ -79,6 +79,10 @@ class Finder:
             self._present = await self._store.types()
         return self._present
 
+    def parameters(self, type: str) -> Iterable[SearchParameter]:
+        """Those by which the type is searched."""
+        return self._model.parameters.of(type).values()
+
     async def plan(self, type: str, node: Node, reach: Reach = AT_ONCE, through: int | None = None) -> Plan:
         """Compiles a tree, asking first what the joins lead to whose other side is within reach.
 

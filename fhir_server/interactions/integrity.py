@@ -13,7 +13,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
-from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Draft, Find, Op, Put, Remove, Transaction, View
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Draft, Find, Op, Put, Remove, Stored, Transaction, View
 
 Identity = tuple[str, str]
 TOLD = 3  # holders named for each resource that may not be deleted
@@ -89,15 +89,18 @@ async def _holders(context: Context, transaction: Transaction, type: str, id: st
     finder = Finder(context, transaction)
     held: list[str] = []
     for source in sorted(context.capability.types.keys() - {LEDGER_TYPE}):
-        leaves = tuple(
-            Leaf(source, param, None, (f"{type}/{id}",))
-            for param in context.search.parameters.of(source).values()
-            if param.type == "reference" and param.expression and (type in param.targets or not param.targets)
-        )
-        if not leaves:
-            continue
-        found = await finder.page(await finder.plan(source, Or(leaves)), TOLD + len(gone))
+        found = await holders(finder, source, (type, id), TOLD + len(gone))
         held += [f"{source}/{stored.id}" for stored in found if (source, stored.id) not in gone | {(type, id)}]
         if len(held) >= TOLD:
             break
     return held[:TOLD]
+
+
+async def holders(finder: Finder, source: str, held: Identity, most: int) -> list[Stored]:
+    """The resources of the type `source` that refer to another by any reference that is searched, up to `most`."""
+    leaves = tuple(
+        Leaf(source, param, None, ("/".join(held),))
+        for param in finder.parameters(source)
+        if param.type == "reference" and param.expression and (held[0] in param.targets or not param.targets)
+    )
+    return await finder.page(await finder.plan(source, Or(leaves)), most) if leaves else []

@@ -80,7 +80,14 @@ def arguments(
     type or format, what repeats and must not, what is required and absent, and faults of base R4 in the body. A
     specialisation of the type is taken (a `canonical` for a `uri`, a `code` for a `string`).
     """
-    known = {one.name: one for one in (*context.definitions.operation_parameters(definition), *more)}
+    return taken(context, request, (*context.definitions.operation_parameters(definition), *more), unchecked)
+
+
+def taken(
+    context: Context, request: FhirRequest, parameters: Sequence[Parameter], unchecked: Collection[str] = ()
+) -> Arguments:
+    """As `arguments`, for an operation of our own that has these parameters."""
+    known = {one.name: one for one in parameters}
     issues: list[Issue] = []
     found = list(_from_query(request.query, known, issues))
     if request.method == "POST" and (request.resource is not None or request.body.strip()):

@@ -11,6 +11,7 @@ from fhir_server.operations.accesses import accesses_operation
 from fhir_server.operations.expand import expand_operation
 from fhir_server.operations.import_records import import_records_operation
 from fhir_server.operations.lookup import lookup_operation
+from fhir_server.operations.merge_patients import merge_operation, unmerge_operation
 from fhir_server.operations.preferred_id import preferred_id_operation
 from fhir_server.operations.record import record_operation
 from fhir_server.operations.records_changed import records_changed_operation
@@ -78,4 +79,6 @@ OPERATIONS = (
     Operation("import-records", import_records_operation, OWN + "import-records", system=True, by_get=False),
     Operation("records-changed", records_changed_operation, OWN + "records-changed", system=True),
     Operation("record", record_operation, OWN + "record", types=("Patient",), instance=True),
+    Operation("merge", merge_operation, OWN + "merge", types=("Patient",), type=True, by_get=False),
+    Operation("unmerge", unmerge_operation, OWN + "unmerge", types=("Patient",), type=True, by_get=False),
 )

@@ -32,6 +32,11 @@ def merge(stored: Resource, fresh: Resource) -> tuple[Resource, list[str]]:
     """
     if _sender(stored) == _sender(fresh):
         return (_replace(stored, fresh), []) if _rank(stored) <= _rank(fresh) else (_add_numbers(stored, fresh), [])
+    return add_missing(stored, fresh), differing(stored, fresh)
+
+
+def add_missing(stored: Resource, fresh: Resource) -> Resource:
+    """What is stored, with what only the other one says; nothing is overwritten."""
     made = copied(stored)
     for name, value in fresh.items():
         if name in ("resourceType", "id", "meta"):
@@ -43,8 +48,14 @@ def merge(stored: Resource, fresh: Resource) -> tuple[Resource, list[str]]:
         elif name not in made:
             made[name] = copied(value)
     # Also when nothing is new: what the first sender may say no more, this one still does.
-    _add_tag(made, fresh)
-    return made, [name for name in _TOLD if name in fresh and name in stored and _differ(stored[name], fresh[name])]
+    if _sender(fresh) != _sender(stored):
+        _add_tag(made, fresh)
+    return made
+
+
+def differing(stored: Resource, fresh: Resource) -> list[str]:
+    """The names of elements worth telling in which the two disagree."""
+    return [name for name in _TOLD if name in fresh and name in stored and _differ(stored[name], fresh[name])]
 
 
 def _sender(resource: Resource) -> str:
@@ -104,7 +115,7 @@ def _add_extensions(made: Resource, items: list[Any]) -> None:
 
 def _add_tag(made: Resource, fresh: Resource) -> None:
     meta = made.setdefault("meta", {})
-    tag = {"system": _TAG, "code": _sender(fresh)}
+    tag = {"system": _TAG, "code": _sender(fresh) or "fhir"}
     if tag not in meta.get("tag", ()):
         meta["tag"] = [*meta.get("tag", ()), tag]
 

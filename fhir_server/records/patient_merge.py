@@ -1,0 +1,324 @@
+"""Two Patients that are one person joined into one, and taken apart again as they were before.
+
+R4 has no operation for it; `Patient.link` says what became of whom (R4 section 8.1.10.2), and the operation follows
+Patient-merge of FHIR R6. Both records stay: the source is inactive and `replaced-by` the target, which `replaces` it.
+What referred to the source refers to the target. A Provenance names every version that was made; by it the merge is
+undone: what nobody has changed since is as it was, of the rest the references alone are put back.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fhir_server.audit.access import Touched
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.consenting import settle_consents
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.finder import Finder
+from fhir_server.interactions.integrity import holders
+from fhir_server.interactions.planning import check, draft
+from fhir_server.interactions.recording import accesses
+from fhir_server.model.dates import instant
+from fhir_server.model.references import by_table, literal, rewriter
+from fhir_server.model.resources import Resource, decode, same_content
+from fhir_server.records.doubts import doubts_between, settled, who
+from fhir_server.records.merging import add_missing, differing
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Put, Stored, Transaction, Written
+from fhir_server.store.ledger_contract import Event
+
+MOST_REFERRING = 5_000  # resources that one merge rewrites: they share a transaction
+ACTIVITY = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
+_AGENT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
+# Who wrote what of whom at the time stays as it was; links of other Patients lead on through the source.
+_UNTOUCHED = frozenset({"Provenance", "Patient"})
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge, or its undoing, came to. patient: the target, or the source that stands alone again. rewritten:
+    type -> how many resources. told: what a person should look at."""
+
+    patient: Resource
+    rewritten: Mapping[str, int]
+    told: tuple[str, ...] = ()
+
+
+async def merge_patients(
+    context: Context, source: str, target: str, result: Resource | None = None, preview: bool = False
+) -> Merged:
+    """Joins Patient `source` into Patient `target`, ids of two that the caller may see.
+
+    result: what the target shall be, as the caller made it; else it is the target with what only the source says.
+    preview: tells what would be done and does nothing. Raises FhirError NOT_FOUND, DELETED, BUSINESS_RULE for two that
+    cannot be joined, TOO_COSTLY, CONFLICT.
+    """
+    context.rights.require("update", "Patient")
+    if source == target:
+        raise FhirError(Kind.BUSINESS_RULE, "source and target are the same Patient", ("source-patient",))
+    if result is not None:
+        await _check_result(context, result, target)
+    return await _carried_out(context, _Merge(context, source, target, result, context.new_id()), preview)
+
+
+async def unmerge_patients(context: Context, source: str) -> Merged:
+    """Takes the Patient `source` out of the one it was joined into.
+
+    Raises FhirError NOT_FOUND, DELETED, BUSINESS_RULE when it is not joined to any, or the merge is not on record.
+    """
+    context.rights.require("update", "Patient")
+    return await _carried_out(context, _Unmerge(context, source, context.new_id()), preview=False)
+
+
+def replaced_by(patient: Resource) -> str | None:
+    """The id of the Patient that a Patient was joined into."""
+    for link in patient.get("link", ()):
+        if link.get("type") == "replaced-by":
+            named = literal((link.get("other") or {}).get("reference", ""))
+            return named.id if named is not None and named.type == "Patient" else None
+    return None
+
+
+class _Undone(Exception):
+    """Ends the transaction of a preview without a trace."""
+
+    def __init__(self, merged: Merged) -> None:
+        super().__init__()
+        self.merged = merged
+
+
+async def _carried_out(context: Context, work: _Merge | _Unmerge, preview: bool) -> Merged:
+    events: list[Event] = []
+
+    async def run(transaction: Transaction) -> Merged:
+        puts, merged = await work.plan(transaction)
+        if preview:
+            raise _Undone(merged)
+        written = await transaction.apply(puts)
+        record = await transaction.apply([Put(await draft(context, work.provenance(written), work.id), 0, "POST")])
+        if any(one.stored.type == "Consent" for one in written):
+            await settle_consents(context, transaction, work.both)
+        changed = [one for one in (*written, *record) if one.changed]
+        outcomes = [("PUT", 200, _touched(one), one.stored.patient) for one in changed]
+        events[:] = await context.trail.write(transaction, accesses(context, outcomes))
+        current = next(one.stored for one in written if one.stored.id == merged.patient["id"])
+        return Merged(decode(current.raw), merged.rewritten, merged.told)
+
+    try:
+        merged = await context.store.transact(run, about=[f"Patient/{id}" for id in work.named])
+    except _Undone as undone:
+        return undone.merged
+    context.trail.committed(events)
+    return merged
+
+
+class _Merge:
+    def __init__(self, context: Context, source: str, target: str, result: Resource | None, id: str) -> None:
+        self.named = self.both = (source, target)
+        self.id = id
+        self._context = context
+        self._result = result
+
+    async def plan(self, transaction: Transaction) -> tuple[list[Put], Merged]:
+        """What is to be written, the two Patients first."""
+        source, target = [await _live(self._context, transaction, id) for id in self.both]
+        old, kept = decode(source.raw), decode(target.raw)
+        for one in (old, kept):
+            if (other := replaced_by(one)) is not None:
+                text = f"Patient/{one['id']} was joined into Patient/{other} already"
+                raise FhirError(Kind.BUSINESS_RULE, text)
+        joined = self._joined(old, kept)
+        old = _linked({**old, "active": False}, target.id, "replaced-by")
+        puts = [await self._put(old, source.version), await self._put(joined, target.version)]
+        counts: Counter[str] = Counter()
+        rewrite = _rewriting(self._context, source.id, target.id)
+        doubts = {one.id for one in await doubts_between(self._context, transaction, self.both)}
+        by, now = who(self._context), self._context.clock()
+        for stored in await _referring(self._context, transaction, ("Patient", source.id)):
+            before = decode(stored.raw)
+            after = settled(before, "same-person", by, now) if stored.id in doubts else rewrite(before)
+            if not same_content(before, after):
+                puts.append(await self._put(after, stored.version))
+                counts[stored.type] += 1
+        return puts, Merged(joined, dict(sorted(counts.items())), tuple(_disagreements(decode(source.raw), kept)))
+
+    async def _put(self, resource: Resource, expected: int | None) -> Put:
+        return Put(await draft(self._context, resource, resource["id"]), expected)
+
+    def _joined(self, source: Resource, target: Resource) -> Resource:
+        kept = self._result or add_missing(target, {name: source[name] for name in source if name != "link"})
+        for link in source.get("link", ()):
+            kept = _with_link(kept, link)
+        return _linked(kept, self.both[0], "replaces")
+
+    def provenance(self, written: Sequence[Written]) -> Resource:
+        source, target = self.both
+        entities = [_entity("source", f"Patient/{source}"), _entity("revision", f"Patient/{target}")]
+        return _provenance(self._context, "merge", "Merge Record Lifecycle Event", written, entities)
+
+
+class _Unmerge:
+    def __init__(self, context: Context, source: str, id: str) -> None:
+        self.named = (source,)
+        self.both: tuple[str, ...] = (source,)
+        self.id = id
+        self._context = context
+        self._merge = ""
+
+    async def plan(self, transaction: Transaction) -> tuple[list[Put], Merged]:
+        source = self.named[0]
+        patient = decode((await _live(self._context, transaction, source)).raw)
+        target = replaced_by(patient)
+        if target is None:
+            raise FhirError(Kind.BUSINESS_RULE, f"Patient/{source} was not joined into any other")
+        self.both = (source, target)
+        merge = await self._record(transaction)
+        self._merge = merge["id"]
+        puts, counts, told = list[Put](), Counter[str](), list[str]()
+        for type, id, version in _versions(merge):
+            current = await transaction.read(type, id, EVERYTHING)
+            before, after = [await transaction.vread(type, id, one, EVERYTHING) for one in (version - 1, version)]
+            if current is None or current.deleted or before is None or after is None:
+                told.append(f"{type}/{id} is gone and stays so")
+                continue
+            if current.version != version:
+                told.append(f"{type}/{id} was changed since the merge: only what the merge did is taken back")
+            restored = taken_back(decode(before.raw), decode(after.raw), decode(current.raw))
+            puts.append(Put(await draft(self._context, restored, id), current.version))
+            counts[type] += type != "Patient"
+        alone = next(put.draft.resource for put in puts if put.draft.id == source)
+        return puts, Merged(alone, dict(sorted((+counts).items())), tuple(told))
+
+    async def _record(self, transaction: Transaction) -> Resource:
+        """The Provenance of the merge: the last one that joined these two."""
+        source, target = self.both
+        finder = _all_seeing(self._context, transaction)
+        found = await holders(finder, "Provenance", ("Patient", source), MOST_REFERRING)
+        wanted = [f"Patient/{source}", f"Patient/{target}"]
+        merges = [
+            one
+            for one in (decode(stored.raw) for stored in found)
+            if _code(one) == "merge" and [entity["what"]["reference"] for entity in one["entity"]] == wanted
+        ]
+        if not merges:
+            raise FhirError(Kind.BUSINESS_RULE, f"how Patient/{source} was joined is not on record; it stays as it is")
+        return max(merges, key=lambda one: (one["recorded"], one["id"]))
+
+    def provenance(self, written: Sequence[Written]) -> Resource:
+        return _provenance(
+            self._context, "unmerge", "Unmerge Record Lifecycle Event", written,
+            [_entity("revision", f"Provenance/{self._merge}")],
+        )  # fmt: skip
+
+
+def taken_back(before: Any, after: Any, now: Any) -> Any:
+    """`now` without what made `after` of `before`: `before` itself where nothing has changed since."""
+    if now == after:
+        return before
+    if isinstance(before, dict) and isinstance(after, dict) and isinstance(now, dict):
+        names = dict.fromkeys((*now, *before))
+        made = {name: taken_back(before.get(name), after.get(name), now.get(name)) for name in names}
+        return {name: value for name, value in made.items() if value is not None}
+    if isinstance(before, list | None) and isinstance(after, list) and isinstance(now, list):
+        return _items_back(before or [], after, now) or None
+    return now
+
+
+def _items_back(before: list[Any], after: list[Any], now: list[Any]) -> list[Any]:
+    if len(before) == len(after) == len(now):
+        return [taken_back(*three) for three in zip(before, after, now, strict=True)]
+    kept = [one for one in now if one in before or one not in after]
+    return [*kept, *(one for one in before if one not in after and one not in kept)]
+
+
+async def _live(context: Context, transaction: Transaction, id: str) -> Stored:
+    """Raises FhirError NOT_FOUND or DELETED, as for one that the caller may not see."""
+    found = await transaction.read("Patient", id, context.view)
+    if found is None:
+        raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
+    if found.deleted:
+        raise FhirError(Kind.DELETED, f"Patient/{id} has been deleted")
+    return found
+
+
+async def _check_result(context: Context, result: Resource, target: str) -> None:
+    if result.get("id") != target:
+        raise FhirError(Kind.BUSINESS_RULE, "result-patient must have the id of the target", ("result-patient",))
+    await check(context, result, "Patient")
+
+
+def _all_seeing(context: Context, transaction: Transaction) -> Finder:
+    """What the caller may not see is moved too: half a record must not stay behind."""
+    return Finder(context, transaction, EVERYTHING)
+
+
+async def _referring(context: Context, transaction: Transaction, held: tuple[str, str]) -> list[Stored]:
+    """All that refers to the Patient. Raises FhirError TOO_COSTLY."""
+    finder = _all_seeing(context, transaction)
+    found: list[Stored] = []
+    for type in sorted(await context.store.types() - _UNTOUCHED - {LEDGER_TYPE}):
+        found += await holders(finder, type, held, MOST_REFERRING + 1 - len(found))
+        if len(found) > MOST_REFERRING:
+            text = f"more than {MOST_REFERRING} resources refer to {'/'.join(held)}: too many to be rewritten together"
+            raise FhirError(Kind.TOO_COSTLY, text)
+    return found
+
+
+def _rewriting(context: Context, source: str, target: str) -> Callable[[Resource], Resource]:
+    bases = ("", f"{context.base}/")
+    return rewriter(by_table({f"{base}Patient/{source}": f"{base}Patient/{target}" for base in bases}), ())
+
+
+def _linked(patient: Resource, other: str, type: str) -> Resource:
+    return _with_link(patient, {"other": {"reference": f"Patient/{other}"}, "type": type})
+
+
+def _with_link(patient: Resource, link: Resource) -> Resource:
+    held = patient.get("link", [])
+    return patient if link in held else {**patient, "link": [*held, link]}
+
+
+def _disagreements(source: Resource, target: Resource) -> Iterator[str]:
+    for name in differing(target, source):
+        yield f"the two disagree on {name}; the target's stays"
+
+
+def _touched(written: Written) -> Touched:
+    return Touched(written.stored.type, written.stored.id, written.stored.version)
+
+
+def _versions(merge: Resource) -> Iterator[tuple[str, str, int]]:
+    for target in merge["target"]:
+        named = literal(target["reference"])
+        if named is not None and named.version is not None:
+            yield named.type, named.id, int(named.version)
+
+
+def _code(provenance: Resource) -> str:
+    codings = (provenance.get("activity") or {}).get("coding") or ()
+    return next((str(one.get("code")) for one in codings if one.get("system") == ACTIVITY), "")
+
+
+def _entity(role: str, reference: str) -> Resource:
+    return {"role": role, "what": {"reference": reference}}
+
+
+def _provenance(
+    context: Context, code: str, display: str, written: Iterable[Written], entities: Sequence[Resource]
+) -> Resource:
+    """R4 section 6.3; the codes are those of the record lifecycle (ISO 21089)."""
+    named = {"reference": context.caller.user} if context.caller.user else {"display": who(context)}
+    return {
+        "resourceType": "Provenance",
+        "target": [
+            {"reference": f"{one.stored.type}/{one.stored.id}/_history/{one.stored.version}"}
+            for one in written
+            if one.changed
+        ],
+        "recorded": instant(context.clock()),
+        "activity": {"coding": [{"system": ACTIVITY, "code": code, "display": display}]},
+        "agent": [{"type": {"coding": [{"system": _AGENT, "code": "author"}]}, "who": named}],
+        "entity": list(entities),
+    }
