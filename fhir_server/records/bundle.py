@@ -18,11 +18,11 @@ def prepare(record: Record, naming: NamingSystems) -> None:
     if record.refused:
         return
     for number in put_aside_foreign_numbers(record, naming):
-        _keep_with_relative(record, number)
+        record.holders.append((number, _keep_with_relative(record, number)))
     check_numbers(record, naming)
 
 
-def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> None:
+def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> Made:
     reference: Resource = {}
     relative: Resource = {
         "resourceType": "RelatedPerson",
@@ -33,23 +33,28 @@ def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> None:
     made = Made("holder-of-number", "record", (number.get("system", ""), number["value"]), relative)
     record.mapped.made.append(made)
     record.mapped.links.append((reference, record.patient))
+    return made
 
 
-def settle(record: Record, patient_id: str) -> None:
+def own_id(record: Record, one: Made, patient_id: str = "") -> str:
+    """The id that a resource has when nobody has stored it under another."""
+    owner = {"record": record.id, "person": patient_id, "shared": "shared"}[one.owner]
+    type = one.resource["resourceType"]
+    # Shared things of one key are one, whatever format named them.
+    return named_id(owner, type, type if one.owner != "record" else one.group, *one.key)
+
+
+def settle(record: Record, patient_id: str, others: Mapping[str, str] | None = None) -> None:
     """Gives every resource its id and fills in every reference. A second call settles anew.
 
     Ids are UUIDv5: of the record (format, facility, key), the group and the line for what the record owns; of the
     patient, the group and the line for what belongs to a person; of the group and the line alone for what is shared.
+    others: ids of further Patients, found by who they are, by the ids that they would have.
     """
     for one in record.mapped.made:
-        if one is record.patient:
-            one.id = patient_id
-        else:
-            owner = {"record": record.id, "person": patient_id, "shared": "shared"}[one.owner]
-            type = one.resource["resourceType"]
-            # Shared things of one key are one, whatever format named them.
-            group = type if one.owner != "record" else one.group
-            one.id = named_id(owner, type, group, *one.key)
+        one.id = patient_id if one is record.patient else own_id(record, one, patient_id)
+        if others and one.resource["resourceType"] == "Patient":
+            one.id = others.get(one.id, one.id)
         one.resource["id"] = one.id
     for reference, target in record.mapped.links:
         reference["reference"] = f"{target.resource['resourceType']}/{target.id}"
@@ -71,7 +76,7 @@ def stamp(record: Record) -> None:
     for one in record.mapped.made:
         # What all records of a sender share must not differ from one record to the next.
         meta: Resource = {"source": source_of(record) if one.owner == "shared" else uri}
-        if one.owner == "person" and record.moment:
+        if (one.owner == "person" or one.resource["resourceType"] == "Patient") and record.moment:
             url = record.format.tools.extensions["record-date"][0]
             meta["extension"] = [{"url": url, "valueDateTime": record.moment}]
         labels = one.resource.get("meta", {}).get("security")

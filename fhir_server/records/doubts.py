@@ -43,8 +43,8 @@ REASONS = {
 
 @dataclass(frozen=True, slots=True)
 class Doubt:
-    """One that an import has found. other: id of the Patient who may be the same, or whose number a newborn bears.
-    kind: of the number."""
+    """One that an import has found. other: id of the Patient who may be the same; of a newborn `RelatedPerson/id` of
+    whoever bears its number. kind: of the number."""
 
     reason: str
     other: str
@@ -53,7 +53,8 @@ class Doubt:
 
 def doubt_id(patient: str, doubt: Doubt) -> str:
     """The same for the same two people and reason, whichever of them comes second."""
-    return named_id(TASK, CODE, *sorted((patient, doubt.other)), doubt.reason)
+    about = (patient,) if doubt.reason == "newborn" else sorted((patient, doubt.other))
+    return named_id(TASK, CODE, *about, doubt.reason)
 
 
 def task(patient: str, doubt: Doubt, now: int) -> Resource:
@@ -67,7 +68,7 @@ def task(patient: str, doubt: Doubt, now: int) -> Resource:
         "intent": "proposal",
         "code": {"coding": [{"system": SYSTEM, "code": CODE}], "text": "Hai hồ sơ có phải của một người không?"},
         "description": f"{vi} ({doubt.kind}). {en}.",
-        "focus": {"reference": f"Patient/{doubt.other}"},
+        "focus": {"reference": doubt.other if "/" in doubt.other else f"Patient/{doubt.other}"},
         "for": {"reference": f"Patient/{patient}"},
         "authoredOn": moment,
         "lastModified": moment,
@@ -96,15 +97,18 @@ def settled(doubt: Resource, decision: str, by: str, now: int) -> Resource:
 
 
 async def doubts_between(context: Context, transaction: Transaction, both: Sequence[str]) -> list[Stored]:
-    """The open doubts about two Patients."""
+    """The open doubts that end when the first of two Patients is joined into the second: about both, and about whose
+    number the first bears as a newborn."""
     finder = Finder(context, transaction, EVERYTHING)
     found = await holders(finder, TASK, ("Patient", both[0]), MOST_OF_A_PAIR)
     wanted = {f"Patient/{id}" for id in both}
-    return [one for one in found if _is_doubt(doubt := decode(one.raw)) and is_open(doubt) and _pair(doubt) == wanted]
+    return [one for one in found if _is_doubt(doubt := decode(one.raw)) and is_open(doubt) and _about(doubt) <= wanted]
 
 
-def _pair(doubt: Resource) -> set[str]:
-    return {(doubt.get(name) or {}).get("reference", "") for name in ("for", "focus")}
+def _about(doubt: Resource) -> set[str]:
+    """The Patients that a doubt names."""
+    named = {(doubt.get(name) or {}).get("reference", "") for name in ("for", "focus")}
+    return {one for one in named if one.startswith("Patient/")}
 
 
 async def open_doubts(context: Context, most: int) -> list[Resource]:

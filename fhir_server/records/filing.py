@@ -33,8 +33,8 @@ async def _within(context: Context, action: Action, type: str, ids: Collection[s
 
 @dataclass(frozen=True, slots=True)
 class _FilingGuard:
-    """Holds an import against the caller's rights. shared: facilities and staff that its records name, which it may
-    add to the directory where they are not there."""
+    """Holds an import against the caller's rights. shared: facilities and staff that its records name, and doubts about
+    who is who, which it may add where they are not there."""
 
     held: RightsGuard
     shared: Collection[Identity]

@@ -37,13 +37,23 @@ class MappingFault(ValueError):
     """A mapping that says nothing sensible; the text names its file, and where in it."""
 
 
+DateOf = tuple[tuple[Read, ...], Transform]  # where a date stands, and how it is read
+
+
 @dataclass(frozen=True, slots=True)
 class Key:
-    """How a record is told from others: the first alternative whose values are all there."""
+    """How a record is told from others: the first alternative whose values are all there. date: the day it speaks of.
+    written: when its sender wrote it, which tells the older of two versions; no sources where the format does not say.
+    """
 
     alternatives: tuple[tuple[Read, ...], ...]
     facility: tuple[Read, ...]
-    date: tuple[tuple[Read, ...], Transform]
+    date: DateOf
+    written: DateOf
+
+
+def _date_of(data: Mapping[str, Any]) -> DateOf:
+    return tuple(compile_source(path) for path in data["source"]), TRANSFORMS[data["as"]]
 
 
 class Format:
@@ -69,7 +79,8 @@ class Format:
         self.key = Key(
             tuple(tuple(compile_source(path) for path in paths) for paths in record["key"]),
             tuple(compile_source(path) for path in record["facility"]),
-            (tuple(compile_source(path) for path in record["date"]["source"]), TRANSFORMS[record["date"]["as"]]),
+            _date_of(record["date"]),
+            _date_of(record.get("written", {**record["date"], "source": ()})),
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))
         self.left_out: Mapping[tuple[str, ...], Mapping[str, str]] = {

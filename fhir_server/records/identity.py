@@ -42,8 +42,11 @@ class Number:
 
 @dataclass(slots=True)
 class Known:
-    """What is stored, or is about to be: version 0 is not stored yet. fixed: the sender of this import may not change
-    it; hidden: nor know of it."""
+    """What is stored, or is about to be: version 0 is not stored yet.
+
+    fixed: the sender of this import may not change it; hidden: nor know of it. into: the Patient that this one was
+    joined into. borne: its numbers as they are stored.
+    """
 
     id: str
     version: int
@@ -51,6 +54,25 @@ class Known:
     changed: bool = False
     fixed: bool = False
     hidden: bool = False
+    into: Known | None = None
+    borne: frozenset[Number] = frozenset()
+
+    @property
+    def lasting(self) -> Known:
+        """The Patient that stands for this one today."""
+        found = self
+        while found.into is not None:
+            found = found.into
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Who a person is. known: the Patient, None for a new one. apart: others who bear a number of the same person and
+    are kept apart, with the reason (of `doubts.REASONS`)."""
+
+    known: Known | None
+    apart: tuple[tuple[Number, str, Known], ...] = ()
 
 
 def numbers(patient: Resource, naming: NamingSystems) -> list[Number]:
@@ -80,54 +102,61 @@ def contradicts(one: Resource, other: Resource) -> str:
     return "birth year" if len(years) > 1 else ""
 
 
-def _same_birth(one: Resource, other: Resource) -> bool:
-    """True when both dates agree as far as the coarser one goes."""
-    first, second = one.get("birthDate", ""), other.get("birthDate", "")
-    return bool(first and second) and (first.startswith(second) or second.startswith(first))
-
-
 def choose(
-    record: Record, known: Mapping[Number, Iterable[Known]], before: Known | None, naming: NamingSystems
-) -> Known | None:
-    """The Patient that the record is about, None for a new one.
+    patient: Resource, known: Mapping[Number, Iterable[Known]], before: Known | None, naming: NamingSystems
+) -> Choice:
+    """Who a person is: by the first of the numbers, in their order, that tells.
 
-    known: the Patients that bear each number. before: the Patient that this same record was stored for last time.
-    What is found and kept apart is told in the record's problems.
+    known: the Patients that bear each number. before: who it was when the same record was stored last time. Whoever was
+    joined into another stands for that one, with all that was said of both.
     """
-    patient = record.patient.resource
-    apart: list[tuple[Number, str]] = []
-    if before is not None and not contradicts(patient, before.resource):
-        return before
+    chosen = before.lasting if before is not None and not contradicts(patient, before.resource) else None
+    met: list[tuple[Number, str, Known]] = []
     for number in numbers(patient, naming):
         fitting = []
         for one in known.get(number, ()):
-            reason = contradicts(patient, one.resource)
+            reason = contradicts(patient, one.resource) or _birth_differs(number, patient, one.resource)
             if reason:
-                apart += [] if one.hidden else [(number, reason)]
-            elif not _PLACE[number.kind][1] or _same_birth(patient, one.resource):
-                fitting.append(one)
-        if fitting:
-            _tell_apart(record, apart)
-            if len({one.id for one in fitting if not one.hidden}) > 1:
-                _tell_several(record, number)
-            return min(fitting, key=lambda one: one.id)
-    _tell_apart(record, apart)
-    return None
+                met.append((number, reason, one.lasting))
+            elif not _PLACE[number.kind][1] or ("birthDate" in patient and "birthDate" in one.resource):
+                fitting.append(one.lasting)
+        if fitting and chosen is None:
+            chosen = min(fitting, key=lambda one: one.id)
+        met += [(number, "number", one) for one in fitting]
+    seen: dict[str, tuple[Number, str, Known]] = {}
+    for number, reason, one in met:
+        if chosen is None or one.id != chosen.id:
+            seen.setdefault(one.id, (number, reason, one))
+    return Choice(chosen, tuple(seen.values()))
 
 
-def _tell_apart(record: Record, apart: list[tuple[Number, str]]) -> None:
-    for number, reason in dict.fromkeys(apart):
-        vi = "giới tính" if reason == "sex" else "năm sinh"
-        text = (
-            f"another person bears this number with another {reason}; the two are kept apart",
-            f"số này đã thuộc về người khác có {vi} khác; giữ thành hai người",
-        )
-        record.mapped.problems.append(Problem("warning", "kept-apart", text, number.kind, number.value))
+def _birth_differs(number: Number, one: Resource, other: Resource) -> str:
+    """`birth date` for a number that tells nobody without it, where the dates differ as far as the coarser one goes."""
+    first, second = one.get("birthDate", ""), other.get("birthDate", "")
+    same = not first or not second or first.startswith(second) or second.startswith(first)
+    return "" if same or not _PLACE[number.kind][1] else "birth date"
 
 
-def _tell_several(record: Record, number: Number) -> None:
-    text = ("several people bear this number", "nhiều người cùng mang số này")
-    record.mapped.problems.append(Problem("warning", "several-people", text, number.kind, number.value))
+_APART = {
+    "sex": "another person bears this number with another sex; the two are kept apart",
+    "birth year": "another person bears this number with another birth year; the two are kept apart",
+    "birth date": "another person bears this number with another birth date; the two are kept apart",
+    "number": "several people bear this number; they are kept apart",
+}
+_APART_VI = {
+    "sex": "số này đã thuộc về người khác có giới tính khác; giữ thành hai người",
+    "birth year": "số này đã thuộc về người khác có năm sinh khác; giữ thành hai người",
+    "birth date": "số này đã thuộc về người khác có ngày sinh khác; giữ thành hai người",
+    "number": "nhiều người cùng mang số này; giữ thành các người riêng",
+}
+
+
+def tell_apart(record: Record, choice: Choice) -> None:
+    """Whom the sender may not know of, it is not told of."""
+    for number, reason in dict.fromkeys((number, reason) for number, reason, one in choice.apart if not one.hidden):
+        rule = "several-people" if reason == "number" else "kept-apart"
+        text = (_APART[reason], _APART_VI[reason])
+        record.mapped.problems.append(Problem("warning", rule, text, number.kind, number.value))
 
 
 def new_id(record: Record, taken: bool, naming: NamingSystems) -> str:

@@ -19,7 +19,10 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.targets import copied
 
 # Lists to which elements are added one by one; of any other element the first one to come stays.
-_GROWING = ("identifier", "telecom", "address", "contact")
+_GROWING = ("identifier", "telecom", "address", "contact", "link")
+# Of these nothing that is stored is ever taken away by a record: a number that a person once had still finds them, and
+# what became of whom stays known.
+_KEPT = ("identifier", "link")
 _TAG = "urn:vn-basic:CodeSystem:record-source"
 # Elements whose difference is worth telling.
 _TOLD = ("name", "gender", "birthDate", "deceasedBoolean")
@@ -72,7 +75,8 @@ def _rank(resource: Resource) -> tuple[str, str]:
 def _replace(stored: Resource, fresh: Resource) -> Resource:
     made = copied(fresh)
     tags = (stored.get("meta") or {}).get("tag", ())
-    _grow(made, "identifier", stored.get("identifier", []))
+    for name in _KEPT:
+        _grow(made, name, stored.get(name, []))
     if tags:
         made["meta"]["tag"] = copied(tags)
     # Others have added to it: what this sender does not say itself may be theirs.

@@ -130,7 +130,7 @@ class _Merge:
                 text = f"Patient/{one['id']} was joined into Patient/{other} already"
                 raise FhirError(Kind.BUSINESS_RULE, text)
         joined = self._joined(old, kept)
-        old = _linked({**old, "active": False}, target.id, "replaced-by")
+        old = with_link({**old, "active": False}, f"Patient/{target.id}", "replaced-by")
         puts = [await self._put(old, source.version), await self._put(joined, target.version)]
         counts: Counter[str] = Counter()
         rewrite = _rewriting(self._context, source.id, target.id)
@@ -148,10 +148,7 @@ class _Merge:
         return Put(await draft(self._context, resource, resource["id"]), expected)
 
     def _joined(self, source: Resource, target: Resource) -> Resource:
-        kept = self._result or add_missing(target, {name: source[name] for name in source if name != "link"})
-        for link in source.get("link", ()):
-            kept = _with_link(kept, link)
-        return _linked(kept, self.both[0], "replaces")
+        return with_link(self._result or add_missing(target, source), f"Patient/{source['id']}", "replaces")
 
     def provenance(self, written: Sequence[Written]) -> Resource:
         source, target = self.both
@@ -271,12 +268,9 @@ def _rewriting(context: Context, source: str, target: str) -> Callable[[Resource
     return rewriter(by_table({f"{base}Patient/{source}": f"{base}Patient/{target}" for base in bases}), ())
 
 
-def _linked(patient: Resource, other: str, type: str) -> Resource:
-    return _with_link(patient, {"other": {"reference": f"Patient/{other}"}, "type": type})
-
-
-def _with_link(patient: Resource, link: Resource) -> Resource:
-    held = patient.get("link", [])
+def with_link(patient: Resource, reference: str, type: str) -> Resource:
+    """The Patient with a link (R4 section 8.1.10.2); the same object where it has that link already."""
+    link, held = {"other": {"reference": reference}, "type": type}, patient.get("link", [])
     return patient if link in held else {**patient, "link": [*held, link]}
 
 

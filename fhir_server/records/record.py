@@ -6,13 +6,13 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
 
 import orjson
 
-from fhir_server.records.formats import Format
+from fhir_server.records.formats import DateOf, Format
 from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
 from fhir_server.records.scopes import Made, Mapped, Scope, walk
@@ -27,11 +27,12 @@ NEWBORN_DAYS = 28
 class Record:
     """One record and what became of it.
 
-    key: the sender's own key. facility: the sender's code. id: follows from format, facility and key. moment: when the
-    sender made it (R4 dateTime text, "" unknown). newborn: by age or mark, so that its numbers
-    may be another's; marked_newborn: the record says that it stands under a parent's name. digest: of the content.
-    kept_out: source path -> how many values stood there that the mapping leaves out on purpose or does not know. sound:
-    its resources were validated and without fault.
+    key: the sender's own key. facility: the sender's code. id: follows from format, facility and key. moment: the day
+    it speaks of (R4 dateTime text, "" unknown). written: when the sender wrote this version of it, likewise. newborn:
+    by age or mark, so that its numbers may be another's; marked_newborn: the record says that it is under a parent's
+    name. digest: of the content. kept_out: source path -> how many values stood there that the mapping leaves out on
+    purpose or does not know. sound: its resources were validated and without fault. holders: numbers on a newborn's
+    record that are another person's, with the RelatedPerson who bears each.
     """
 
     source: SourceRecord
@@ -40,6 +41,7 @@ class Record:
     facility: str
     id: str
     moment: str
+    written: str
     mapped: Mapped
     newborn: bool
     marked_newborn: bool
@@ -47,10 +49,17 @@ class Record:
     kept_out: Counter[str]
     unknown: Counter[str]
     sound: bool = False
+    holders: list[tuple[Mapping[str, Any], Made]] = field(default_factory=list)
 
     @property
     def patient(self) -> Made:
         return next(one for one in self.mapped.made if one.resource["resourceType"] == "Patient")
+
+    @property
+    def others(self) -> list[Made]:
+        """Further people whom the record speaks of, each with a Patient of its own: the newborns of their mother."""
+        patient = self.patient
+        return [one for one in self.mapped.made if one.resource["resourceType"] == "Patient" and one is not patient]
 
     @property
     def refused(self) -> bool:
@@ -87,7 +96,8 @@ def map_record(format: Format, source: SourceRecord, identity: Identity | None =
     top = known.top
     facts = format.tools.facts()
     facts.facility = known.facility
-    moment, facts.on = _moment(format, top)
+    moment, facts.on = _moment(format, format.key.date, top)
+    written, _ = _moment(format, format.key.written, top)
     mapped = Mapped(problems=list(source.problems))
     facts.problems = mapped.problems
     if source.content is not None:
@@ -108,6 +118,7 @@ def map_record(format: Format, source: SourceRecord, identity: Identity | None =
         known.facility,
         known.id,
         moment,
+        written,
         mapped,
         marked or _is_newborn(mapped, facts.on),
         marked,
@@ -144,8 +155,8 @@ def _key(format: Format, top: Scope) -> str:
     return ""
 
 
-def _moment(format: Format, top: Scope) -> tuple[str, date | None]:
-    reads, transform = format.key.date
+def _moment(format: Format, date_of: DateOf, top: Scope) -> tuple[str, date | None]:
+    reads, transform = date_of
     facts = format.tools.facts()
     for read in reads:
         found = read(top)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,43 +13,34 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import draft
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, same_content
-from fhir_server.records.bundle import settle, stamp, unique
+from fhir_server.records.bearers import Bearers
+from fhir_server.records.bundle import own_id, settle, stamp, unique
+from fhir_server.records.doubts import TASK, Doubt, doubt_id, task
 from fhir_server.records.filing import Identity, guard_of, hold
 from fhir_server.records.formats import Format, Formats
-from fhir_server.records.identity import Known, Number, choose, new_id, numbers
+from fhir_server.records.identity import Known, Number, choose, contradicts, new_id, numbers, tell_apart
 from fhir_server.records.merging import merge
+from fhir_server.records.patient_merge import with_link
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
-from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import (
-    EVERYTHING,
-    INDEX_KEYS,
-    NOTHING,
-    Find,
-    Guard,
-    Op,
-    Put,
-    Remove,
-    Stored,
-    Transaction,
-)
-
-# People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.
-PEOPLE_LIMIT = 5_000
-_SPECIAL = re.compile(r"[,$|\\]")
-_ESCAPE = r"\\\g<0>"
+from fhir_server.store.contract import EVERYTHING, Guard, Op, Put, Remove, Stored, Transaction
+from fhir_server.terminology.naming import NamingSystems
 
 
 @dataclass(slots=True)
 class Plan:
-    """What one record comes to. identities: what it writes to, for telling whether it changed anything."""
+    """What one record comes to. others: further people whom it speaks of. identities: what it writes to, for telling
+    whether it changed anything. is_older: a later version of the record is stored already. doubts: about the person of
+    the id."""
 
     record: Record
     head: Stored | None
     known: Known | None = None
-    skipped: bool = False
+    others: list[Known] = field(default_factory=list)
     identities: set[Identity] = field(default_factory=set)
+    is_older: bool = False
+    doubts: list[tuple[str, Doubt]] = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -64,13 +54,15 @@ class Group:
     plans: list[Plan]
     people: dict[str, Known]
     careful: bool
+    naming: NamingSystems
     bearers: frozenset[str] = frozenset()
     shared: dict[tuple[str, ...], Resource] = field(default_factory=dict)
 
     @property
-    def newcomers(self) -> list[Record]:
-        """Records of people who were not found."""
-        return [plan.record for plan in self.plans if plan.known is not None and plan.known.version == 0]
+    def gained(self) -> set[Number]:
+        """Numbers that are written to somebody who did not bear them yet."""
+        changed = [one for one in self.people.values() if one.changed]
+        return {number for one in changed for number in numbers(one.resource, self.naming) if number not in one.borne}
 
 
 class Stores:
@@ -79,6 +71,7 @@ class Stores:
     def __init__(self, context: Context, formats: Formats) -> None:
         self._context = context
         self._naming = formats.tools.naming
+        self._bearers = Bearers(context, self._naming)
         self._claims = context.settings.record_validation == "profiles"
         # What this import has stored, or found stored, of resources that many records speak of: facilities, staff.
         self._shared: dict[tuple[str, ...], Resource] = {}
@@ -89,7 +82,7 @@ class Stores:
         found: set[object] = set()
         for record in records:
             found.add(record.id)
-            found.update(numbers(record.patient.resource, self._naming))
+            found.update(self._numbers(record))
             found.update(
                 name
                 for one in record.mapped.made
@@ -106,50 +99,30 @@ class Stores:
         heads = await self._context.store.read_many("Provenance", [record.id for record in records], EVERYTHING)
         plans = [Plan(record, _live(heads.get(record.id))) for record in records]
         waiting = [plan for plan in plans if not _is_stored_already(plan)]
-        by_number, people = await self._look_up(waiting)
+        wanted = {number for plan in waiting for number in self._numbers(plan.record)}
+        ids = {id for plan in waiting if (id := _patient_before(plan.head))}
+        ids |= {own_id(plan.record, one) for plan in waiting for one in plan.record.others}
+        by_number, people = await self._bearers.known(wanted, ids)
         taken = await self._taken(waiting, people) if careful else frozenset()
         for plan in waiting:
             self._settle(plan, by_number, people, taken)
-        return Group(plans, people, careful, frozenset(one.id for several in by_number.values() for one in several))
+        for plan in waiting:
+            self._doubt_newborn(plan, by_number)
+        bearers = frozenset(one.id for several in by_number.values() for one in several)
+        return Group(plans, people, careful, self._naming, bearers)
 
-    async def _look_up(self, plans: Sequence[Plan]) -> tuple[dict[Number, list[Known]], dict[str, Known]]:
-        """The stored Patients that bear a number of these records, or that these records were stored for last time."""
-        wanted = {number for plan in plans for number in numbers(plan.record.patient.resource, self._naming)}
-        found = await self._by_numbers(wanted)
-        before = {id for plan in plans if (id := _patient_before(plan.head)) and id not in found}
-        if before:
-            found |= await self._context.store.read_many("Patient", sorted(before), EVERYTHING)
-        people = {id: _known(one) for id, one in found.items() if not one.deleted}
-        await hold(self._context, "Patient", people)
-        by_number: dict[Number, list[Known]] = defaultdict(list)
-        for one in people.values():
-            for number in numbers(one.resource, self._naming):
-                by_number[number].append(one)
-        return by_number, people
-
-    async def _by_numbers(self, wanted: set[Number]) -> dict[str, Stored]:
-        query = await self._bearers(wanted, raw=True)
-        return {one.id: one for one in await self._context.store.find(query, EVERYTHING)} if query else {}
-
-    async def _bearers(self, wanted: set[Number], raw: bool) -> Find | None:
-        """The look-up of the people who bear any of the numbers; None where nobody can."""
-        if not wanted:
-            return None
-        context = self._context
-        param = context.search.parameters.of("Patient")["identifier"]
-        leaf = Leaf("Patient", param, None, tuple(sorted(_token(number) for number in wanted)))
-        filter = await context.search.filter(leaf, context.store, context.base, context.clock())
-        return Find("Patient", filter, (), PEOPLE_LIMIT, raw=raw, hint=INDEX_KEYS) if filter != NOTHING else None
+    def _numbers(self, record: Record) -> set[Number]:
+        """All numbers that tell the people of a record, and those that its newborn bears of another."""
+        found = {number for one in (record.patient, *record.others) for number in numbers(one.resource, self._naming)}
+        return found.union(numbers({"identifier": [number for number, _ in record.holders]}, self._naming))
 
     async def confirm(self, group: Group, transaction: Transaction) -> None:
-        """Inside the transaction: the numbers of newcomers are claimed, so that of two imports that meet the same new
-        person, in whatever process, one waits for the other. Raises FhirError CONFLICT when somebody who bears one has
-        been stored since the group was planned."""
-        wanted = {number for record in group.newcomers for number in numbers(record.patient.resource, self._naming)}
+        """Inside the transaction: numbers that somebody gains are claimed, so that of two imports that meet the same
+        person by any of them, in whatever process, one waits for the other. Raises FhirError CONFLICT when somebody who
+        bears one has been stored since the group was planned."""
+        wanted = group.gained
         await transaction.claim_all(f"person {number.system}|{number.value}" for number in wanted)
-        query = await self._bearers(wanted, raw=False)
-        found = {one.id for one in await transaction.find(query, EVERYTHING)} if query else set()
-        if found - group.bearers:
+        if await self._bearers.among(transaction, wanted) - group.bearers:
             raise FhirError(Kind.CONFLICT, "a person of this import was stored meanwhile by another one")
 
     async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:
@@ -163,20 +136,37 @@ class Stores:
     ) -> None:
         record = plan.record
         before = people.get(_patient_before(plan.head) or "")
-        known = choose(record, by_number, before, self._naming)
-        if known is None:
-            known = self._newcomer(record, people, taken)
-        settle(record, known.id)
+        choice = choose(record.patient.resource, by_number, before, self._naming)
+        tell_apart(record, choice)
+        known = choice.known or self._newcomer(record, people, taken)
+        plan.doubts = [(known.id, Doubt(reason, one.id, number.kind)) for number, reason, one in choice.apart]
+        others = {own_id(record, one): self._other(record, one, by_number, people) for one in record.others}
+        settle(record, known.id, {id: one.id for id, one in others.items()})
         stamp(record)
         self._check(record)
         if record.refused:
             return
-        plan.known = people[known.id] = known
+        plan.is_older = bool(record.written) and record.written < _written(plan.head)[: len(record.written)]
+        if plan.is_older:
+            _tell_older(record)
+        plan.known = known
+        plan.others = list(others.values())
         plan.identities = {(one.resource["resourceType"], one.id) for one in record.mapped.made}
-        self._join(known, record)
-        for number in numbers(known.resource, self._naming):
-            if known not in by_number[number]:
-                by_number[number].append(known)
+        for one, made in zip((known, *plan.others), (record.patient, *record.others), strict=True):
+            people[one.id] = one
+            self._join(one, made.resource, record)
+            for number in numbers(one.resource, self._naming):
+                if one not in by_number[number]:
+                    by_number[number].append(one)
+
+    def _other(
+        self, record: Record, one: Made, by_number: dict[Number, list[Known]], people: Mapping[str, Known]
+    ) -> Known:
+        """A further person of a record, such as a newborn of its mother: who bears its number, else one of its own."""
+        own = own_id(record, one)
+        choice = choose(one.resource, by_number, people.get(own), self._naming)
+        tell_apart(record, choice)
+        return choice.known or Known(own, 0, {})
 
     def _newcomer(self, record: Record, people: Mapping[str, Known], taken: frozenset[str]) -> Known:
         id = new_id(record, False, self._naming)
@@ -184,9 +174,27 @@ class Stores:
             id = new_id(record, True, self._naming)
         return people.get(id) or Known(id, 0, {})
 
-    def _join(self, known: Known, record: Record) -> None:
+    def _doubt_newborn(self, plan: Plan, by_number: Mapping[Number, Sequence[Known]]) -> None:
+        """A newborn under another's number is a doubt for a human; whoever is known to bear it is the one whom the
+        RelatedPerson stands for (R4 section 8.1.10.2, Patient.link)."""
+        if plan.known is None:
+            return
+        for number, relative in plan.record.holders:
+            kind = next((one.kind for one in numbers({"identifier": [number]}, self._naming)), "")
+            plan.doubts.append((plan.known.id, Doubt("newborn", f"RelatedPerson/{relative.id}", kind)))
+            for told in numbers({"identifier": [number]}, self._naming):
+                for holder in {one.lasting.id: one.lasting for one in by_number.get(told, ())}.values():
+                    if (
+                        holder is not plan.known
+                        and not holder.fixed
+                        and contradicts(plan.record.patient.resource, holder.resource)
+                    ):
+                        linked = with_link(holder.resource, f"RelatedPerson/{relative.id}", "seealso")
+                        holder.changed = holder.changed or linked is not holder.resource
+                        holder.resource = linked
+
+    def _join(self, known: Known, fresh: Resource, record: Record) -> None:
         """Brings what the record says of the person together with what is known."""
-        fresh = record.patient.resource
         if not known.resource:
             known.resource, known.changed = fresh, True
             return
@@ -223,19 +231,27 @@ class Stores:
     async def ops(self, group: Group) -> list[Op]:
         """What has to be written for a group; nothing for records that are stored already or refused."""
         plans = [plan for plan in group.plans if plan.known is not None and not plan.record.refused]
-        people = {plan.known.id: plan.known for plan in plans if plan.known and plan.known.changed}
-        ops: list[Op] = [await self._put(one.resource, one.id, one.version) for one in people.values()]
-        ops += await self._common(plans, group.shared)
-        for plan in plans:
+        people = [one for one in group.people.values() if one.changed]
+        ops: list[Op] = [await self._put(one.resource, one.id, one.version) for one in people]
+        plans_of_today = [plan for plan in plans if not plan.is_older]
+        ops += await self._common(plans_of_today, group.shared)
+        for plan in plans_of_today:
             ops += await self._own(plan, group.careful)
-        return ops
+        return ops + await self._doubts(plans)
+
+    async def _doubts(self, plans: Iterable[Plan]) -> list[Op]:
+        """Those that are not known yet, whatever was decided about them."""
+        found = {doubt_id(patient, doubt): (patient, doubt) for plan in plans for patient, doubt in plan.doubts}
+        known = await self._context.store.read_many(TASK, sorted(found), EVERYTHING) if found else {}
+        now = self._context.clock()
+        return [await self._put(task(*about, now), id, 0) for id, about in found.items() if id not in known]
 
     def guard(self, group: Group) -> Guard | None:
         """What holds the operations of a group against the rights of who sends it."""
         made = (one for plan in group.plans for one in plan.record.mapped.made)
-        return guard_of(
-            self._context, {(one.resource["resourceType"], one.id) for one in made if one.owner == "shared"}
-        )
+        allowed = {(one.resource["resourceType"], one.id) for one in made if one.owner == "shared"}
+        allowed.update((TASK, doubt_id(*one)) for plan in group.plans for one in plan.doubts)
+        return guard_of(self._context, allowed)
 
     async def _put(self, resource: Resource, id: str, expected: int | None) -> Put:
         """What a record owns and what is new bears the mark of who sends it; of the rest the marks stay."""
@@ -247,8 +263,9 @@ class Stores:
         wanted: dict[str, dict[str, list[Made]]] = defaultdict(lambda: defaultdict(list))
         for plan in plans:
             for one in plan.record.mapped.made:
-                if one.owner != "record" and one is not plan.record.patient and not self._says_nothing_new(one):
-                    wanted[one.resource["resourceType"]][one.id].append(one)
+                type = one.resource["resourceType"]
+                if one.owner != "record" and type != "Patient" and not self._says_nothing_new(one):
+                    wanted[type][one.id].append(one)
         ops: list[Op] = []
         for type, by_id in sorted(wanted.items()):
             found = await self._context.store.read_many(type, sorted(by_id), EVERYTHING)
@@ -271,7 +288,9 @@ class Stores:
 
     async def _own(self, plan: Plan, careful: bool) -> list[Op]:
         """What the record alone owns, what of it is no more, and the head that says so."""
-        own = [one for one in unique(plan.record) if one.owner == "record"]
+        own = [
+            one for one in unique(plan.record) if one.owner == "record" and one.resource["resourceType"] != "Patient"
+        ]
         is_new = plan.head is None and not careful
         ops: list[Op] = [await self._put(one.resource, one.id, 0 if is_new else None) for one in own]
         identities = {(one.resource["resourceType"], one.id) for one in own}
@@ -283,12 +302,11 @@ class Stores:
         """The Provenance of a record (R4 section 6.3): where it came from, what it made, by which mapping."""
         record = plan.record
         assert plan.known is not None
-        place = record.source.place
         head: Resource = {
             "resourceType": "Provenance",
             "id": record.id,
             "target": [
-                {"reference": f"Patient/{plan.known.id}"},
+                *({"reference": f"Patient/{one.id}"} for one in (plan.known, *plan.others)),
                 *({"reference": f"{one.resource['resourceType']}/{one.id}"} for one in own),
             ],
             "recorded": datetime.fromtimestamp(self._context.clock() / 1000, UTC).isoformat(timespec="seconds"),
@@ -299,14 +317,33 @@ class Stores:
                     "role": "source",
                     "what": {
                         "identifier": {"system": "urn:ietf:rfc:3986", "value": _content_uri(record.digest)},
-                        "display": f"{place.file.rpartition('/')[2]} #{place.record} ({record.format.name})",
+                        "display": f"{_place_of(record)} ({record.format.name})",
                     },
                 }
             ],
         }
         if record.moment:
             head["occurredDateTime"] = record.moment
-        return head | {"meta": {"profile": record.format.tools.finish.claims(head)}}
+        meta: Resource = {"profile": record.format.tools.finish.claims(head)}
+        if record.written:
+            url = record.format.tools.extensions["record-date"][0]
+            meta["extension"] = [{"url": url, "valueDateTime": record.written}]
+        return head | {"meta": meta}
+
+
+def _place_of(record: Record) -> str:
+    """File, number of the record within it, and line where that is known."""
+    place = record.source.place
+    line = f", dòng {place.line}" if place.line is not None else ""
+    return f"{place.file.rpartition('/')[2]} #{place.record}{line}"
+
+
+def _tell_older(record: Record) -> None:
+    text = (
+        "a later version of this record is stored; of this one only numbers of the person are added",
+        "đã lưu phiên bản mới hơn của hồ sơ này; chỉ bổ sung số định danh từ bản cũ",
+    )
+    record.mapped.problems.append(Problem("warning", "older", text, found=record.written))
 
 
 def _shared_name(one: Made) -> tuple[str, ...]:
@@ -314,18 +351,12 @@ def _shared_name(one: Made) -> tuple[str, ...]:
     return (one.resource["resourceType"], *one.key)
 
 
-def _token(number: Number) -> str:
-    """The number as a value of a token search, R4 section 3.1.1.4.10."""
-    return f"{_SPECIAL.sub(_ESCAPE, number.system)}|{_SPECIAL.sub(_ESCAPE, number.value)}"
-
-
 def _content_uri(digest: str) -> str:
     return f"ni:///sha-256;{digest}"
 
 
 def _is_stored_already(plan: Plan) -> bool:
-    plan.skipped = plan.head is not None and is_stored(plan.head, plan.record.format, plan.record.digest)
-    return plan.skipped
+    return plan.head is not None and is_stored(plan.head, plan.record.format, plan.record.digest)
 
 
 def is_stored(stored: Stored, format: Format, digest: str) -> bool:
@@ -341,6 +372,12 @@ def _entity_value(head: Mapping[str, Any]) -> str | None:
         if isinstance(value, str):
             return value
     return None
+
+
+def _written(head: Stored | None) -> str:
+    """When the stored version of a record was written by its sender, "" unknown."""
+    meta = decode(head.raw).get("meta", {}) if head is not None else {}
+    return str(next((one["valueDateTime"] for one in meta.get("extension", ()) if "valueDateTime" in one), ""))
 
 
 def _targets(head: Stored | None) -> list[Identity]:
