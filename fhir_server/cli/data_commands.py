@@ -106,6 +106,45 @@ def export_(
     raise typer.Exit(export_files(settings(), Wanted(format, form, out, tuple(patient or ()), facility, since)))
 
 
+PatientId = Annotated[str, typer.Argument(help="id of a Patient")]
+
+
+@records.command("doubts")
+def doubts() -> None:
+    """List who may be one person, or is a newborn under another's number: a line of JSON each, until it is settled."""
+    from fhir_server.cli.identity import list_doubts
+
+    list_doubts(settings())
+
+
+@records.command("different")
+def different(id: Annotated[str, typer.Argument(help="id of the doubt, as `doubts` lists it")]) -> None:
+    """Settle a doubt: the two are different people."""
+    from fhir_server.cli.identity import settle_as_different
+
+    settle_as_different(settings(), id)
+
+
+@records.command("merge")
+def merge_(
+    source: PatientId,
+    into: Annotated[str, typer.Argument(help="id of the Patient who stays")],
+    preview: Annotated[bool, typer.Option("--preview", help="tell what would be done, and do nothing")] = False,
+) -> None:
+    """Join two Patients that are one person. Both stay; what referred to the source refers to the other."""
+    from fhir_server.cli.identity import merge
+
+    merge(settings(), source, into, preview)
+
+
+@records.command("unmerge")
+def unmerge_(source: PatientId) -> None:
+    """Take a Patient out of the one it was joined into, as both were before."""
+    from fhir_server.cli.identity import unmerge
+
+    unmerge(settings(), source)
+
+
 @packages.command("install")
 def install(
     path: Annotated[Path, typer.Argument(help="a package: .tgz, or a folder with package.json", exists=True)],

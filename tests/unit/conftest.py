@@ -1,14 +1,24 @@
-"""What unit tests of search ask for: an index over a database of its own."""
+"""What unit tests ask for: of search an index over a database of its own, of records a store to import into."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 from pymongo import MongoClient
+from pymongo.database import Database
+from records_desk import Desk
 from search_index import Index
+
+from fhir_server.app import open_context
+from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context
+
+OF_TRANSACTIONS = ("compartments", "gates", "claims", "answers")
 
 # A test never asserts times, so neither does hypothesis; function-scoped fixtures are emptied by each example.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -20,3 +30,24 @@ def index(mongodb: MongoClient[dict[str, object]]) -> Iterator[Index]:
     name = f"test_{uuid4().hex}"
     yield Index(mongodb[name])
     mongodb.drop_database(name)
+
+
+@pytest.fixture(scope="session")
+async def shared(
+    mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]
+) -> AsyncIterator[tuple[Context, Database[dict[str, Any]]]]:
+    """One context for all tests of records, since most of a test's time would go into opening one, and its database."""
+    name = f"test_{uuid4().hex}"
+    async with open_context(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as opened:
+        yield opened, mongodb[name]
+    mongodb.drop_database(name)
+
+
+@pytest.fixture
+def desk(shared: tuple[Context, Database[dict[str, Any]]], tmp_path: Path) -> Desk:
+    """The shared context over an empty store."""
+    context, database = shared
+    for name in database.list_collection_names():
+        if name[0].isupper() or name in OF_TRANSACTIONS:
+            database[name].delete_many({})
+    return Desk(context, tmp_path)

@@ -4,63 +4,20 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import orjson
 import pytest
+from records_desk import Desk
 from records_sources import as_json, basic, dossier, health_record, person, total
 
 from fhir_server.app import open_context
-from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.interactions.exchange import Context
-from fhir_server.model.resources import decode
 from fhir_server.records.importing import Part, formats_for, import_records
 from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.sample import write_sample
 from fhir_server.records.source import Share
-from fhir_server.store.contract import EVERYTHING
-
-TYPES = (
-    "Patient", "Condition", "Immunization", "AllergyIntolerance", "Encounter", "Observation", "Coverage",
-    "Organization", "RelatedPerson", "FamilyMemberHistory", "ImmunizationRecommendation", "Provenance",
-)  # fmt: skip
-
-
-@pytest.fixture
-async def context(settings: Settings) -> AsyncIterator[Context]:
-    async with open_context(settings) as opened:
-        yield opened
-
-
-class Desk:
-    """Where files are put down and sent in."""
-
-    def __init__(self, context: Context, folder: Path) -> None:
-        self.context = context
-        self.folder = folder
-
-    async def send(self, body: bytes, name: str = "a.xml") -> ImportReport:
-        path = self.folder / name
-        path.write_bytes(body)
-        return await import_records(self.context, [path])
-
-    async def stored(self, type: str) -> list[dict[str, Any]]:
-        return [decode(one.raw) async for one in self.context.store.walk(type, EVERYTHING)]
-
-    async def versions(self) -> dict[str, int]:
-        found = {}
-        for type in TYPES:
-            async for one in self.context.store.walk(type, EVERYTHING):
-                found[f"{type}/{one.id}"] = one.version
-        return found
-
-
-@pytest.fixture
-def desk(context: Context, tmp_path: Path) -> Desk:
-    return Desk(context, tmp_path)
 
 
 def counts(report: ImportReport) -> tuple[int, int, int, int]:
@@ -332,15 +289,13 @@ async def test_the_failure_of_the_store_ends_the_import(desk: Desk, monkeypatch:
     assert caught.value.kind is Kind.UNAVAILABLE
 
 
-async def test_two_processes_that_meet_a_new_person_under_different_numbers_make_one(
-    desk: Desk, settings: Settings
-) -> None:
+async def test_two_processes_that_meet_a_new_person_under_different_numbers_make_one(desk: Desk) -> None:
     people = range(12)
     both = [person(MADINHDANH=f"0380850001{n:02d}", MABHXH=f"38200001{n:02d}", HOTEN=f"Nguyễn {n}") for n in people]
     one = [person(MADINHDANH=None, MABHXH=f"38200001{n:02d}", HOTEN=f"Nguyễn {n}") for n in people]
     (desk.folder / "a.xml").write_bytes(health_record(*both))
     (desk.folder / "b.xml").write_bytes(health_record(*one, sender="38281"))
-    async with open_context(settings) as other:
+    async with open_context(desk.context.settings) as other:
         reports = await asyncio.gather(
             import_records(desk.context, [desk.folder / "a.xml"]), import_records(other, [desk.folder / "b.xml"])
         )
@@ -348,7 +303,7 @@ async def test_two_processes_that_meet_a_new_person_under_different_numbers_make
     assert len(await desk.stored("Patient")) == len(people)
 
 
-async def test_parts_of_an_import_take_every_record_once(desk: Desk, settings: Settings) -> None:
+async def test_parts_of_an_import_take_every_record_once(desk: Desk) -> None:
     write_sample(25, 3, desk.folder / "commune")
     sheet = b"".join(
         orjson.dumps(basic(ma_ho_so=f"L{number}")) + b" " * 500_000 + b"\n" for number in range(11)
@@ -373,17 +328,17 @@ async def test_how_far_an_import_is_can_be_estimated(desk: Desk) -> None:
     assert all(total is None or total >= done for done, total in told)
 
 
-async def test_base_validation_passes_over_the_profiles_that_are_claimed(settings: Settings, tmp_path: Path) -> None:
-    (tmp_path / "a.xml").write_bytes(health_record(person()))
-    async with open_context(settings.model_copy(update={"record_validation": "base"})) as context:
-        calls: list[bool] = []
-        validator = context.validator
+async def test_base_validation_passes_over_the_profiles_that_are_claimed(desk: Desk) -> None:
+    calls: list[bool] = []
+    validator = desk.context.validator
 
-        class Watching:
-            def validate(self, resource: Any, type: str, claims: bool) -> list[Any]:
-                calls.append(claims)
-                return validator.validate(resource, type, claims=claims)
+    class Watching:
+        def validate(self, resource: Any, type: str, claims: bool) -> list[Any]:
+            calls.append(claims)
+            return validator.validate(resource, type, claims=claims)
 
-        report = await import_records(context.with_(validator=Watching()), [tmp_path / "a.xml"])
+    settings = desk.context.settings.model_copy(update={"record_validation": "base"})
+    desk.context = desk.context.with_(settings=settings, validator=Watching())
+    report = await desk.send(health_record(person()))
     assert report.stored == 1
     assert set(calls) == {False}
