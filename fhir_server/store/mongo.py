@@ -71,12 +71,7 @@ async def open_store(uri: str, settings: Settings, clock: Callable[[], int] = _n
     store was written by another version of this program.
     """
     try:
-        client: AsyncMongoClient[Document] = AsyncMongoClient(
-            uri,
-            appname="fhir-server",
-            serverSelectionTimeoutMS=SELECTION_MS,
-            socketTimeoutMS=int(max(settings.search_seconds, settings.transaction_seconds) * 1000) + 10_000,
-        )
+        client: AsyncMongoClient[Document] = AsyncMongoClient(uri, appname="fhir-server", **_patience(uri, settings))
     except (InvalidURI, ConfigurationError, ValueError) as fault:
         raise StartError(f"FHIR_MONGODB_URI is no address of a MongoDB: {fault}.") from None
     store = MongoStore(client, settings, clock)
@@ -91,6 +86,13 @@ async def open_store(uri: str, settings: Settings, clock: Callable[[], int] = _n
             raise StartError(f"MongoDB cannot be used: {_first_sentence(fault)}.") from None
         raise
     return store
+
+
+def _patience(uri: str, settings: Settings) -> dict[str, Any]:
+    """How long the driver waits, in ms, as far as the operator's own URI does not say it: arguments would go before."""
+    longest = int(max(settings.search_seconds, settings.transaction_seconds) * 1000)
+    waits = {"serverSelectionTimeoutMS": SELECTION_MS, "socketTimeoutMS": longest + 10_000}
+    return {name: limit for name, limit in waits.items() if f"{name.lower()}=" not in uri.lower()}
 
 
 async def _refuse_unfit(client: AsyncMongoClient[Document]) -> None:
