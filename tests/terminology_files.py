@@ -60,6 +60,7 @@ FSN, SYNONYM, IS_A = "900000000000003001", "900000000000013009", "116680003"
 PREFERRED, AMERICAN = "900000000000548007", "900000000000509007"
 CORE, DEFINED, PRIMITIVE = "900000000000207008", "900000000000073002", "900000000000074008"
 ROOT, FINDING, DISEASE, SITE, THROAT = "138875005", "404684003", "64572001", "363698007", "54066008"
+THROATS = "723264001"  # a reference set
 # code -> (full name, other names of which the first is preferred, parents, active)
 SNOMED: Mapping[str, tuple[str, tuple[str, ...], tuple[str, ...], bool]] = {
     ROOT: ("SNOMED CT Concept (SNOMED RT+CTV3)", ("SNOMED CT Concept",), (), True),
@@ -109,6 +110,12 @@ def snomed_zip(path: Path) -> Path:
                 "Refset/Language/der2_cRefset_LanguageSnapshot-en_INT_20260101.txt",
                 "id effectiveTime active moduleId refsetId referencedComponentId acceptabilityId",
                 languages,
+            ),
+            (
+                "Refset/Content/der2_Refset_SimpleSnapshot_INT_20260101.txt",
+                "id effectiveTime active moduleId refsetId referencedComponentId",
+                [(f"m{code}", "20260101", "1", CORE, THROATS, code) for code in ("363746003", THROAT)]
+                + [("m1", "20260101", "0", CORE, THROATS, DISEASE)],
             ),
         ):
             lines = ["\t".join(header.split()), *("\t".join(row) for row in rows)]

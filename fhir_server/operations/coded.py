@@ -101,7 +101,6 @@ def coding_of(value: Resource) -> Coding:
 
 
 def language(asked: Arguments, request: FhirRequest) -> str | None:
-    """Of messages: `displayLanguage`, else the first of Accept-Language."""
-    return (
-        asked.one("displayLanguage") or request.headers.get("accept-language", "").split(",")[0].split(";")[0].strip()
-    )
+    """Of names and messages: `displayLanguage`, else the first of Accept-Language; None when neither names one."""
+    preferred = request.headers.get("accept-language", "").split(",")[0].split(";")[0].strip()
+    return asked.one("displayLanguage") or (preferred if preferred != "*" else None) or None

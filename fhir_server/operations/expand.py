@@ -10,7 +10,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.dates import instant
 from fhir_server.model.resources import Resource
-from fhir_server.operations.coded import answered, day, instance
+from fhir_server.operations.coded import answered, day, instance, language
 from fhir_server.operations.parameters import Arguments, arguments
 from fhir_server.operations.value_set import value_set
 from fhir_server.terminology.expand import Expansion, expand
@@ -42,7 +42,7 @@ _TOLD = {
 async def expand_operation(context: Context, request: FhirRequest) -> FhirResponse:
     """`ValueSet/$expand`: the codes of a value set, by page, by words of their names, as of a day."""
     asked = arguments(context, request, DEFINITION)
-    wanted = _wanted(context, asked)
+    wanted = _wanted(context, asked, language(asked, request))
     find = value_set(context, asked, await instance(context, request), wanted.on)
     pinned, forced = _versions(asked, "system-version"), _versions(asked, "force-system-version")
     told = partial(expand, asked=wanted, timestamp=instant(context.clock()), identifier=f"urn:uuid:{context.new_id()}")
@@ -54,7 +54,7 @@ async def expand_operation(context: Context, request: FhirRequest) -> FhirRespon
     return await answered(context, question, asked.at("url" if "url" in asked else "valueSet"))
 
 
-def _wanted(context: Context, asked: Arguments) -> Expansion:
+def _wanted(context: Context, asked: Arguments, spoken: str | None) -> Expansion:
     for name in ("offset", "count"):
         if (asked.one(name) or 0) < 0:
             raise FhirError(Kind.VALUE, f"{name} must not be negative", asked.at(name))
@@ -66,7 +66,7 @@ def _wanted(context: Context, asked: Arguments) -> Expansion:
         include_designations=asked.one("includeDesignations") is True,
         include_definition=asked.one("includeDefinition") is True,
         designations=asked.all("designation"),
-        display_language=asked.one("displayLanguage"),
+        display_language=spoken,
         selectable=asked.one("excludeNotForUI") is True,
         without=frozenset(url.partition("|")[0] for url in asked.all("exclude-system")),
         checked=_versions(asked, "check-system-version"),

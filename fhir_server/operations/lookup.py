@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
-from fhir_server.operations.coded import answered, codings, day, versioned
+from fhir_server.operations.coded import answered, codings, day, language, versioned
 from fhir_server.operations.parameters import arguments
 from fhir_server.terminology.lookup import lookup
 
@@ -18,9 +18,9 @@ async def lookup_operation(context: Context, request: FhirRequest) -> FhirRespon
     if not coding.system:
         raise FhirError(Kind.REQUIRED, "a code means nothing without its system", asked.at("system"))
     system = versioned(coding.system, coding.version)
-    wanted, language = asked.all("property"), asked.one("displayLanguage")
+    wanted, spoken = asked.all("property"), language(asked, request)
     return await answered(
         context,
-        lambda known: lookup(known, system, coding.code, on, language, wanted),
+        lambda known: lookup(known, system, coding.code, on, spoken, wanted),
         asked.at("coding" if "coding" in asked else "code"),
     )

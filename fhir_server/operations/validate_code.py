@@ -24,7 +24,7 @@ async def validate_in_code_system(context: Context, request: FhirRequest) -> Fhi
     given = await instance(context, request)
     refuse_two(asked, given, "codeSystem", "url")
     given = given or asked.one("codeSystem")
-    wanted, code = _wanted(context, asked), codings(asked)
+    wanted, code = _wanted(context, asked, request), codings(asked)
     url = asked.one("url") or (given or {}).get("url")
 
     def one(known: Terminology, coding: Coding) -> Judgement:
@@ -44,7 +44,7 @@ async def validate_in_value_set(context: Context, request: FhirRequest) -> FhirR
     """`ValueSet/$validate-code`: whether a code is one of a value set, and whether its display is right."""
     asked = arguments(context, request, OF_VALUE_SET)
     given = await instance(context, request)
-    wanted, code = _wanted(context, asked), codings(asked, "systemVersion")
+    wanted, code = _wanted(context, asked, request), codings(asked, "systemVersion")
     if "code" in asked and not asked.one("system") and "context" not in asked:
         raise FhirError(Kind.REQUIRED, "a code needs its system, or a context that tells it", asked.at("system"))
     find = value_set(context, asked, given, wanted.on)
@@ -55,10 +55,10 @@ async def validate_in_value_set(context: Context, request: FhirRequest) -> FhirR
     return await answered(context, _question(code, one, language(asked, request)), asked.at("url"))
 
 
-def _wanted(context: Context, asked: Arguments) -> Asked:
+def _wanted(context: Context, asked: Arguments, request: FhirRequest) -> Asked:
     """An abstract code is good only where the caller says so (R4: parameter `abstract`)."""
     abstract = asked.one("abstract") is True
-    return Asked(asked.one("display"), abstract, day(context, asked), asked.one("displayLanguage"))
+    return Asked(asked.one("display"), abstract, day(context, asked), language(asked, request))
 
 
 def _with_display(wanted: Asked, coding: Coding) -> Asked:

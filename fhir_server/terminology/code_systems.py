@@ -57,7 +57,8 @@ class Designation:
 
 @dataclass(frozen=True, slots=True)
 class Concept:
-    """One code of a system. properties: (code, value as JSON) pairs; abstract: a grouping, not to be recorded."""
+    """One code of a system. properties: (code, value as JSON) pairs; abstract: a grouping, not to be recorded.
+    language: that of the display, where it is known."""
 
     code: str
     display: str | None = None
@@ -65,6 +66,7 @@ class Concept:
     designations: tuple[Designation, ...] = ()
     properties: tuple[tuple[str, str, Any], ...] = ()
     parents: tuple[str, ...] = ()
+    language: str | None = None
 
     def values(self, property: str) -> tuple[Any, ...]:
         """The values of one property."""
@@ -88,13 +90,18 @@ class Concept:
         yield from (one.value for one in self.designations)
 
     def display_in(self, language: str | None) -> str | None:
-        """The first name in that language (`vi`, `en-GB`), else the display."""
-        if language:
-            wanted = language.split("-")[0].lower()
-            for one in self.designations:
-                if one.language and one.language.split("-")[0].lower() == wanted:
-                    return one.value
+        """The name in that language (`vi`, `en-GB`): the display where it is of that language, else the first other
+        name that is; the display where none is."""
+        if language and _base(self.language) != _base(language):
+            named = [one.value for one in self.designations if _base(one.language) == _base(language)]
+            if named and self.display not in named:
+                return named[0]
         return self.display
+
+
+def _base(language: str | None) -> str:
+    """`en-GB` as `en`."""
+    return language.partition("-")[0].lower() if language else ""
 
 
 class CodeSystem:
@@ -111,7 +118,8 @@ class CodeSystem:
         self.subsuming: bool = resource.get("hierarchyMeaning", "is-a") not in _NOT_SUBSUMING
         self.shape = _shape(resource)
         self.structure = _STRUCTURES.get(_own_extension(resource, "code-structure"))
-        self.concepts: Mapping[str, Concept] = {one.code: one for one in _concepts(resource.get("concept", ()), ())}
+        listed = _concepts(resource.get("concept", ()), (), self.language)
+        self.concepts: Mapping[str, Concept] = {one.code: one for one in listed}
 
     @property
     def complete(self) -> bool:
@@ -274,17 +282,17 @@ def _day(text: str | None, last: bool = False) -> date | None:
     return date.fromordinal(following.toordinal() - 1)
 
 
-def _concepts(listed: Any, parents: tuple[str, ...]) -> Iterator[Concept]:
+def _concepts(listed: Any, parents: tuple[str, ...], language: str | None) -> Iterator[Concept]:
     """The concepts of a resource, nested ones with their parents, in the order of the list."""
     for one in listed:
-        yield concept_of(one, parents)
+        yield concept_of(one, parents, language)
         if "concept" in one:
-            yield from _concepts(one["concept"], (one["code"],))
+            yield from _concepts(one["concept"], (one["code"],), language)
 
 
-def concept_of(one: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Concept:
+def concept_of(one: Mapping[str, Any], parents: tuple[str, ...] = (), language: str | None = None) -> Concept:
     """A CodeSystem.concept; those below it are left out. parents: the codes above it besides those that its properties
-    name."""
+    name. language: that of the code system."""
     properties = tuple(_property(item) for item in one.get("property", ()))
     named = tuple(value for code, _, value in properties if code in _PARENT and value not in parents)
     return Concept(
@@ -296,6 +304,7 @@ def concept_of(one: Mapping[str, Any], parents: tuple[str, ...] = ()) -> Concept
         ),
         properties=properties,
         parents=parents + named,
+        language=language,
     )
 
 

@@ -212,7 +212,7 @@ def _of_table(
 
     def page(offset: int, most: int) -> Iterator[Member]:
         for row in system.page(filter, offset, most):
-            yield system.url, concept_of_row(row)
+            yield system.url, concept_of_row(row, system.language)
 
     return _Source(system.total(filter), page)
 

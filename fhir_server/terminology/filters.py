@@ -16,6 +16,9 @@ Verdict = bool | None
 Test = Callable[[str], Verdict]
 
 _CODE = ("concept", "code")
+SNOMED = "http://snomed.info/sct"
+# The property of a concept of SNOMED CT that names the reference sets which it is in.
+REFERENCE_SET = "refset"
 _LONGEST_EXPRESSION = 1_000
 _REGEX_BYTES = 1 << 20
 
@@ -35,6 +38,13 @@ def compile_filters(filters: list[Mapping[str, Any]], system: CodeSystem | None)
         return known
 
     return test
+
+
+def as_meant(one: Mapping[str, Any], system: str | None) -> Mapping[str, Any]:
+    """R4 page "Using SNOMED CT": `concept in X` means there the members of the reference set X."""
+    if system == SNOMED and (one["property"], one["op"]) == ("concept", "in"):
+        return {"property": REFERENCE_SET, "op": "=", "value": one["value"]}
+    return one
 
 
 def _compile(one: Mapping[str, Any], system: CodeSystem | None) -> Test:

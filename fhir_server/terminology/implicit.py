@@ -9,21 +9,21 @@ from typing import Any
 from fhir_server.model.resources import Resource
 
 _SNOMED = re.compile(
-    r"(?P<system>http://snomed\.info/sct)(?P<edition>/[0-9]+(?:/version/[0-9]{8})?)?\?fhir_vs(?:=isa/(?P<root>[0-9]{6,18}))?",
+    r"(?P<system>http://snomed\.info/sct)(?P<edition>/[0-9]+(?:/version/[0-9]{8})?)?\?fhir_vs"
+    r"(?:=isa/(?P<root>[0-9]{6,18})|=refset/(?P<refset>[0-9]{6,18}))?",
     re.ASCII,
 )
 _LOINC = re.compile(r"(?P<system>http://loinc\.org)/vs(?:/(?P<id>L[LP][0-9]+-[0-9]))?", re.ASCII)
 
 
 def implicit(url: str) -> Resource | None:
-    """The value set that a URL of SNOMED CT or LOINC stands for: all codes, those below one, or an answer list.
-
-    None for any other URL, and for reference sets, which are not kept here.
-    """
+    """The value set that a URL of SNOMED CT or LOINC stands for: all codes, those below one, those of a reference set,
+    or an answer list. None for any other URL."""
     found = _SNOMED.fullmatch(url)
     if found is not None:
         version = found["system"] + found["edition"] if found["edition"] and "/version/" in found["edition"] else None
-        return whole(url, found["system"], version, _is_a(found["root"]) if found["root"] else None)
+        filter = _is_a(found["root"]) if found["root"] else _in(found["refset"]) if found["refset"] else None
+        return whole(url, found["system"], version, filter)
     found = _LOINC.fullmatch(url)
     if found is None:
         return None
@@ -35,6 +35,10 @@ def implicit(url: str) -> Resource | None:
 
 def _is_a(root: str) -> Mapping[str, Any]:
     return {"property": "concept", "op": "is-a", "value": root}
+
+
+def _in(reference_set: str) -> Mapping[str, Any]:
+    return {"property": "concept", "op": "in", "value": reference_set}
 
 
 def whole(url: str, system: str, version: str | None = None, filter: Mapping[str, Any] | None = None) -> Resource:

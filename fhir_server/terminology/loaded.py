@@ -53,7 +53,7 @@ class LoadedSystem(CodeSystem):
 
     def _concept(self, code: str) -> Concept | None:
         row = self._row(code)
-        return concept_of_row(row) if row is not None else None
+        return concept_of_row(row, self.language) if row is not None else None
 
     def _row(self, code: str) -> Row | None:
         async def read(store: Store) -> Row | None:
@@ -67,7 +67,7 @@ class LoadedSystem(CodeSystem):
         if not words:
             return None
         found = [row for row in self.page({WORDS: {"$all": list(words)}}, 0, _CANDIDATES) if _bears(row, key)]
-        return concept_of_row(found[0]) if len(found) == 1 else None
+        return concept_of_row(found[0], self.language) if len(found) == 1 else None
 
     def has(self, code: str) -> bool | None:
         return self.get(code) is not None
@@ -180,14 +180,14 @@ def _bears(row: Row, key: str) -> bool:
     return any(fold_name(name) == key for name in concept_of_row(row).names())
 
 
-def concept_of_row(row: Row) -> Concept:
-    """The concept that a row is."""
+def concept_of_row(row: Row, language: str | None = None) -> Concept:
+    """The concept that a row is. language: that of the table."""
     more: dict[str, Any] = msgspec.json.decode(row.more) if row.more else {}
     properties = more.get("property", [])
     if row.inactive and not any(one["code"] in ("inactive", "status") for one in properties):
         properties = [*properties, {"code": "inactive", "valueBoolean": True}]
     whole: Mapping[str, Any] = {**more, "code": row.code, "property": properties}
-    return concept_of({**whole, "display": row.display} if row.display else whole, row.parents)
+    return concept_of({**whole, "display": row.display} if row.display else whole, row.parents, language)
 
 
 def value_text(property: str, value: str) -> str:

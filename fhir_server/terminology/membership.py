@@ -10,7 +10,7 @@ from typing import Any
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import CodeSystem, Concept, concept_of
-from fhir_server.terminology.filters import Test, Verdict, compile_filters
+from fhir_server.terminology.filters import Test, Verdict, as_meant, compile_filters
 from fhir_server.terminology.load import Terminology
 
 # How deep value sets may include each other.
@@ -114,7 +114,7 @@ def _exists(system: CodeSystem | None, code: str, on: date | None) -> Verdict:
 
 def filters_of(part: Mapping[str, Any], system: CodeSystem | None) -> Test:
     """The filters of an include as one test of a code."""
-    return compile_filters(part.get("filter", []), system)
+    return compile_filters([as_meant(one, part.get("system")) for one in part.get("filter", ())], system)
 
 
 def _expanded(value_set: Resource, system: str | None, code: str) -> Verdict:

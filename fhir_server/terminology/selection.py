@@ -20,7 +20,7 @@ from fhir_server.store.table_contract import (
     with_codes,
 )
 from fhir_server.terminology.code_systems import CodeSystem
-from fhir_server.terminology.filters import split_values
+from fhir_server.terminology.filters import as_meant, split_values
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.loaded import LoadedSystem, beginning_words, having, value_text
 from fhir_server.terminology.membership import DEPTH, flat, needed, system_of
@@ -120,7 +120,7 @@ class _Selecting:
                 return NOTHING
             if "concept" in part:
                 parts.append(self._codes(one["code"] for one in part["concept"]))
-            parts += [self._of_filter(one) for one in part.get("filter", ())]
+            parts += [self._of_filter(as_meant(one, self._system.url)) for one in part.get("filter", ())]
         for canonical in part.get("valueSet", ()):
             parts.append(self.of_set(needed(self._terminology, canonical, self._on), depth - 1))
         return _all(parts)

@@ -9,9 +9,9 @@ from collections.abc import Callable, Mapping
 from zipfile import ZipFile
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.terminology.filters import REFERENCE_SET, SNOMED
 from fhir_server.terminology.staging import Staging
 
-URL = "http://snomed.info/sct"
 _INTERNATIONAL = "900000000000207008"
 _FSN, _SYNONYM = "900000000000003001", "900000000000013009"
 _USES = {_FSN: "Fully specified name", _SYNONYM: "Synonym"}
@@ -33,18 +33,18 @@ def release_version(archive: ZipFile) -> str | None:
     """The version URI of the international edition, `…/sct/900000000000207008/version/20260101`; None for another
     edition, whose module the name of the file does not tell."""
     found = next(found for name in archive.namelist() if (found := _CONCEPTS.search(name)))
-    return f"{URL}/{_INTERNATIONAL}/version/{found[2]}" if found[1] == "INT" else None
+    return f"{SNOMED}/{_INTERNATIONAL}/version/{found[2]}" if found[1] == "INT" else None
 
 
 def read_release(archive: ZipFile, staging: Staging, on_row: Callable[[int], None]) -> None:
-    """Puts concepts, descriptions and active relationships into the staging.
+    """Puts concepts, descriptions, active relationships and members of simple reference sets into the staging.
 
     Raises FhirError(INVALID) for an archive that lacks one of the files or has rows of another shape.
     """
     done = 0
     for pattern, read in _FILES:
         names = [name for name in archive.namelist() if pattern.search(name)]
-        if not names and read is not _language:
+        if not names and read not in (_language, _reference_set):
             raise FhirError(Kind.INVALID, f"the release has no file {pattern.pattern}")
         for name in names:
             with archive.open(name) as stream, io.TextIOWrapper(stream, "utf-8", newline="") as text:
@@ -63,12 +63,17 @@ def _language(staging: Staging, row: Row) -> None:
         staging.note(row["referencedComponentId"], rank)
 
 
+def _reference_set(staging: Staging, row: Row) -> None:
+    if row["active"] == "1":
+        staging.property(row["referencedComponentId"], REFERENCE_SET, "valueCode", row["refsetId"])
+
+
 def _description(staging: Staging, row: Row) -> None:
     if row["active"] != "1":
         return
     kind = row["typeId"]
     rank = _FULL_NAME if kind == _FSN else min(_OTHER_NAME, staging.noted(row["id"], _OTHER_NAME))
-    use = {"system": URL, "code": kind, "display": _USES[kind]} if kind in _USES else None
+    use = {"system": SNOMED, "code": kind, "display": _USES[kind]} if kind in _USES else None
     staging.designation(row["conceptId"], row["term"], row["languageCode"], use, rank)
 
 
@@ -94,4 +99,5 @@ _FILES: tuple[tuple[re.Pattern[str], Callable[[Staging, Row], None]], ...] = (
     (re.compile(r"sct2_Description_Snapshot-[^/]*\.txt$"), _description),
     (_CONCEPTS, _concept),
     (re.compile(r"sct2_Relationship_Snapshot_[^/]*\.txt$"), _relationship),
+    (re.compile(r"der2_Refset_SimpleSnapshot[^/]*\.txt$"), _reference_set),
 )

@@ -15,6 +15,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource, decode
 from fhir_server.terminology import loinc, snomed
 from fhir_server.terminology.code_systems import EFFECTIVE_PERIOD
+from fhir_server.terminology.filters import SNOMED
 from fhir_server.terminology.folding import fold_words
 from fhir_server.terminology.loaded import ALIAS
 from fhir_server.terminology.staging import Staging
@@ -164,7 +165,7 @@ def _version(path: Path, form: Form) -> str | None:
 
 def resource_id(name: str, version: str) -> str:
     """A logical id of R4 for a version of a code system: `vnicd10-06-2026-tt-byt`."""
-    words = "-".join(fold_words(f"{name} {version.removeprefix(snomed.URL)}"))
+    words = "-".join(fold_words(f"{name} {version.removeprefix(SNOMED)}"))
     return re.sub(r"[^A-Za-z0-9.-]", "", words)[:64].strip("-.") or "code-system"
 
 

@@ -173,6 +173,10 @@ async def test_the_hierarchy_of_a_table_subsumes(
             {"9001-9", "1", "2", "3"},
         ),
         ([{"valueSet": ["http://snomed.info/sct?fhir_vs=isa/64572001"]}], {DISEASE, "363746003"}),
+        (
+            [{"system": SNOMED, "filter": [{"property": "concept", "op": "in", "value": "723264001"}]}],
+            {THROAT, "363746003"},
+        ),
     ],
 )
 async def test_what_an_expansion_of_tables_lists_is_a_member_and_nothing_else(
@@ -219,6 +223,7 @@ async def test_a_filter_needs_no_marks_and_inactive_codes_are_left_out_on_demand
     [
         ("http://snomed.info/sct?fhir_vs", 7),
         ("http://snomed.info/sct/900000000000207008/version/20260101?fhir_vs=isa/404684003", 3),
+        ("http://snomed.info/sct?fhir_vs=refset/723264001", 2),
         ("http://loinc.org/vs", 8),
         ("http://loinc.org/vs/LL900-1", 2),
     ],
