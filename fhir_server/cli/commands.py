@@ -71,7 +71,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="the same seed writes the same files")] = 1,
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("sample"),
 ) -> None:
-    """Write synthetic records of all three formats for a commune that does not exist."""
+    """Write synthetic records of every format for a commune that does not exist."""
     from fhir_server.cli.sample import write
 
     write(people, seed, out)

@@ -16,6 +16,7 @@ from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.export import Export
 from fhir_server.records.export_items import written
 from fhir_server.records.source import Tree
+from fhir_server.records.xml_cuts import Parts
 
 MEDIA_TYPES = {
     "xml": "application/xml",
@@ -37,7 +38,7 @@ def forms(export: Export) -> tuple[str, ...]:
 
 def together(export: Export) -> bool:
     """True when one file may hold records of several people; else each has an envelope of its own."""
-    return export.format.xml is None or not export.format.xml.context or bool(export.format.xml.parts)
+    return export.format.xml is None or not export.format.xml.context or export.format.xml.parts is not None
 
 
 def body(export: Export, records: Sequence[Tree], form: str, facility: str, today: date) -> bytes:
@@ -62,22 +63,23 @@ def _xml(export: Export, records: Sequence[Tree], facility: str, today: date) ->
     yield envelope["before"].format_map(words)
     for record in records:
         if container.parts:
-            yield _parts(container.parts, container.record, export.data["roots"], record)
+            yield _parts(container.parts, container.record, export.data, record)
         else:
             yield element(container.record, record.get(container.record, {}))
     yield envelope["after"].format_map(words)
 
 
-def _parts(names: Mapping[str, str], tag: str, roots: Mapping[str, str], record: Tree) -> str:
+def _parts(parts: Parts, tag: str, data: Mapping[str, Any], record: Tree) -> str:
     """A record whose tables are whole documents in base64."""
+    roots, names = data["roots"], data.get("part_names", {})
     files = []
     for part in sorted(set(record) & set(roots), key=list(roots).index):
         for table in record[part] if isinstance(record[part], list) else [record[part]]:
             document = f"{_DECLARATION}\n{element(roots[part], table)}\n".encode()
             content = base64.b64encode(document).decode()
             files.append(
-                f"<{names['element']}><{names['name']}>{part}</{names['name']}>"
-                f"<{names['content']}>{content}</{names['content']}></{names['element']}>"
+                f"<{parts.element}><{parts.name}>{names.get(part, part)}</{parts.name}>"
+                f"<{parts.content}>{content}</{parts.content}></{parts.element}>"
             )
     return f"<{tag}>{''.join(files)}</{tag}>"
 

@@ -26,7 +26,7 @@ from fhir_server.records.scopes import Read, compile_source, split_path
 from fhir_server.records.targets import steps
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
-from fhir_server.records.xml_cuts import XmlContainer
+from fhir_server.records.xml_cuts import Parts, XmlContainer
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 
@@ -244,7 +244,7 @@ def _xml(container: Mapping[str, Any]) -> XmlContainer:
         container["record"],
         tuple(container.get("context", ())),
         container.get("stray", ""),
-        container.get("parts", {}),
+        Parts(**container["parts"]) if "parts" in container else None,
         container.get("count", ""),
     )
 

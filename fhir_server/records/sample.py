@@ -1,4 +1,4 @@
-"""Synthetic records of a commune that does not exist, in all three formats: the same seed writes the same bytes."""
+"""Synthetic records of a commune that does not exist, in all formats: the same seed writes the same bytes."""
 
 from __future__ import annotations
 
@@ -10,11 +10,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.records.population import PROVINCE, TODAY, Draw, Household, Person, Place, population
+from fhir_server.records.population import (
+    HOSPITAL,
+    PROVINCE,
+    STATION,
+    TODAY,
+    Draw,
+    Household,
+    Person,
+    Place,
+    population,
+)
 from fhir_server.records.sample_basic import basic, csv_header, csv_lines
-from fhir_server.records.sample_bhxh import dossier, envelope_end, envelope_start
+from fhir_server.records.sample_bhxh import dossier
+from fhir_server.records.sample_envelope import envelope_end, envelope_start
 from fhir_server.records.sample_health import Health, household_health
 from fhir_server.records.sample_hssk831 import hssk831
+from fhir_server.records.sample_ksk import check_up
 from fhir_server.records.sample_oddities import ODDITIES, Plan
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.translate import predecessors
@@ -22,6 +34,9 @@ from fhir_server.terminology.translate import predecessors
 # In which format the commune's own record of a household is written; a visit to the hospital is an insurance dossier.
 _FORMS = (("hssk831", 75), ("ndjson", 15), ("csv", 7), ("json", 3))
 DOSSIERS_A_FILE = 200
+# Envelopes: format -> (root element, who sends it).
+_ENVELOPES = {"bhxh": ("GIAMDINHHS", HOSPITAL), "ksk": ("KHAMSUCKHOE", STATION)}
+CHECK_UP_EVERY = 10  # one of so many people has been to a check-up
 RECORDS_A_FILE = 5_000
 FILES_A_FOLDER = 1_000
 MOST_PEOPLE = 1_000_000
@@ -116,7 +131,9 @@ def _write(one: Sampled, folder: _Folder, terminology: Terminology) -> None:
         files.append(folder.hssk831(person.number, hssk831(person, one.health, one.household, old)))
     else:
         files.append(folder.basic(one.form, basic(person, one.health, one.household)))
-    files += [folder.dossier(dossier(person, one.household, visit)) for visit in one.health.hospital]
+    files += [folder.dossier("bhxh", dossier(person, one.household, visit)) for visit in one.health.hospital]
+    if person.number % CHECK_UP_EVERY == 0:
+        files.append(folder.dossier("ksk", check_up(person, one.health, one.household, folder.manifest.seed)))
     if person.odd:
         told = next(oddity for oddity in ODDITIES if oddity.name == person.odd[0])
         folder.manifest.oddities.append(
@@ -165,8 +182,7 @@ class _Folder:
         self._stack = stack
         self.manifest = manifest
         self._open: dict[str, tuple[IO[bytes], str]] = {}
-        self._dossiers: list[bytes] = []
-        self._dossier_file = ""
+        self._dossiers: dict[str, list[bytes]] = {name: [] for name in _ENVELOPES}
         out.mkdir(parents=True, exist_ok=True)
 
     def hssk831(self, number: int, body: bytes) -> str:
@@ -191,25 +207,26 @@ class _Folder:
         self._note(f"basic/{form}", fresh)
         return path
 
-    def dossier(self, body: bytes) -> str:
-        """A file of dossiers is written once it is full, for its head tells how many it holds."""
-        if not self._dossiers:
-            self._dossier_file = f"bhxh/{self.manifest.files.get('bhxh', 0) + 1:04d}.xml"
-        self._dossiers.append(body)
-        path = self._dossier_file
-        self._note("bhxh", len(self._dossiers) == 1)
-        if len(self._dossiers) == DOSSIERS_A_FILE:
-            self._write_dossiers()
+    def dossier(self, name: str, body: bytes) -> str:
+        """A file of dossiers or check-ups is written once it is full, for its head tells how many it holds."""
+        waiting = self._dossiers[name]
+        waiting.append(body)
+        self._note(name, len(waiting) == 1)
+        path = f"{name}/{self.manifest.files[name]:04d}.xml"
+        if len(waiting) == DOSSIERS_A_FILE:
+            self._write_dossiers(name)
         return path
 
     def close(self) -> None:
-        if self._dossiers:
-            self._write_dossiers()
+        for name, waiting in self._dossiers.items():
+            if waiting:
+                self._write_dossiers(name)
 
-    def _write_dossiers(self) -> None:
-        body = b"".join([envelope_start(len(self._dossiers)), *self._dossiers, envelope_end()])
-        self._path(self._dossier_file).write_bytes(body)
-        self._dossiers = []
+    def _write_dossiers(self, name: str) -> None:
+        waiting, (root, facility) = self._dossiers[name], _ENVELOPES[name]
+        body = b"".join([envelope_start(root, facility, len(waiting)), *waiting, envelope_end(root)])
+        self._path(f"{name}/{self.manifest.files[name]:04d}.xml").write_bytes(body)
+        self._dossiers[name] = []
 
     def _begin(self, form: str, path: str, head: str) -> None:
         if form in self._open:
@@ -248,7 +265,7 @@ một hạt giống. Nobody in these files is real: every name, number, card, te
 Numbers that show that a record is synthetic: the six serial digits of a personal number begin with 9 (then 8, 7, … one
 digit for each 100,000 people), social insurance numbers begin with 389, telephones with 0999, facilities are 389xx.
 Ward codes are real ones of Thanh Hóa. A person has one record of the commune station (HSSK-831, or the basic group
-as NDJSON, CSV or JSON) and an insurance dossier for each visit to the hospital.
+as NDJSON, CSV or JSON) and an insurance dossier for each visit to the hospital; one of ten has been to a check-up.
 
 ## Cố ý khác thường / Deliberate oddities
 

@@ -2,40 +2,19 @@
 
 from __future__ import annotations
 
-import base64
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
-from xml.sax.saxutils import escape
 
-from fhir_server.records.population import HOSPITAL, STATION, TODAY, Draw, Household, Person, lists
+from fhir_server.records.population import STATION, Draw, Household, Person, lists
 from fhir_server.records.sample_costs import Costs, Row, costs_of
+from fhir_server.records.sample_envelope import DECLARATION, elements, hoso
 from fhir_server.records.sample_health import Visit
 from fhir_server.records.sample_hssk831 import name_as_written
 from fhir_server.records.sample_papers import Paper, papers_of
 from fhir_server.records.sample_tags import minute, ymd
 
-_DECLARATION = '<?xml version="1.0" encoding="utf-8"?>'
-_BOM = "\N{ZERO WIDTH NO-BREAK SPACE}"
 # Free texts in which senders write a blood group.
 _BLOOD_WORDS = ("{abo} Rh{rh}", "{abo}{rh}", "Nhóm {abo}")
-
-
-def _row(fields: Iterable[tuple[str, object]]) -> str:
-    return "".join(
-        f"<{name}>{escape(str(value))}</{name}>" if value not in (None, "") else f"<{name}/>" for name, value in fields
-    )
-
-
-def envelope_start(count: int) -> bytes:
-    """The beginning of a file of `count` dossiers."""
-    return (
-        f"{_DECLARATION}\n<GIAMDINHHS>\n<THONGTINDONVI><MACSKCB>{HOSPITAL}</MACSKCB></THONGTINDONVI>\n"
-        f"<THONGTINHOSO>\n<NGAYLAP>{ymd(TODAY)}</NGAYLAP>\n<SOLUONGHOSO>{count}</SOLUONGHOSO>\n<DANHSACHHOSO>\n"
-    ).encode()
-
-
-def envelope_end() -> bytes:
-    return b"</DANHSACHHOSO>\n</THONGTINHOSO>\n<CHUKYDONVI></CHUKYDONVI>\n</GIAMDINHHS>\n"
 
 
 # table -> (root, list, row); a table of one row has its root alone.
@@ -63,28 +42,16 @@ def dossier(person: Person, household: Household, visit: Visit) -> bytes:
     tables: list[Paper] = [("XML1", [xml1]), ("XML2", list(costs.drugs)), ("XML3", list(costs.services))]
     tables += [("XML4", list(costs.results)), ("XML5", list(costs.notes))]
     tables += papers_of(person, household, visit, costs, xml1)
-    odd = "blanks-in-base64" in person.odd
-    shown = {kind: _encoded(_table(kind, rows), odd) for kind, rows in tables if rows}
-    files = "".join(
-        f"<FILEHOSO><LOAIHOSO>{kind}</LOAIHOSO><NOIDUNGFILE>{text}</NOIDUNGFILE></FILEHOSO>\n"
-        for kind, text in shown.items()
-    )
-    return f"<HOSO>\n{files}</HOSO>\n".encode()
+    documents = {kind: _table(kind, rows) for kind, rows in tables if rows}
+    return hoso(documents, "blanks-in-base64" in person.odd)
 
 
 def _table(kind: str, rows: Sequence[Row]) -> str:
     root, around, tag = _SHAPES[kind]
     if not tag:
-        return f"{_DECLARATION}\n<{root}>\n{_row(rows[0].items())}\n</{root}>\n"
-    shown = "".join(f"<{tag}>{_row(row.items())}</{tag}>\n" for row in rows)
-    return f"{_DECLARATION}\n<{root}>\n<{around}>\n{shown}</{around}>\n</{root}>\n"
-
-
-def _encoded(text: str, odd: bool) -> str:
-    if not odd:
-        return base64.b64encode(text.encode()).decode()
-    whole = base64.b64encode((_BOM + text.replace("\n", "\r\n")).encode()).decode()
-    return "\r\n    " + "\r\n    ".join(whole[at : at + 76] for at in range(0, len(whole), 76)) + "\r\n"
+        return f"{DECLARATION}\n<{root}>\n{elements(rows[0].items())}\n</{root}>\n"
+    shown = "".join(f"<{tag}>{elements(row.items())}</{tag}>\n" for row in rows)
+    return f"{DECLARATION}\n<{root}>\n<{around}>\n{shown}</{around}>\n</{root}>\n"
 
 
 def birth_as_written(person: Person, visit: Visit) -> str:

@@ -17,7 +17,8 @@ _DMY = re.compile(r"(?:(\d{1,2})/)?(?:(\d{1,2})/)?(\d{4})(?:\s+(\d{1,2}):(\d\d)(
 _ISO = re.compile(
     r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:[T ](\d\d):(\d\d)(?::(\d\d)(?:\.\d+)?)?(Z|[+-]\d\d:\d\d)?)?)?)?", re.ASCII
 )
-_YMD = re.compile(r"(\d{4})(\d\d)(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", re.ASCII)
+# With dashes it is no form of the decisions, but plain all the same; the checks tell it.
+_YMD = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:(\d\d)(\d\d)(\d\d)?)?", re.ASCII)
 _YMDHM_ALLOWED = ("yyyymmddHHMM or yyyymmdd", "yyyymmddHHMM hoặc yyyymmdd")
 _DMY_ALLOWED = ("dd/MM/yyyy", "dd/MM/yyyy")
 _ISO_ALLOWED = ("yyyy-MM-dd, with Thh:mm for a time", "yyyy-MM-dd, thêm Thh:mm nếu có giờ")

@@ -105,6 +105,15 @@ def first_of_list(found: str, options: Options, facts: Facts) -> str | None:
     return next(iter(semicolon_list(found, options, facts)), None)
 
 
+def part(found: str, options: Options, facts: Facts) -> str:
+    """One part of a text of several: 80 of `120/80`. options: parted_by, part_at (from 0)."""
+    mark = options["parted_by"]
+    parts = found.split(mark)
+    if len(parts) <= options["part_at"]:
+        raise WrongValue(found, (f"parts with {mark} between", f"các phần cách nhau bằng {mark}"))
+    return parts[options["part_at"]].strip()
+
+
 def identifier_by_shape(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
     """An Identifier whose system follows from the shape of the number, not from the field it stood in.
 
@@ -300,7 +309,7 @@ TRANSFORMS: Mapping[str, Transform] = {
     made.__name__: made
     for made in (
         text, lines, integer, decimal_text, quantity, money, flag, narrative, zero_pad, last_two, semicolon_list,
-        first_of_list, date_from_ymd, datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso,
+        first_of_list, part, date_from_ymd, datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso,
         datetime_from_iso, date_from_any, datetime_from_any, birth_date, birth_time, identifier_by_shape, identifier,
         logical_reference, shared_reference, person_name, phone, email, code, coding, concept, concept_by_text,
         list_display, list_coding, local_coding, icd10, blood_group,

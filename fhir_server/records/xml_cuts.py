@@ -3,11 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import IO
 
 from fhir_server.records.source import BOM, CHUNK, RECORD_LIMIT, Problem
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """Whole documents within a record, in base64 or as they are.
+
+    element, name, content: tags of one part, of its name and of what it holds. first: the name of the part that begins
+    a record. named_by: "name", or "root" when a part is known by its root element, whatever name was given to it.
+    aliases: root element -> the one that it stands for.
+    """
+
+    element: str
+    name: str
+    content: str
+    first: str = ""
+    named_by: str = "name"
+    aliases: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,14 +33,14 @@ class XmlContainer:
 
     record: the tag of a record. stray: the tag of a part that may stand outside of any record, "" for none. context:
     tags before or between records whose content every following record shares. parts: when the record holds whole
-    documents in base64: {"element", "name", "content"} tags of one part.
+    documents.
     """
 
     root: str
     record: str
     context: tuple[str, ...] = ()
     stray: str = ""
-    parts: dict[str, str] = field(default_factory=dict)
+    parts: Parts | None = None
     count: str = ""
 
 

@@ -117,7 +117,7 @@ class _Assembler:
             self._context.pop(cut.tag, None)  # the records say what they miss
 
     def _opens_a_record(self, cut: Cut) -> bool:
-        name = self._container.parts.get("first", "").encode()
+        name = self._container.parts.first.encode() if self._container.parts else b""
         return bool(name) and cut.body is not None and re.search(rb">\s*" + name + rb"\s*<", cut.body) is not None
 
     def _from_strays(self) -> Iterator[SourceRecord]:

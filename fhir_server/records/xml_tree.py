@@ -11,6 +11,7 @@ from typing import Any
 from lxml import etree
 
 from fhir_server.records.source import BOM, DEPTH_LIMIT, ELEMENT_LIMIT, Place, Problem, Tree, UnreadableError, refusal
+from fhir_server.records.xml_cuts import Parts
 
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']+)[\"']")
@@ -45,6 +46,11 @@ def _encoding_refused(name: str) -> UnreadableError:
 
 def parse(body: bytes, prefixes: bytes = b"") -> Any:
     """A whole element as Tree or text. Raises UnreadableError for what is not well-formed, too deep or too large."""
+    return _parse(body, prefixes)[1]
+
+
+def _parse(body: bytes, prefixes: bytes = b"") -> tuple[str, Any]:
+    """(name of the element, its content)"""
     try:
         body.decode("utf-8")
     except UnicodeDecodeError as fault:
@@ -67,7 +73,11 @@ def parse(body: bytes, prefixes: bytes = b"") -> Any:
     except etree.XMLSyntaxError as fault:
         raise _malformed(body, fault) from None
     count = [0]
-    return _tree(root[0], 1, count) if len(root) else {}
+    return (_name(root[0]), _tree(root[0], 1, count)) if len(root) else ("", {})
+
+
+def _name(element: Any) -> str:
+    return str(element.tag).rpartition("}")[2]
 
 
 def _not_utf8(body: bytes, fault: UnicodeDecodeError) -> UnreadableError:
@@ -110,7 +120,7 @@ def _tree(element: Any, depth: int, count: list[int]) -> Any:
     for child in element:
         if not isinstance(child.tag, str):
             raise refusal("entity", "an entity reference is not read", "không đọc tham chiếu thực thể")
-        name = child.tag.rpartition("}")[2]
+        name = _name(child)
         value = _tree(child, depth + 1, count)
         if value == "" or value == {}:
             continue  # an empty element is an absent one
@@ -124,26 +134,26 @@ def _tree(element: Any, depth: int, count: list[int]) -> Any:
     return tree
 
 
-def open_parts(record: Any, names: dict[str, str]) -> Tree:
-    """The inner documents of a record by their part name; several of one name become a list."""
+def open_parts(record: Any, parts: Parts) -> Tree:
+    """The inner documents of a record by their name or root element; several of one name become a list."""
     opened: Tree = {}
-    for part in _find(record, names["element"]):
-        name = part.get(names["name"]) if isinstance(part, dict) else None
+    for part in _find(record, parts.element):
+        name = part.get(parts.name) if isinstance(part, dict) else None
         if not isinstance(name, str):
             raise refusal(
                 "part-without-name",
-                f"a {names['element']} without {names['name']}",
-                f"{names['element']} không có {names['name']}",
+                f"a {parts.element} without {parts.name}",
+                f"{parts.element} không có {parts.name}",
             )
-        text = part.get(names["content"], "")
-        document = _inner(name.upper(), text if isinstance(text, str) else "")
-        held = opened.get(name.upper())
+        root, document = _inner(name.upper(), part.get(parts.content, ""))
+        key = parts.aliases.get(root, root) if parts.named_by == "root" else name.upper()
+        held = opened.get(key)
         if held is None:
-            opened[name.upper()] = document
+            opened[key] = document
         elif isinstance(held, list):
             held.append(document)
         else:
-            opened[name.upper()] = [held, document]
+            opened[key] = [held, document]
     return opened
 
 
@@ -160,12 +170,16 @@ def _find(value: Any, name: str) -> Iterator[Any]:
                 yield from _find(item, name)
 
 
-def _inner(name: str, text: str) -> Any:
+def _inner(name: str, content: Any) -> tuple[str, Any]:
+    """(root element, its content) of a part: base64 of a document, or the document as it is."""
+    if isinstance(content, dict) and len(content) == 1:
+        return next(iter(content.items()))
+    text = content if isinstance(content, str) else ""
     try:
         body = base64.b64decode(_BLANK.sub(b"", text.encode()), validate=True)
         body = body.removeprefix(BOM)
         check_prolog(body[:4096])
-        return parse(_without_declaration(body))
+        return _parse(_without_declaration(body))
     except (binascii.Error, ValueError):
         text_of = (f"{name}: the content is not base64", f"{name}: nội dung không phải base64")
         raise UnreadableError(Problem("error", "base64", text_of, place=Place("", part=name))) from None

@@ -17,12 +17,14 @@ from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.files import read_files
 from fhir_server.records.inverse import is_invertible
 from fhir_server.records.record import Record
-from fhir_server.records.sample import write_sample
+from fhir_server.records.sample import generate, write_sample
+from fhir_server.records.sample_envelope import envelope_end, envelope_start
+from fhir_server.records.sample_ksk import check_up
 from fhir_server.records.scopes import split_path
 
 EXAMPLES = int(os.environ.get("FHIR_TEST_EXAMPLES", "200"))
 CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
-NAMES = ("hssk831", "basic", "bhxh")
+NAMES = ("hssk831", "basic", "bhxh", "ksk")
 
 
 @pytest.fixture(scope="module")
@@ -30,6 +32,9 @@ def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Generated records, enough of every format, with all oddities."""
     folder = tmp_path_factory.mktemp("commune")
     write_sample(EXAMPLES * 4 + 100, 831, folder)
+    check_ups = [check_up(one.person, one.health, one.household, 831) for one in generate(EXAMPLES + 20, 831)]
+    body = b"".join([envelope_start("KHAMSUCKHOE", "38901", len(check_ups)), *check_ups, envelope_end("KHAMSUCKHOE")])
+    (folder / "ksk" / "0001.xml").write_bytes(body)  # one of everybody, not of every tenth
     return folder
 
 

@@ -52,12 +52,13 @@ def test_every_extension_kind_has_our_own_url_and_only_known_guides() -> None:
         assert set(by_guide) <= set(GUIDES)
 
 
-def test_each_field_of_the_health_record_is_mapped_or_left_out_with_a_reason() -> None:
-    format = FORMATS.by_name["hssk831"]
+@pytest.mark.parametrize(("name", "count"), [("hssk831", 173), ("ksk", 260)])
+def test_each_field_of_an_xml_record_is_mapped_or_left_out_with_a_reason(name: str, count: int) -> None:
+    format = FORMATS.by_name[name]
     tables = orjson.loads((format.folder / "checks.json").read_bytes())["tables"]
     within = {path[:length] for path in format.known for length in range(1, len(path) + 1)}
     paths = {(*filter(None, table["at"].split("/")), field) for table in tables for field in table["fields"]}
-    assert len(paths) == 173
+    assert len(paths) == count
     assert paths - within - format.left_out.keys() == set()
     assert format.known & format.left_out.keys() == set()
 
