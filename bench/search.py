@@ -208,8 +208,10 @@ def hello() -> Iterator[tuple[str, list[int]]]:
                 break
             except ConnectionRefusedError:
                 time.sleep(0.05)
-        yield f"http://127.0.0.1:{port}", [process.pid]
-        process.terminate()
+        try:
+            yield f"http://127.0.0.1:{port}", [process.pid]
+        finally:
+            process.terminate()
 
 
 # --- figures ---------------------------------------------------------------------------------------------------------

@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
+import msgspec
+
 
 class Kind(Enum):
     """What went wrong: (HTTP status, R4 issue-type code). R4 sections 3.1.0 and 2.28 (IssueType)."""
@@ -51,8 +53,7 @@ class Kind(Enum):
         return member
 
 
-@dataclass(frozen=True, slots=True)
-class Issue:
+class Issue(msgspec.Struct, frozen=True):
     """One OperationOutcome.issue.
 
     severity: fatal | error | warning | information. code: an R4 issue-type code. expression: FHIRPath of the

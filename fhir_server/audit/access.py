@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Agent:
+class Agent(msgspec.Struct, frozen=True):
     """Who asks, and why.
 
     name: of a person or system, for readers. user: a reference (`Practitioner/12`). subject: the name that the
@@ -31,8 +30,7 @@ class Agent:
         return bool(self.name or self.user or self.subject or self.client)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
+class Origin(msgspec.Struct, frozen=True):
     """Where a request came from. address: IP address of the caller, None when it came from no network. request: its
     id, as in the log. emergency: the reason for which the glass was broken."""
 
@@ -48,8 +46,7 @@ OPEN = Agent("open")
 UNKNOWN = Agent()
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(msgspec.Struct, frozen=True):
     """A resource that was read or written; version None where it is not known or none was."""
 
     type: str
@@ -57,8 +54,7 @@ class Touched:
     version: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Access:
+class Access(msgspec.Struct, frozen=True):
     """What an agent did, or was refused.
 
     interaction: a code of restful-interaction (R4 section 4.3), or one of `event.KINDS`. status: HTTP status of the

@@ -10,8 +10,11 @@ import os
 import re
 from base64 import b64encode
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.audit.access import Access, Agent, Touched
 from fhir_server.audit.hiding import Hiding
@@ -57,8 +60,7 @@ _SAMPLE = "0-0-0"  # in place of the id in templates
 _VARIANTS = "89ab"
 
 
-@dataclass(frozen=True, slots=True)
-class _Shape:
+class _Shape(msgspec.Struct, frozen=True):
     """What events of one kind have in common. head, tail: the bytes between id and recorded, and after recorded up to
     the entities. keys: see Event."""
 

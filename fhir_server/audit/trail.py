@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from typing import Literal
 
 import structlog
+from msgspec.structs import replace
 
 from fhir_server.audit.access import Access
 from fhir_server.audit.event import Events, made

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Component:
+class Component(msgspec.Struct, frozen=True):
     """One part of a composite: the canonical URL of the parameter it uses and its expression below the composite's."""
 
     definition: str
     expression: str
 
 
-@dataclass(frozen=True, slots=True)
-class SearchParameter:
+class SearchParameter(msgspec.Struct, frozen=True):
     """A search parameter as it applies to one resource type.
 
     code: its name in a query. type: number | date | string | token | reference | composite | quantity | uri | special.

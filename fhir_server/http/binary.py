@@ -5,7 +5,8 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.negotiate import is_fhir

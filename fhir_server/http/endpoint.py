@@ -6,12 +6,12 @@ import gzip
 import os
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import replace
 from time import perf_counter
 from typing import Any
 from urllib.parse import unquote
 
 import structlog
+from msgspec.structs import replace
 from starlette.types import Receive, Scope, Send
 
 from fhir_server.audit.access import Touched

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from http import HTTPStatus
 from typing import Any
+
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse

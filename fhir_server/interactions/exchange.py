@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.audit.access import NOWHERE, Origin, Touched
 from fhir_server.audit.trail import Trail
@@ -26,8 +28,7 @@ if TYPE_CHECKING:
 Pairs = tuple[tuple[str, str], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FhirRequest:
+class FhirRequest(msgspec.Struct, frozen=True):
     """A FHIR request below the base URL.
 
     segments: the decoded path, `("Patient", "1", "_history")`. query: decoded pairs in the order sent. headers: names
@@ -37,13 +38,12 @@ class FhirRequest:
     method: str
     segments: tuple[str, ...] = ()
     query: Pairs = ()
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     body: bytes = b""
     resource: Resource | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Shown:
+class Shown(msgspec.Struct, frozen=True):
     """What an answer shows or has changed, for the audit trail.
 
     resources: those that were read or written by name. patients: ids of the patients whose data are in it. query: what
@@ -61,8 +61,7 @@ class Shown:
 NOTHING_SHOWN = Shown()
 
 
-@dataclass(frozen=True, slots=True)
-class FhirResponse:
+class FhirResponse(msgspec.Struct, frozen=True):
     """status, JSON bytes of a resource (b"" for none) and headers (`ETag`, `Location`, …).
 
     updated: lastUpdated of the resource that was read or written, ms since the epoch. shown: for the audit trail.
@@ -70,7 +69,7 @@ class FhirResponse:
 
     status: int = 200
     body: bytes = b""
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = {}
     media_type: str = "application/fhir+json"
     updated: int | None = None
     shown: Shown = NOTHING_SHOWN
@@ -79,8 +78,7 @@ class FhirResponse:
 Dispatch = Callable[["Context", FhirRequest], Awaitable[FhirResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(msgspec.Struct, frozen=True):
     """All that an interaction may use.
 
     clock: ms since the epoch. new_id: a fresh logical id. rules: what narrows access. dispatch: the route table, for

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from time import monotonic
 from typing import Protocol
+
+from msgspec.structs import replace
 
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from urllib.parse import urlencode
+
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs

@@ -11,9 +11,9 @@ import hashlib
 import re
 import zlib
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
 
 import msgspec
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import NOTHING_SHOWN, Context, FhirRequest, FhirResponse
@@ -27,8 +27,7 @@ _SAFE = ("GET", "HEAD", "OPTIONS")
 _Commit = Callable[[Transaction], Awaitable[FhirResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class Once:
+class Once(msgspec.Struct, frozen=True):
     """What a request may do once. key: of the caller and the header, or of a part. sent: hash of method, URL, body."""
 
     key: str
@@ -61,8 +60,7 @@ class Once:
         return replace(kept.response, headers={**kept.response.headers, REPLAYED: "true"})
 
 
-@dataclass(frozen=True, slots=True)
-class _Kept:
+class _Kept(msgspec.Struct, frozen=True):
     sent: bytes
     response: FhirResponse
 

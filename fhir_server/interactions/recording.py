@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from functools import lru_cache
+
+from msgspec.structs import replace
 
 from fhir_server.audit.access import OPEN, UNKNOWN, Access, Agent, Touched
 from fhir_server.audit.hiding import holds_number

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Literal
+
+import msgspec
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
@@ -15,8 +16,7 @@ Action = Literal["create", "read", "update", "delete", "search"]
 ACTIONS: tuple[Action, ...] = ("create", "read", "update", "delete", "search")
 
 
-@dataclass(frozen=True, slots=True)
-class Caller:
+class Caller(msgspec.Struct, frozen=True):
     """Who asks.
 
     key: the same for every token of one subject at one client. fingerprint: of all that the rights come from, so that
@@ -46,8 +46,7 @@ def any_change(before: Resource, after: Resource) -> None:
     """Raises FhirError FORBIDDEN for a change that the caller may not make; this one lets every change pass."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rights:
+class Rights(msgspec.Struct, frozen=True):
     """What a caller may do.
 
     views: what each action may be done to. operations: names without `$`; None is all. sign: puts the caller's mark on
@@ -55,7 +54,7 @@ class Rights:
     write leaves a Provenance beside it. places_patients: whether only patients that are visible may get new members.
     """
 
-    views: Mapping[Action, View] = field(default_factory=lambda: dict.fromkeys(ACTIONS, EVERYTHING))
+    views: Mapping[Action, View] = msgspec.field(default_factory=lambda: dict.fromkeys(ACTIONS, EVERYTHING))
     operations: frozenset[str] | None = None
     sign: Callable[[Resource], Resource] = as_sent
     judge: Callable[[Resource, Resource], None] = any_change

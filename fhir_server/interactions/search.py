@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from urllib.parse import urlencode
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
@@ -35,8 +37,7 @@ _FEW_TYPES = 3  # more are first asked for whether they have any resource
 ESTIMATE_CAP = 100_000  # an estimate counts this far and then tells only that there are more
 
 
-@dataclass(frozen=True, slots=True)
-class Match:
+class Match(msgspec.Struct, frozen=True):
     """A resource that matches, with the place of the part of the answer that it is in, and that part's order."""
 
     place: int
@@ -66,8 +67,7 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     return FhirResponse(200, body, shown=shown_many(found, page.query))
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(msgspec.Struct, frozen=True):
     """What a path searches: the types, and the compartment (code, id) if it is in one."""
 
     path: tuple[str, ...]
@@ -161,8 +161,7 @@ def _among_contained(context: Context, parsed: Search) -> Search:
     return replace(parsed, trees=(*(parsed.trees if parsed.results.contained == "both" else ()), *within))
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
+class _Answer(msgspec.Struct, frozen=True):
     """One search on its way to a bundle."""
 
     context: Context

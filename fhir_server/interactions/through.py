@@ -8,8 +8,10 @@ one more query: does anything point at them that stands before this page?
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.search.describe import describe
 from fhir_server.search.paging import Cursor, Span, advance, before, values_of
@@ -24,8 +26,7 @@ if TYPE_CHECKING:
 _LARGEST_BATCH = 200
 
 
-@dataclass(frozen=True, slots=True)
-class Spot:
+class Spot(msgspec.Struct, frozen=True):
     """Where a walk through sources stands: the part of their answer, the span of keys it is walked along, if any, and
     the sort values of the source met there."""
 

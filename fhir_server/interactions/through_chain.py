@@ -7,8 +7,9 @@ first: a page reads about as many people as it needs for its doses, however many
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from fhir_server.interactions.through import Spot
 from fhir_server.search.describe import describe

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse

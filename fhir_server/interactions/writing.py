@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.audit.access import Touched
 from fhir_server.definitions.links import uri_element_names
@@ -37,8 +39,7 @@ Change = Callable[[Resource], Resource]
 TURN = 50  # resources of a bundle that are worked on before others have their turn: about 5 ms
 
 
-@dataclass(frozen=True, slots=True)
-class Write:
+class Write(msgspec.Struct, frozen=True):
     """One thing to write.
 
     method: POST | PUT | PATCH | DELETE. id: the logical id in the URL. criteria: search pairs of a conditional
@@ -75,8 +76,7 @@ class Write:
         return FhirError(fault.kind, fault.diagnostics, issues=tuple(issues), headers=fault.headers)
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(msgspec.Struct, frozen=True):
     """What became of a Write. stored: the version now current (None when a delete found nothing). more: the other
     resources that a conditional delete of several has removed."""
 
@@ -89,8 +89,7 @@ class Done:
 Respond = Callable[[Transaction, Sequence[Done]], Awaitable[FhirResponse]]
 
 
-@dataclass(frozen=True, slots=True)
-class _Target:
+class _Target(msgspec.Struct, frozen=True):
     """The identity a Write settled on. found: the resource that a conditional create matched; nothing is written
     then."""
 

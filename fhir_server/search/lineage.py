@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.search.escapes import escape, split, unescape

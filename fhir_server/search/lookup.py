@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
@@ -80,8 +82,7 @@ class Setting:
     canonical_system: Callable[[str], str] = identity
 
 
-@dataclass(frozen=True, slots=True)
-class Lookup:
+class Lookup(msgspec.Struct, frozen=True):
     """zone: of dates without one. base: the server's own URL, without a trailing slash. now: ms since the epoch, for
     `ap`. paths: what a parameter's expression can yield (`Extractor.paths`). canonical_system: makes the known URIs of
     one naming system one. component: the parameter that a component of a composite stands for (`Extractor.component`).

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+
+import msgspec
 
 from fhir_server.search.compile import conjunction
 from fhir_server.search.paging import BY_DATE, Order
@@ -13,12 +14,11 @@ from fhir_server.search.types.table import TYPES
 from fhir_server.store.contract import LOWEST_DATED, Filter
 
 
-@dataclass(frozen=True, slots=True)
-class Phase:
+class Phase(msgspec.Struct, frozen=True):
     """One part of an answer: the matches that satisfy `filter` too, in an order. The phases of a sort are disjoint."""
 
     order: Order
-    filter: Filter = field(default_factory=dict)
+    filter: Filter = {}
 
 
 def phases(

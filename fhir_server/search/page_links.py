@@ -6,7 +6,6 @@ import base64
 import binascii
 import os
 import zlib
-from dataclasses import dataclass
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -21,8 +20,7 @@ _NONCE = 12
 _PURPOSE = b"fhir search page 1"
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """One page of a search. path: segments below the base. query: its pairs, or query_hash: where they are kept.
 
     place: which of several types the cursor stands in. total: the number of matches, when it is known.

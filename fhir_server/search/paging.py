@@ -6,17 +6,17 @@ Nothing is counted or skipped, so a page costs the same wherever it stands, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import takewhile
 from typing import Any
+
+import msgspec
 
 from fhir_server.search.clauses import between
 from fhir_server.search.compile import conjunction
 from fhir_server.store.contract import Filter, Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(msgspec.Struct, frozen=True):
     """The keys from `low` to before `high`."""
 
     low: str
@@ -31,8 +31,7 @@ class Span:
         return min(key for key in keys if self.low <= key < self.high)
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(msgspec.Struct, frozen=True):
     """paths: (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`; only over `x.…` can a value be
     missing, and it comes last then. span: the index is walked over these keys as it stands, then by `o` descending.
     through: the order in which a walk through other resources meets these, for the join at this place of the search.
@@ -66,8 +65,7 @@ def along(span: Span) -> Order:
     return Order((("k", 1), ("o", -1)), span)
 
 
-@dataclass(frozen=True, slots=True)
-class Cursor:
+class Cursor(msgspec.Struct, frozen=True):
     """The place after an entry. values: its sort values, None for a missing one. ids: the entries already told that
     have the very same values; None when all that have them were told. span: (low, high) of the keys walked, if any.
     through: as in Order."""

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from urllib.parse import parse_qsl
+
+import msgspec
 
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Issue, Kind
@@ -30,8 +31,7 @@ _MOST_PAIRS = 1000
 _SPLIT = re.compile(r"((?:[^\\,]|\\.|\\$)*)(?:,|$)", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Search:
+class Search(msgspec.Struct, frozen=True):
     """A whole search. trees: each type to be searched with what it must satisfy. used: the pairs that took part, in
     the order sent. ignored: one issue for each that did not."""
 

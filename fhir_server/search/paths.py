@@ -7,8 +7,11 @@ name itself (`valueQuantity`), so nothing is inferred from the shape of a value.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
@@ -84,8 +87,7 @@ class Truth:
 Step = Child | Where | At | Truth
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(msgspec.Struct, frozen=True):
     """One way of an expression from a resource to values of one FHIR type.
 
     type: `HumanName`, `code`, …; `Observation.component` for an element without a type of its own; `Resource` for a

@@ -8,8 +8,10 @@ which of several lists is walked within a part depends on their lengths, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
@@ -26,8 +28,7 @@ MOST_WAYS = 8  # alternatives that are answered one behind the other; more are l
 Through = Has | Chain
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(msgspec.Struct, frozen=True):
     """What the resources of one type must satisfy.
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
@@ -38,7 +39,7 @@ class Plan:
 
     type: str
     leaves: tuple[Filter, ...] = ()
-    rest: Filter = field(default_factory=dict)
+    rest: Filter = {}
     joins: Node | None = None
     through: tuple[tuple[int, Through], ...] = ()
     reaching: Filter | None = None
@@ -58,8 +59,7 @@ class Plan:
         return replace(self, joins=rewrite(And(others)) if others else None, through=())
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(msgspec.Struct, frozen=True):
     """A way to walk candidates. driver: the condition whose list in an index is walked, while all others are looked at
     in the documents; None leaves the choice to the database. through: the join whose other side is walked instead."""
 
@@ -90,8 +90,7 @@ class Walk:
         return conjunction((driver, *plain, unwalked(looked_at) if looked_at else {}))
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """One part of an answer. walks: the ways to walk it; the cheapest is taken."""
 
     plan: Plan

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
+from msgspec.structs import replace
 
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
@@ -48,8 +51,7 @@ class Inclusion:
     iterate: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
+class Results(msgspec.Struct, frozen=True):
     """How to answer. count: entries a page, 0 for the number of matches only. total: none | estimate | accurate, None
     when not asked for. summary: true | text | data | count | false. contained: true | false | both.
     """

@@ -6,7 +6,8 @@ A rule that has nothing to do returns the very object it was given.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fhir_server.search.tree import ALL, NONE, And, Chain, Contains, Has, Leaf, Node, Not, Or
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from fhir_server.definitions.search_params import SearchParameter
 
 
-@dataclass(frozen=True, slots=True)
-class Leaf:
+class Leaf(msgspec.Struct, frozen=True):
     """One parameter of one resource type with its values, any of which may match.
 
     values: the raw texts after the split at unescaped commas; the escapes of R4 section 3.1.1.4.0.2 (`\\,` `\\$` `\\|`
@@ -23,23 +23,19 @@ class Leaf:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class And:
+class And(msgspec.Struct, frozen=True):
     children: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Or:
+class Or(msgspec.Struct, frozen=True):
     children: tuple[Node, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Not:
+class Not(msgspec.Struct, frozen=True):
     child: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(msgspec.Struct, frozen=True):
     """`param.child`: the reference `param` of `type` points at a resource of one of `targets` that satisfies child."""
 
     type: str
@@ -48,8 +44,7 @@ class Chain:
     child: Node
 
 
-@dataclass(frozen=True, slots=True)
-class Has:
+class Has(msgspec.Struct, frozen=True):
     """`_has:source:param:child`: some `source` whose reference `param` points at this resource satisfies child."""
 
     type: str
@@ -58,8 +53,7 @@ class Has:
     child: Node
 
 
-@dataclass(frozen=True, slots=True)
-class InCompartment:
+class InCompartment(msgspec.Struct, frozen=True):
     """Membership of the compartment `code` (Patient, Encounter, …) of the resource `id`. R4 section 3.3."""
 
     type: str
@@ -67,8 +61,7 @@ class InCompartment:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class InHierarchy:
+class InHierarchy(msgspec.Struct, frozen=True):
     """`param:below` or `:above`: the reference points at one of `ids` of `target`, or at what is below (above) it by
     the reference `parent` of target. R4 section 3.1.1.4.12.
     """
@@ -81,8 +74,7 @@ class InHierarchy:
     above: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(msgspec.Struct, frozen=True):
     """`_content` and `_text`: the words of any of `values` are all in the resource, or in its narrative alone.
 
     No index answers this: each candidate is read.
@@ -93,8 +85,7 @@ class Content:
     values: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Contains:
+class Contains(msgspec.Struct, frozen=True):
     """`_contained`: a resource of `contained` stands within this one and satisfies child. R4 section 3.1.1.5.9."""
 
     type: str

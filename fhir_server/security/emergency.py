@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import replace
+
+from msgspec.structs import replace
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context

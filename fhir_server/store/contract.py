@@ -11,6 +11,8 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+import msgspec
+
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 
@@ -94,8 +96,7 @@ class View:
 EVERYTHING = View()
 
 
-@dataclass(frozen=True, slots=True)
-class Indexed:
+class Indexed(msgspec.Struct, frozen=True):
     """What a resource is found and sorted by; made by search.extract from the resource alone.
 
     keys: the strings of field `k`. sort: field `x`, {two characters: lowest and highest value}. order: seconds since
@@ -103,12 +104,11 @@ class Indexed:
     """
 
     keys: tuple[str, ...] = ()
-    sort: Mapping[str, Any] = field(default_factory=dict)
+    sort: Mapping[str, Any] = {}
     order: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Narrowing:
+class Narrowing(msgspec.Struct, frozen=True):
     """The fields that access control narrows by. For a resource of a patient's compartment the store fills ward,
     denied and tiers from that Patient, and rewrites them, in every version, in the transaction that changes the
     Patient. A resource with a patient must have the key `@<patient id>`, by which the store finds it then.
@@ -126,8 +126,7 @@ class Narrowing:
     parties: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True):
     """One version of a resource as stored. raw is the JSON as served, b"" for a deletion."""
 
     type: str
@@ -145,8 +144,7 @@ class Stored:
     met: tuple[Any, ...] = ()  # where a walk through other resources met it, for cursors
 
 
-@dataclass(frozen=True, slots=True)
-class Draft:
+class Draft(msgspec.Struct, frozen=True):
     """A resource to be written: the sender's content (no server meta needed) and what it is indexed by."""
 
     type: str
@@ -159,8 +157,7 @@ class Draft:
 ANY_VERSION = -1  # of Put.expected and Remove.expected: whichever it is, but there must be one
 
 
-@dataclass(frozen=True, slots=True)
-class Put:
+class Put(msgspec.Struct, frozen=True):
     """Write a draft. expected: None any (a retry reads again); 0 must not exist (or be deleted); ANY_VERSION must be
     there; n must be version n (else FhirError PRECONDITION with `Type/id` as its place). An identical draft makes no
     new version, but new keys and narrowing are written. method goes into history. FhirError TOO_LONG when the resource
@@ -171,8 +168,7 @@ class Put:
     method: str = "PUT"
 
 
-@dataclass(frozen=True, slots=True)
-class Remove:
+class Remove(msgspec.Struct, frozen=True):
     """Delete: leaves a tombstone. Removing what is absent or already deleted writes nothing. expected: as of Put."""
 
     type: str
@@ -183,8 +179,7 @@ class Remove:
 Op = Put | Remove
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """The outcome of one Op, in the order of the ops. created: there was no live version before."""
 
     stored: Stored
@@ -192,8 +187,7 @@ class Written:
     changed: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Find:
+class Find(msgspec.Struct, frozen=True):
     """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; without any the order of
     the index that the filter needs. hint: name of the index to walk, if the collection has its indexes already.
 
@@ -212,8 +206,7 @@ class Find:
     hint: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class HistoryQuery:
+class HistoryQuery(msgspec.Struct, frozen=True):
     """One page of history, newest first; equal times by descending `Type/id`. type None: whole system; id None: whole
     type. since: from this time on (ms). at: what was current at this time, or at some time from at until at_end (ms,
     not included). before: what the last page ended with (opaque to callers)."""

@@ -12,14 +12,15 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from fhir_server.model.resources import Resource
 from fhir_server.store.contract import Filter, Find, Indexed, Stored, View
 
 BEGINNING = bytes(32)  # what the first link of every chain follows
 
 
-@dataclass(frozen=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True):
     """An AuditEvent on its way into the ledger. raw: its JSON with id and meta, version 1; the id is a UUID of version
     7, made of `at`, ms since the epoch. keys: what its page is found by (`ledger_pages.plain_keys`)."""
 
@@ -40,8 +41,7 @@ def fold(head: bytes, digests: Iterable[bytes]) -> bytes:
     return head
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """A stretch of one chain. number: of the page, from 1. first: the place of its first event in the chain, from 1.
     at: when it was written, ms. before: the head that it follows. late: its events were left behind by a process that
     did not live to write the page."""

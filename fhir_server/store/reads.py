@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 import bson
+import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -135,7 +136,7 @@ class Reads:
             return await self._ledger.find(query, view)
         filter = _narrowed(query, view)
         if self._made.deferred:
-            query = replace(query, hint=None)
+            query = msgspec.structs.replace(query, hint=None)
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
             try:
                 documents = await self._documents(query, filter, session)
@@ -146,7 +147,7 @@ class Reads:
                     if not self._made.missing([query.type]):
                         raise
                     raise RunAgain([query.type]) from None
-                documents = await self._documents(replace(query, hint=None), filter, None)
+                documents = await self._documents(msgspec.structs.replace(query, hint=None), filter, None)
         return [stored(query.type, document) for document in documents]
 
     async def _documents(self, query: Find, filter: Filter, session: AsyncClientSession | None) -> Sequence[Document]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+import msgspec
+from msgspec.structs import replace
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
@@ -30,8 +32,7 @@ from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
 Identity = tuple[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Step:
+class _Step(msgspec.Struct, frozen=True):
     """An op with what it found (`previous`) and what it leaves (`document`, None when nothing is written).
 
     same_version: only keys or narrowing are written anew.

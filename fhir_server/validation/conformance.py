@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
+
+from msgspec.structs import replace
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import CORE, Profiles

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from itertools import product
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from fhir_server.audit.access import OPEN, Access, Agent, Touched
 from fhir_server.audit.event import KINDS, MOST_ENTITIES, Events, made

@@ -7,9 +7,11 @@ of them there at once. Keys join the heads of the first two components.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import islice, product
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from fhir_server.search.clauses import beginning, between, each, element, key
 from fhir_server.search.compile import disjunction
