@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
+import traceback
+from collections.abc import Iterator
 
 import orjson
 import structlog
@@ -22,7 +24,7 @@ def configure_logs(level: str) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        tell_exception,
         hide_numbers,
     ]
     structlog.configure(
@@ -54,6 +56,26 @@ def _configure_libraries(least: int, told: list[Processor]) -> None:
 
 def _as_text(line: EventDict, **_: object) -> str:
     return orjson.dumps(line, default=str).decode()
+
+
+def tell_exception(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """A structlog processor: of an exception where it came from and of which class it is. What it says may repeat
+    anybody's name or number, and is left out."""
+    told = line.pop("exc_info", None)
+    fault = told[1] if isinstance(told, tuple) else sys.exc_info()[1] if told is True else told
+    if isinstance(fault, BaseException):
+        line["exception"] = "\n".join(_told(fault))
+    return line
+
+
+def _told(fault: BaseException) -> Iterator[str]:
+    """The one it came from first, as tracebacks are written."""
+    before = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
+    if before is not None:
+        yield from _told(before)
+    yield "".join(traceback.format_tb(fault.__traceback__)) + f"{type(fault).__module__}.{type(fault).__qualname__}"
+    for one in fault.exceptions if isinstance(fault, BaseExceptionGroup) else ():
+        yield from _told(one)
 
 
 def hide_numbers(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:

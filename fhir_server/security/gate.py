@@ -21,7 +21,7 @@ from fhir_server.security.grants import OWN_TOKEN, Denied, Granted, Grants
 from fhir_server.security.introspection import Introspections
 from fhir_server.security.issuers import Issuer, load_issuers
 from fhir_server.security.keys import Keys
-from fhir_server.security.policy import Policy
+from fhir_server.security.policy import Given, Policy
 from fhir_server.security.smart import SmartConfiguration
 from fhir_server.security.tokens import Tokens, refused
 from fhir_server.store.contract import Store
@@ -42,7 +42,7 @@ class _Kept:
     until: float
     keys: Keys | None
     generation: int
-    rights: Rights | None = None
+    given: Given | None = None
 
 
 class Gate:
@@ -82,12 +82,9 @@ class Gate:
         return context.with_(caller=caller, rights=rights)
 
     async def _rights(self, context: Context, kept: _Kept) -> Rights:
-        if kept.rights is not None:
-            return kept.rights
-        rights, lasting = await self._policy.rights(context, kept.identity)
-        if lasting:
-            kept.rights = rights
-        return rights
+        if kept.given is None or not kept.given.lasts:
+            kept.given = await self._policy.given(context, kept.identity, kept.given)
+        return kept.given.rights
 
     async def _verified(self, token: str) -> _Kept:
         name = hashlib.sha256(token.encode()).digest()

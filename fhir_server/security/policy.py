@@ -36,7 +36,7 @@ _CITIZENS = ("Patient", "RelatedPerson", "Person")
 
 
 @dataclass(frozen=True, slots=True)
-class _Standing:
+class Standing:
     """What binds a caller, for one request. patients: whom a citizen may act for."""
 
     identity: Identity
@@ -48,6 +48,15 @@ class _Standing:
     def is_citizen(self) -> bool:
         user = self.identity.caller.user
         return user.partition("/")[0] in _CITIZENS if user else self.identity.caller.patient is not None
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """What a caller may do. lasts: False where representation, which can end at any time, is asked anew each time."""
+
+    rights: Rights
+    lasts: bool
+    standing: Standing
 
 
 class Policy:
@@ -66,12 +75,19 @@ class Policy:
         await context.store.intern([types.patient_reported["system"]])
         return cls(types)
 
-    async def rights(self, context: Context, identity: Identity) -> tuple[Rights, bool]:
-        """What the caller may do, and whether that lasts: representation of others can end at any time."""
+    async def given(self, context: Context, identity: Identity, before: Given | None = None) -> Given:
+        """What the caller may do. before: what it was last time, which is it still while the standing is the same."""
         standing = await self._standing(context, identity)
+        if before is not None and before.standing == standing:
+            return before
+        rights = await self._rights(context, standing)
+        return Given(rights, not standing.is_citizen or standing.patients == (_self(identity),), standing)
+
+    async def _rights(self, context: Context, standing: Standing) -> Rights:
+        identity = standing.identity
         views = {action: await self._view(context, standing, action) for action in ACTIONS}
         author = self._author(context, standing)
-        rights = Rights(
+        return Rights(
             views,
             None if "*" in identity.scopes.operations else identity.scopes.operations,
             author.sign if author else as_sent,
@@ -79,9 +95,8 @@ class Policy:
             provenance=author is not None and author.is_citizen,
             places_patients=identity.caller.organisation is not None and not standing.is_citizen,
         )
-        return rights, not standing.is_citizen or standing.patients == (_self(identity),)
 
-    async def _standing(self, context: Context, identity: Identity) -> _Standing:
+    async def _standing(self, context: Context, identity: Identity) -> Standing:
         caller = identity.caller
         type = (caller.user or "").partition("/")[0]
         asked = any(scope.context in ("patient", "user") for scope in identity.scopes.grants)
@@ -89,7 +104,7 @@ class Policy:
         patients = await People(context, self._grown).represented(caller) if is_citizen and asked else ()
         unit = context.rules.residences.unit(caller.unit) if caller.unit else None
         reported = await self._reported(context) if patients and _writes(identity) else {}
-        return _Standing(identity, patients, unit, reported)
+        return Standing(identity, patients, unit, reported)
 
     async def _reported(self, context: Context) -> dict[str, Filter]:
         """By type, what bears the label of a patient's own report."""
@@ -98,7 +113,7 @@ class Policy:
         found = {type: await _conditions(context, type, wanted) for type in self.types.citizen_writes}
         return {type: filter for type, filter in found.items() if filter is not None}
 
-    async def _view(self, context: Context, standing: _Standing, action: Action) -> View:
+    async def _view(self, context: Context, standing: Standing, action: Action) -> View:
         seen: Sights = {}
         for scope in standing.identity.scopes.grants:
             if action in scope.actions:
@@ -110,7 +125,7 @@ class Policy:
             return View(seen, NOTHING)
         return View({type: conjoined(filter, open_to_all) for type, filter in seen.items()}, NOTHING)
 
-    def _consented(self, context: Context, standing: _Standing, sights: Sights) -> Sights:
+    def _consented(self, context: Context, standing: Standing, sights: Sights) -> Sights:
         """Consents bind all but the patients themselves, those who act for them, and those whom nothing binds."""
         caller = standing.identity.caller
         is_free = standing.identity.unbound and caller.organisation is None and caller.unit is None
@@ -122,12 +137,12 @@ class Policy:
         classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
         return with_consent(self.types, sights, Consented(actors, caller.purposes, classes))
 
-    def _within_scope(self, standing: _Standing, scope: Scope, action: Action) -> Sights:
+    def _within_scope(self, standing: Standing, scope: Scope, action: Action) -> Sights:
         """What the caller sees under one scope, of the types that it names."""
         sights = self._by_context(standing, scope.context, action)
         return sights if scope.type is None else {t: f for t, f in sights.items() if t == scope.type}
 
-    def _by_context(self, standing: _Standing, context: str, action: Action) -> Sights:
+    def _by_context(self, standing: Standing, context: str, action: Action) -> Sights:
         caller = standing.identity.caller
         if context == "patient":
             if caller.patient is None:
@@ -145,7 +160,7 @@ class Policy:
         chosen: Sights = dict.fromkeys(self.types.compartment, own)
         return dict.fromkeys(self.types.directory) | chosen if action in ("read", "search") else chosen
 
-    def _by_role(self, standing: _Standing, action: Action) -> Sights:
+    def _by_role(self, standing: Standing, action: Action) -> Sights:
         caller = standing.identity.caller
         seen: Sights = {}
         if caller.organisation is not None:
@@ -157,7 +172,7 @@ class Policy:
             return everything(self.types, action)
         return seen
 
-    def _author(self, context: Context, standing: _Standing) -> Authorship | None:
+    def _author(self, context: Context, standing: Standing) -> Authorship | None:
         caller = standing.identity.caller
         if standing.is_citizen:
             return Authorship(self.types, context.rules, None)

@@ -44,7 +44,31 @@ def _person(number: int, chance: random.Random) -> list[dict[str, Any]]:
         resources.append(observation(f"{id}-o{n}", id, **(performer if chance.random() < 0.5 else {})))
     if chance.random() < 0.7:
         resources.append(an_immunization(subject, id=f"{id}-i"))
+    if chance.random() < 0.4:
+        resources.append(_consent(id, chance))
     return resources
+
+
+def _consent(id: str, chance: random.Random) -> dict[str, Any]:
+    """A denial of all, of a type, of a class or of one organisation, with or without an exception."""
+    types = [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]
+    actor = [{"role": {"text": "x"}, "reference": {"reference": f"Organization/{chance.choice(ORGANISATIONS)}"}}]
+    limits: list[dict[str, Any]] = [{}, {"class": types}, {"securityLabel": [LABELS[1]]}, {"actor": actor}]
+    exception: list[dict[str, Any]] = [{"type": "permit", "actor": actor}, {"type": "permit", "class": types}]
+    provision = {"type": "deny", **chance.choice(limits)}
+    if chance.random() < 0.5:
+        provision["provision"] = [chance.choice(exception)]
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    return {
+        "resourceType": "Consent",
+        "id": f"{id}-consent",
+        "status": "active",
+        "scope": scope,
+        "category": [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{id}"},
+        "policyRule": {"text": "x"},
+        "provision": provision,
+    }
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -111,6 +135,8 @@ SEARCHES = st.sampled_from(
         "Observation?patient=p1,p2,p3",
         "Immunization?date=ge2024&_sort=_id",
         "Immunization?vaccine-code=19",
+        "Consent?status=active",
+        "Patient?_filter=gender eq male or birthdate lt 1980",
         "?_type=Patient,Condition&_count=4",
         "?_lastUpdated=ge2020&_type=Observation,Immunization",
     ]

@@ -72,11 +72,36 @@ NAMES = [row.name for row in ROWS]
 @pytest.fixture(scope="module", autouse=True)
 async def world(admin: Caller) -> None:
     await settle(admin)
+    for id in ("an", "binh"):
+        assert (await admin.put(_drug(id))).status_code == 201
+
+
+def _drug(id: str) -> dict[str, Any]:
+    medication = {"resourceType": "Medication", "id": "m", "code": {"coding": [{"system": "urn:drug", "code": "x"}]}}
+    return {
+        "resourceType": "MedicationRequest",
+        "id": f"{id}-drug",
+        "status": "active",
+        "intent": "order",
+        "contained": [medication],
+        "medicationReference": {"reference": "#m"},
+        "subject": {"reference": f"Patient/{id}"},
+    }
 
 
 # Of each kind of view one is asked on every path; the others on the plain ones.
-KINDS = ("citizen with", "mother", "stranger", "hospital two", "doctor of one", "ward", "province", "free system")
-EACH_KIND = [row for row in ROWS if any(row.name == kind or row.name.startswith(f"{kind} ") for kind in KINDS)]
+KINDS = (
+    "citizen with sensitive scopes",
+    "mother",
+    "stranger in another's record",
+    "hospital two",
+    "doctor of one patient",
+    "ward",
+    "province",
+    "free system",
+    "station in a ward",
+)
+EACH_KIND = [row for row in ROWS if row.name in KINDS]
 each_kind = pytest.mark.parametrize("row", EACH_KIND, ids=[row.name for row in EACH_KIND], indirect=True)
 
 
@@ -165,6 +190,17 @@ async def test_searches_by_what_is_hidden_find_nothing(caller: Caller, row: Row)
         assert await _searched(caller, f"Observation?encounter.service-provider=h2&patient={id}") == (
             labs if encounters else set()
         )
+        for chained in (f"patient._id={id}", f"patient.organization=h{1 + (id == 'binh')}"):
+            assert await _searched(caller, f"Observation?patient={id}&{chained}") == (labs if is_seen else set())
+        nested = f"Patient?_id={id}&_has:Encounter:patient:_has:Observation:encounter:code=2339-0"
+        assert await _searched(caller, nested) == ({patient} if is_seen and labs and encounters else set())
+        of_reverse = f"Observation?patient={id}&patient:Patient._has:Condition:patient:code={ICD}|B20"
+        assert await _searched(caller, of_reverse) == (labs if restricted else set())
+        for filter in (f"patient eq {id}", f'patient.name co "{id}"'):
+            wanted = labs if is_seen or "." not in filter else set()
+            assert await _searched(caller, f"Observation?_filter={filter}") == wanted
+        assert await _searched(caller, f"Patient?_filter=name co {id}") == ({patient} & seen)
+        assert await _searched(caller, f"Patient?_text={id}") == set()
         assert await _searched(caller, f"Patient/{id}/Observation") == labs
         assert _of(await _searched(caller, f"Patient/{id}/*"), *TYPES) == {
             name for name in seen if name in names_of((id,), hiv=True)
@@ -174,6 +210,11 @@ async def test_searches_by_what_is_hidden_find_nothing(caller: Caller, row: Row)
     assert hidden == {name for name in _of(seen, "Condition") if name.endswith("hiv")}
     listed = await _searched(caller, "Observation?_list=all-of-an")
     assert listed == (_of(seen, "Observation") if "Patient/an" in seen else set())
+    drugs = {f"MedicationRequest/{id}-drug" for id in ("an", "binh") if id in row.people}
+    for contained in ("true", "both"):
+        assert await _searched(caller, f"Medication?_contained={contained}&code=urn:drug|x") == drugs
+    counted = await caller.get("Medication?_contained=true&code=urn:drug|x&_containedType=contained&_total=accurate")
+    assert counted.status_code == 403 or counted.json()["total"] == len(drugs)
     assert await _searched(caller, "Patient?gender:not=female") == _of(seen, "Patient")
     assert await _searched(caller, "Condition?code:not=http://loinc.org|1") == _of(seen, "Condition")
     assert await _searched(caller, "Patient?birthdate:missing=false") == _of(seen, "Patient")

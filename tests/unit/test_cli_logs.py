@@ -17,9 +17,14 @@ logging.getLogger("some.library").warning("no %s here", "038085000123")
 logging.getLogger("pymongo.command").info("find {'identifier': '038085000123'}")
 logging.getLogger("uvicorn.access").info("GET /fhir/Patient?identifier=038085000123")
 try:
-    raise ValueError("038085000123 is no date")
-except ValueError:
+    try:
+        {}["Nguyễn Văn An"]
+    except KeyError as fault:
+        raise ValueError("038085000123 is no date") from fault
+except ValueError as fault:
     structlog.get_logger("fhir").error("unexpected error", exc_info=True)
+    structlog.get_logger("fhir").error("unexpected error", exc_info=fault)
+    logging.getLogger("some.library").exception("failed")
 """
 
 
@@ -31,9 +36,18 @@ def lines() -> list[dict[str, object]]:
 
 
 def test_our_log_and_that_of_libraries_are_json_lines_without_personal_numbers() -> None:
-    request, library, fault = lines()
+    request, library, *_ = lines()
     assert (request["event"], request["level"], request["path"]) == ("request", "info", "/fhir/Patient/…")
     assert (request["request_id"], request["ms"]) == ("123456789012", 1.5)
     assert (library["event"], library["level"]) == ("no … here", "warning")
-    assert str(fault["exception"]).endswith("ValueError: … is no date")
-    assert all("timestamp" in line for line in (request, library, fault))
+    assert all("timestamp" in line for line in (request, library))
+
+
+def test_of_an_exception_the_place_and_the_class_are_told_and_not_what_it_says() -> None:
+    for fault in lines()[2:]:
+        told = str(fault["exception"])
+        assert told.splitlines()[-1] == "builtins.ValueError"
+        assert told.index("builtins.KeyError") < told.index("builtins.ValueError")
+        assert "line 1" in told
+        assert "Nguyễn" not in told.replace('{}["Nguyễn Văn An"]', "")
+        assert "is no date" not in told
