@@ -6,10 +6,10 @@ import asyncio
 import os
 
 from fhir_server.cli.database import context, database
-from fhir_server.cli.logs import without_numbers
 from fhir_server.cli.settings import unknown_variables
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.personal import without_numbers
 
 MOST_TOLD = 100
 

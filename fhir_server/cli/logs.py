@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 import sys
 import traceback
 from collections.abc import Iterator
@@ -12,8 +11,8 @@ import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-# Personal numbers of Việt Nam have nine digits (CMND) or more; a stray one in a message must not reach a log file.
-_PERSONAL_NUMBER = re.compile(r"\d{9,}")
+from fhir_server.model.personal import without_numbers
+
 _UNTOUCHED = frozenset({"request_id", "timestamp"})
 
 
@@ -40,7 +39,7 @@ def _configure_libraries(least: int, told: list[Processor]) -> None:
     stderr = logging.StreamHandler()
     stderr.setFormatter(
         structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=told,
+            foreign_pre_chain=[_first_line, *told],
             processors=[
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 structlog.processors.JSONRenderer(serializer=_as_text),
@@ -58,24 +57,31 @@ def _as_text(line: EventDict, **_: object) -> str:
     return orjson.dumps(line, default=str).decode()
 
 
+def _first_line(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
+    """A structlog processor for lines of libraries: what follows the first line shows values, such as asyncio's own
+    `future: <Task … exception=KeyError('Nguyễn')>`."""
+    line["event"] = str(line.get("event", "")).partition("\n")[0]
+    return line
+
+
 def tell_exception(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """A structlog processor: of an exception where it came from and of which class it is. What it says may repeat
     anybody's name or number, and is left out."""
     told = line.pop("exc_info", None)
     fault = told[1] if isinstance(told, tuple) else sys.exc_info()[1] if told is True else told
     if isinstance(fault, BaseException):
-        line["exception"] = "\n".join(_told(fault))
+        line["exception"] = "\n".join(places(fault))
     return line
 
 
-def _told(fault: BaseException) -> Iterator[str]:
-    """The one it came from first, as tracebacks are written."""
+def places(fault: BaseException) -> Iterator[str]:
+    """Where it came from and its class, without what it says; the one that led to it first, as in tracebacks."""
     before = fault.__cause__ or (None if fault.__suppress_context__ else fault.__context__)
     if before is not None:
-        yield from _told(before)
+        yield from places(before)
     yield "".join(traceback.format_tb(fault.__traceback__)) + f"{type(fault).__module__}.{type(fault).__qualname__}"
     for one in fault.exceptions if isinstance(fault, BaseExceptionGroup) else ():
-        yield from _told(one)
+        yield from places(one)
 
 
 def hide_numbers(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
@@ -84,8 +90,3 @@ def hide_numbers(logger: WrappedLogger, method: str, line: EventDict) -> EventDi
         if isinstance(value, str) and name not in _UNTOUCHED:
             line[name] = without_numbers(value)
     return line
-
-
-def without_numbers(text: str) -> str:
-    """The text with `…` in place of every run of nine or more digits."""
-    return _PERSONAL_NUMBER.sub("…", text)

@@ -131,5 +131,5 @@ def unusable(param: str, value: str, why: str) -> FhirError:
 def unknown_modifier(leaf: Leaf) -> FhirError:
     code = leaf.param.code
     return FhirError(
-        Kind.UNSUPPORTED_PARAMETER, f"{code} ({leaf.param.type}) has no modifier :{leaf.modifier}", (code,)
+        Kind.UNSUPPORTED_PARAMETER, f"{code} ({leaf.param.type}) has no modifier ':{leaf.modifier}'", (code,)
     )

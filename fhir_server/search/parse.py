@@ -200,7 +200,7 @@ def _leaf(parameters: Parameters, type: str, param: SearchParameter, modifier: s
     if modifier == "missing" and param.type != "composite":
         return _missing(type, param, values)
     if modifier not in TYPES[param.type].modifiers | _ELSEWHERE.get(param.type, frozenset()):
-        text = f"R4 has no modifier :{modifier[:64]} for {param.code}, which is of type {param.type}"
+        text = f"R4 has no modifier ':{modifier[:64]}' for {param.code}, which is of type {param.type}"
         raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, (f"{param.code}:{modifier[:64]}",))
     if param.type == "reference" and modifier in ("above", "below"):
         return _hierarchy(parameters, type, param, modifier, values)

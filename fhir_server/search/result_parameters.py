@@ -140,7 +140,7 @@ def _inclusion(parameters: Parameters, name: str, modifier: str, value: str) -> 
     """`Observation:subject:Patient`, `Observation:*`, `*` or `*:*`. Raises FhirError for a type that is none."""
     # FHIR: `:recurse` is what STU3 called `:iterate`; clients still send it.
     if modifier not in ("", "iterate", "recurse"):
-        raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{name} has no modifier :{modifier[:64]}", (name,))
+        raise FhirError(Kind.UNSUPPORTED_PARAMETER, f"{name} has no modifier ':{modifier[:64]}'", (name,))
     source, param, target = _three(name, value)
     for type in (source, target):
         if type not in (None, "*") and type not in parameters.types:

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.rights import Caller, Rights, insufficient
+from fhir_server.model.personal import without_numbers
 from fhir_server.security.callers import Identity
 from fhir_server.security.sight import Sights, TypeLists, either
 from fhir_server.store.contract import Filter, View
@@ -23,7 +24,6 @@ REGISTER = "break-glass"
 MINUTES = 60  # for which one entry of the list stands; a later request makes another
 PURPOSE = "BTG"  # of v3-ActReason
 _TOLD = re.compile(r"(?:Patient/)?(?P<patient>[A-Za-z0-9\-.]{1,64})[\s:;]+(?P<reason>(?=.{10,300}$)\S+\s.*\S)")
-_NUMBER = re.compile(r"\d{9,}")
 
 
 async def broken(context: Context, identity: Identity, rights: Rights, types: TypeLists, told: str) -> Context:
@@ -35,7 +35,7 @@ async def broken(context: Context, identity: Identity, rights: Rights, types: Ty
     if found is None:
         text = "X-Break-Glass names one patient and the reason: Patient/12 unconscious in the emergency room"
         raise FhirError(Kind.VALUE, text, (HEADER,))
-    patient, reason = found["patient"], _NUMBER.sub("…", found["reason"])
+    patient, reason = found["patient"], without_numbers(found["reason"])
     await _list(context, caller, patient, reason)
     seen: Filter = {"p": patient}
     opened: Sights = dict.fromkeys(types.compartment - context.rules.apart, seen)
@@ -64,7 +64,7 @@ async def _list(context: Context, caller: Caller, patient: str, reason: str) -> 
     entry = {
         "at": context.clock(),
         "client": caller.client,
-        "subject": _NUMBER.sub("…", caller.subject),
+        "subject": without_numbers(caller.subject),
         "user": caller.user,
         "organisation": caller.organisation,
         "unit": caller.unit,

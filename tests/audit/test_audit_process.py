@@ -19,7 +19,8 @@ from tests.running_server import RunningServer, environment, run
 NUMBER, NAME, TOKEN = "079200000123", "Nguyễn Thị Bí Mật", "eyJhbGciOiJub25lIn0"
 
 
-def asked(base: str, method: str, path: str, body: Any = None, **headers: str) -> int:
+def asked(base: str, method: str, path: str, body: Any = None, told: list[str] | None = None, **headers: str) -> int:
+    """The status. told: takes up what an error says."""
     content = json.dumps(body).encode() if body is not None else None
     named = {
         "content-type": "application/fhir+json",
@@ -30,6 +31,8 @@ def asked(base: str, method: str, path: str, body: Any = None, **headers: str) -
         with urllib.request.urlopen(request, timeout=30) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as fault:
+        if told is not None:
+            told.append(fault.read().decode())
         return int(fault.code)
 
 
@@ -39,7 +42,7 @@ def events_in(database: Any) -> list[dict[str, Any]]:
     return [msgspec.json.decode(raw) for events in packed for _, raw in events]
 
 
-def test_a_stopped_server_has_written_all_and_a_killed_one_its_writes_and_no_log_tells_of_anybody(
+def test_a_stopped_server_has_written_all_and_a_killed_one_its_writes_and_nothing_tells_of_anybody(
     mongodb_uri: str, database_name: str, mongodb: MongoClient[Any], tmp_path: Path
 ) -> None:
     own = {"FHIR_MONGODB_URI": mongodb_uri, "FHIR_MONGODB_DATABASE": database_name, "FHIR_LOG_LEVEL": "debug"}
@@ -48,26 +51,36 @@ def test_a_stopped_server_has_written_all_and_a_killed_one_its_writes_and_no_log
     patient = {"resourceType": "Patient", "name": [{"text": NAME}], "identifier": [{"value": NUMBER}]}
     assert asked(server.base, "POST", "Patient", patient) == 201
     name, secret = quote(NAME), {"authorization": f"Bearer {TOKEN}"}
+    errors: list[str] = []
     for method, path, body in (
         ("GET", f"Patient?identifier={NUMBER}&name={name}", None),
         ("GET", f"Patient/{NUMBER}", None),
         ("GET", f"Patient/{name}", None),
         ("GET", f"{name}/{NUMBER}", None),
         ("GET", f"Patient?birthdate={name}&_sort={NUMBER}", None),
+        ("GET", f"Patient?birthdate={NUMBER}&name:{name}=1", None),
+        ("GET", f"Patient?_count={name}", None),
+        ("GET", f"Patient?_include={name}", None),
+        ("GET", f"Observation?value-quantity={name}", None),
+        ("GET", f"ValueSet/$expand?url={name}", None),
         ("GET", f"Patient/1/_history/{NUMBER}", None),
         ("GET", f"Patient/1/$everything?x={name}", None),
         ("POST", "Patient", {**patient, "gender": NAME, "birthDate": NUMBER}),
+        ("POST", "Patient", {**patient, "active": NAME, NAME: NUMBER, "extension": [{"url": NAME}]}),
+        ("POST", "Patient", {**patient, "resourceType": NAME}),
         ("PUT", f"Patient/{NUMBER}", {**patient, "id": NAME}),
         ("PATCH", f"Patient/{NUMBER}", [{"op": "replace", "path": f"/{NAME}", "value": NUMBER}]),
         ("DELETE", f"Patient?identifier={NUMBER}", None),
         ("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": [{"resource": patient, "fullUrl": NAME}]}),
         ("POST", "Patient/$validate", {"resourceType": "Parameters", "parameter": [{"name": NAME}]}),
     ):
-        asked(server.base, method, path, body, **secret)
+        asked(server.base, method, path, body, errors, **secret)
+    assert len(errors) >= 15
     assert server.stop(signal.SIGTERM) == 0
     for told in (NUMBER, NAME, name, TOKEN, "Nguyễn"):
         assert told not in server.errors
         assert told not in "\n".join(server.said)
+        assert told not in "\n".join(errors)
     assert '"path":"/fhir/Patient/[id]"' in server.errors
     database = mongodb[database_name]
     kinds = [event["subtype"][0]["code"] for event in events_in(database)]

@@ -25,6 +25,7 @@ except ValueError as fault:
     structlog.get_logger("fhir").error("unexpected error", exc_info=True)
     structlog.get_logger("fhir").error("unexpected error", exc_info=fault)
     logging.getLogger("some.library").exception("failed")
+    logging.getLogger("asyncio").error("never retrieved\\nfuture: <Task %r>", fault, exc_info=fault)
 """
 
 
@@ -44,7 +45,9 @@ def test_our_log_and_that_of_libraries_are_json_lines_without_personal_numbers()
 
 
 def test_of_an_exception_the_place_and_the_class_are_told_and_not_what_it_says() -> None:
-    for fault in lines()[2:]:
+    faults = lines()[2:]
+    assert faults[-1]["event"] == "never retrieved"
+    for fault in faults:
         told = str(fault["exception"])
         assert told.splitlines()[-1] == "builtins.ValueError"
         assert told.index("builtins.KeyError") < told.index("builtins.ValueError")
