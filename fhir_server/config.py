@@ -127,6 +127,11 @@ class Settings(BaseSettings):
         description="scopes of the classes of sensitive resources that only callers with the scope may see; after a "
         "change run `fhir-server migrate`",
     )
+    ward_index: bool = Field(
+        False,
+        description="also index records by the ward of residence, for searches of ward officers; it is built at the "
+        "next start",
+    )
     publish_terminology: bool = Field(
         True,
         description="store the shipped code systems, value sets, maps, naming systems and profiles as resources when "

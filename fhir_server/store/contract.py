@@ -51,6 +51,8 @@ UNDATED_SHIFT = 20
 INDEX_KEYS = "keys"
 INDEX_ORDER = "order"
 INDEX_UPDATED = "updated"
+# {w, k, o desc} of what has a ward, where the setting `ward_index` asks for it.
+INDEX_WARD = "ward"
 
 # The largest resource, as JSON bytes with its search keys. MongoDB's own limit of a document is 16 MiB.
 LARGEST_RESOURCE_BYTES = 15 << 20
@@ -80,6 +82,10 @@ class View:
             return query
         return {"$and": [query, allowed]} if query else allowed
 
+    def ward(self, type: str) -> str | None:
+        """The ward of residence outside of which nothing is allowed; None where there is none."""
+        return _ward(self.of(type) or {})
+
     def walked(self, type: str) -> Filter:
         """What the View allows of live resources, once more, as far as the index over keys can walk it: the patients
         that it names. {} where it names none."""
@@ -91,6 +97,11 @@ class View:
         if isinstance(patients, Mapping) and set(patients) == {"$in"}:
             return {"k": {"$in": [f"@{patient}" for patient in patients["$in"]]}}
         return {}
+
+
+def _ward(allowed: Filter) -> str | None:
+    ward = allowed.get("w")
+    return ward if isinstance(ward, str) else next(filter(None, map(_ward, allowed.get("$and", ()))), None)
 
 
 EVERYTHING = View()

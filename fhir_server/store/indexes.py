@@ -10,7 +10,7 @@ from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED
+from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, INDEX_WARD
 from fhir_server.store.documents import Document
 
 HISTORY = "_history"
@@ -25,6 +25,11 @@ LIVE_INDEXES = (
     # Tombstones have no keys, so a patient's are found by `p` when what they are narrowed by changes.
     IndexModel([("p", ASCENDING)], name="gone", partialFilterExpression={"d": True}),
 )
+OF_WARDS = IndexModel(
+    [("w", ASCENDING), ("k", ASCENDING), ("o", DESCENDING)],
+    name=INDEX_WARD,
+    partialFilterExpression={"w": {"$gt": ""}},
+)
 HISTORY_INDEXES = (
     IndexModel([("u", ASCENDING), ("i", ASCENDING)], name=INDEX_UPDATED),
     IndexModel([("p", ASCENDING)], name="patient", partialFilterExpression={"p": {"$gt": ""}}),
@@ -34,12 +39,14 @@ HISTORY_INDEXES = (
 class Collections:
     """The collections of one database that are known to exist with their indexes.
 
+    by_ward: with the index by ward of residence.
     deferred: collections made now get their indexes from `build`, after a first bulk load; all but Patient, since a
     load looks people up by their numbers.
     """
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], by_ward: bool = False) -> None:
         self._database = database
+        self.by_ward = by_ward
         self._ready: set[str] = set()
         self._making = asyncio.Lock()
         self.deferred = False
@@ -79,17 +86,18 @@ class Collections:
         lacking = []
         for name in sorted(self._ready):
             found = await self._database[name].index_information()
-            if any(model.document["name"] not in found for model in indexes_of(name)):
+            if any(model.document["name"] not in found for model in self._indexes_of(name)):
                 lacking.append(name)
         return lacking
 
     async def _index(self, name: str) -> None:
         collection = self._database[name].with_options(write_concern=MAJORITY)
-        await collection.create_indexes(list(indexes_of(name)))
+        await collection.create_indexes(list(self._indexes_of(name)))
 
-
-def indexes_of(name: str) -> tuple[IndexModel, ...]:
-    return HISTORY_INDEXES if name.endswith(HISTORY) else LIVE_INDEXES
+    def _indexes_of(self, name: str) -> tuple[IndexModel, ...]:
+        if name.endswith(HISTORY):
+            return HISTORY_INDEXES
+        return (*LIVE_INDEXES, OF_WARDS) if self.by_ward else LIVE_INDEXES
 
 
 async def create(database: AsyncDatabase[Document], name: str) -> None:

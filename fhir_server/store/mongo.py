@@ -116,7 +116,7 @@ class MongoStore:
     def __init__(self, client: AsyncMongoClient[Document], settings: Settings, clock: Callable[[], int]) -> None:
         self._client = client
         self._database = client[settings.mongodb_database]
-        self._collections = Collections(self._database)
+        self._collections = Collections(self._database, settings.ward_index)
         self._durable = DurableRegistry(self._database)
         self._keeping = Keeping(self._database)
         self._answers = Answers(self._database)

@@ -16,7 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import LEDGER_TYPE, Filter, Find, Stored, View, unwalked
+from fhir_server.store.contract import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Filter, Find, Stored, View, unwalked
 from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import RunAgain, lacks_index, wrapped
 from fhir_server.store.indexes import Collections
@@ -134,7 +134,7 @@ class Reads:
             return []
         if query.type == LEDGER_TYPE:
             return await self._ledger.find(query, view)
-        filter = _narrowed(query, view)
+        query, filter = _narrowed(query, view, self._made.by_ward)
         if self._made.deferred:
             query = msgspec.structs.replace(query, hint=None)
         with wrapped(f"a search of {query.type}", self.limit_seconds, session is not None):
@@ -256,12 +256,15 @@ class Reads:
             last = page[-1].id
 
 
-def _narrowed(query: Find, view: View) -> Filter:
-    """A View must not be walked in place of what the hint is meant for."""
+def _narrowed(query: Find, view: View, by_ward: bool) -> tuple[Find, Filter]:
+    """A View must not be walked in place of what the hint is meant for, unless an index holds both."""
     wanted, allowed = live(query.filter), view.of(query.type)
     if allowed is None or query.hint is None:
-        return view.narrow(query.type, wanted)
-    return {"$and": [wanted, unwalked(allowed)]}
+        return query, view.narrow(query.type, wanted)
+    ward = view.ward(query.type) if by_ward and query.hint == INDEX_KEYS else None
+    if ward is None:
+        return query, {"$and": [wanted, unwalked(allowed)]}
+    return msgspec.structs.replace(query, hint=INDEX_WARD), {"$and": [{"w": ward}, wanted, unwalked(allowed)]}
 
 
 def live(filter: Filter) -> Filter:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import (
     EVERYTHING,
@@ -24,7 +25,7 @@ from fhir_server.store.contract import (
     Transaction,
     View,
 )
-from fhir_server.store.mongo import MongoStore
+from fhir_server.store.mongo import MongoStore, open_store
 from tests.contract.drafts import a_draft, put, remove
 
 Server = MongoClient[dict[str, Any]]
@@ -315,3 +316,24 @@ async def test_an_index_that_is_gone_is_not_waited_for(store: MongoStore, mongod
     with pytest.raises(FhirError) as refused:
         await store.transact(lambda transaction: transaction.find(by_key, EVERYTHING))
     assert refused.value.kind is Kind.UNEXPECTED
+
+
+async def test_an_index_by_ward_is_made_of_what_is_there_and_walked_for_a_view_of_one_ward(
+    settings: Settings, mongodb: Server, database_name: str
+) -> None:
+    keyed = [
+        a_draft(id=f"{ward}-{key}", keys=[key], narrowing=Narrowing(ward=ward)) for ward in ("1", "2") for key in "ab"
+    ]
+    before = await open_store(str(settings.mongodb_uri), settings)
+    await put(before, *keyed, a_draft(id="nowhere", keys=["a"]))
+    await before.close()
+    store = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"ward_index": True}))
+    view = View({"Organization": {"$and": [{"$and": [{"w": "1"}, {"s": 0}]}, {"c": 0}]}})
+    assert ids(await store.find(Find("Organization", {"k": "a"}, hint=INDEX_KEYS), view)) == ["1-a"]
+    assert ids(await store.find(Find("Organization", {"k": "a"}, hint=INDEX_KEYS), View(otherwise=NOTHING))) == []
+    either = View({"Organization": {"$or": [{"w": "1"}, {"w": "2"}]}})
+    found = await store.find(Find("Organization", {"k": "a"}, hint=INDEX_KEYS), either)
+    assert sorted(ids(found)) == ["1-a", "2-a"]
+    await store.close()
+    stats = mongodb[database_name]["Organization"].aggregate([{"$indexStats": {}}])
+    assert {one["name"]: one["accesses"]["ops"] for one in stats}["ward"] == 1
