@@ -44,17 +44,17 @@ def own_id(record: Record, one: Made, patient_id: str = "") -> str:
     return named_id(owner, type, type if one.owner != "record" else one.group, *one.key)
 
 
-def settle(record: Record, patient_id: str, others: Mapping[str, str] | None = None) -> None:
+def settle(record: Record, patient_id: str, stored: Mapping[str, str] | None = None) -> None:
     """Gives every resource its id and fills in every reference. A second call settles anew.
 
     Ids are UUIDv5: of the record (format, facility, key), the group and the line for what the record owns; of the
     patient, the group and the line for what belongs to a person; of the group and the line alone for what is shared.
-    others: ids of further Patients, found by who they are, by the ids that they would have.
+    stored: ids under which something is stored already, by the ids that follow: further Patients, what a person who was
+    joined to this one had.
     """
     for one in record.mapped.made:
         one.id = patient_id if one is record.patient else own_id(record, one, patient_id)
-        if others and one.resource["resourceType"] == "Patient":
-            one.id = others.get(one.id, one.id)
+        one.id = stored.get(one.id, one.id) if stored else one.id
         one.resource["id"] = one.id
     for reference, target in record.mapped.links:
         reference["reference"] = f"{target.resource['resourceType']}/{target.id}"

@@ -18,10 +18,11 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.files import Reading, find_files, read_files, size_of
 from fhir_server.records.formats import Formats
+from fhir_server.records.heads import is_stored
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
 from fhir_server.records.source import ALL_OF_IT, Problem, Share, SourceRecord
-from fhir_server.records.storing import Group, Stores, is_stored
+from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
 from fhir_server.store.contract import EVERYTHING, Transaction, Written
 from fhir_server.store.ledger_contract import Event

@@ -74,11 +74,19 @@ async def unmerge_patients(context: Context, source: str) -> Merged:
 
 def replaced_by(patient: Resource) -> str | None:
     """The id of the Patient that a Patient was joined into."""
+    return next(_linked(patient, "replaced-by"), None)
+
+
+def replaced(patient: Resource) -> list[str]:
+    """The ids of the Patients that were joined into a Patient."""
+    return list(_linked(patient, "replaces"))
+
+
+def _linked(patient: Resource, type: str) -> Iterator[str]:
     for link in patient.get("link", ()):
-        if link.get("type") == "replaced-by":
-            named = literal((link.get("other") or {}).get("reference", ""))
-            return named.id if named is not None and named.type == "Patient" else None
-    return None
+        named = literal((link.get("other") or {}).get("reference", ""))
+        if link.get("type") == type and named is not None and named.type == "Patient":
+            yield named.id
 
 
 class _Undone(Exception):

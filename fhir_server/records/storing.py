@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import draft
-from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, same_content
 from fhir_server.records.bearers import Bearers
 from fhir_server.records.bundle import own_id, settle, stamp, unique
 from fhir_server.records.doubts import TASK, Doubt, doubt_id, task
 from fhir_server.records.filing import Identity, guard_of, hold
-from fhir_server.records.formats import Format, Formats
+from fhir_server.records.formats import Formats
+from fhir_server.records.heads import head_of, is_stored, owned_before, patient_before, written_before
 from fhir_server.records.identity import Known, Number, choose, contradicts, new_id, numbers, tell_apart
 from fhir_server.records.merging import merge
-from fhir_server.records.patient_merge import with_link
+from fhir_server.records.patient_merge import replaced, with_link
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
@@ -32,7 +30,7 @@ from fhir_server.terminology.naming import NamingSystems
 class Plan:
     """What one record comes to. others: further people whom it speaks of. identities: what it writes to, for telling
     whether it changed anything. is_older: a later version of the record is stored already. doubts: about the person of
-    the id."""
+    the id. stored_as: ids that are taken in place of those that follow from the record."""
 
     record: Record
     head: Stored | None
@@ -41,6 +39,7 @@ class Plan:
     identities: set[Identity] = field(default_factory=set)
     is_older: bool = False
     doubts: list[tuple[str, Doubt]] = field(default_factory=list)
+    stored_as: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -100,7 +99,7 @@ class Stores:
         plans = [Plan(record, _live(heads.get(record.id))) for record in records]
         waiting = [plan for plan in plans if not _is_stored_already(plan)]
         wanted = {number for plan in waiting for number in self._numbers(plan.record)}
-        ids = {id for plan in waiting if (id := _patient_before(plan.head))}
+        ids = {id for plan in waiting if (id := patient_before(plan.head))}
         ids |= {own_id(plan.record, one) for plan in waiting for one in plan.record.others}
         by_number, people = await self._bearers.known(wanted, ids)
         taken = await self._taken(waiting, people) if careful else frozenset()
@@ -108,6 +107,7 @@ class Stores:
             self._settle(plan, by_number, people, taken)
         for plan in waiting:
             self._doubt_newborn(plan, by_number)
+        await self._find_what_the_joined_had(waiting)
         bearers = frozenset(one.id for several in by_number.values() for one in several)
         return Group(plans, people, careful, self._naming, bearers)
 
@@ -135,18 +135,19 @@ class Stores:
         self, plan: Plan, by_number: dict[Number, list[Known]], people: dict[str, Known], taken: frozenset[str]
     ) -> None:
         record = plan.record
-        before = people.get(_patient_before(plan.head) or "")
+        before = people.get(patient_before(plan.head) or "")
         choice = choose(record.patient.resource, by_number, before, self._naming)
         tell_apart(record, choice)
         known = choice.known or self._newcomer(record, people, taken)
         plan.doubts = [(known.id, Doubt(reason, one.id, number.kind)) for number, reason, one in choice.apart]
         others = {own_id(record, one): self._other(record, one, by_number, people) for one in record.others}
-        settle(record, known.id, {id: one.id for id, one in others.items()})
+        plan.stored_as = {id: one.id for id, one in others.items()}
+        settle(record, known.id, plan.stored_as)
         stamp(record)
         self._check(record)
         if record.refused:
             return
-        plan.is_older = bool(record.written) and record.written < _written(plan.head)[: len(record.written)]
+        plan.is_older = bool(record.written) and record.written < written_before(plan.head)[: len(record.written)]
         if plan.is_older:
             _tell_older(record)
         plan.known = known
@@ -192,6 +193,29 @@ class Stores:
                         linked = with_link(holder.resource, f"RelatedPerson/{relative.id}", "seealso")
                         holder.changed = holder.changed or linked is not holder.resource
                         holder.resource = linked
+
+    async def _find_what_the_joined_had(self, plans: Iterable[Plan]) -> None:
+        """A card of somebody who was joined into this person stays the Coverage that it is."""
+        for plan in plans:
+            before = replaced(plan.known.resource) if plan.known is not None else []
+            for former in before:
+                await self._settle_as_former(plan, former)
+
+    async def _settle_as_former(self, plan: Plan, former: str) -> None:
+        record, known = plan.record, plan.known
+        mine = [one for one in record.mapped.made if one.owner == "person" and one is not record.patient]
+        if known is None or not mine:
+            return
+        by_type: dict[str, dict[str, str]] = defaultdict(dict)
+        for one in mine:
+            by_type[one.resource["resourceType"]][own_id(record, one, former)] = own_id(record, one, known.id)
+        stored = dict(plan.stored_as)
+        for type, ids in by_type.items():
+            found = await self._context.store.read_many(type, sorted(ids), EVERYTHING)
+            stored.update((ids[id], id) for id, one in found.items() if not one.deleted)
+        settle(record, known.id, stored)
+        plan.stored_as = stored
+        plan.identities = {(one.resource["resourceType"], one.id) for one in record.mapped.made}
 
     def _join(self, known: Known, fresh: Resource, record: Record) -> None:
         """Brings what the record says of the person together with what is known."""
@@ -294,48 +318,10 @@ class Stores:
         is_new = plan.head is None and not careful
         ops: list[Op] = [await self._put(one.resource, one.id, 0 if is_new else None) for one in own]
         identities = {(one.resource["resourceType"], one.id) for one in own}
-        ops += [Remove(type, id) for type, id in sorted(_owned_before(plan.head) - identities)]
-        head = self._head(plan, own)
+        ops += [Remove(type, id) for type, id in sorted(owned_before(plan.head) - identities)]
+        people = [one.id for one in (plan.known, *plan.others) if one is not None]
+        head = head_of(plan.record, people, own, self._context.clock())
         return [*ops, await self._put(head, head["id"], 0 if is_new else None)]
-
-    def _head(self, plan: Plan, own: Sequence[Made]) -> Resource:
-        """The Provenance of a record (R4 section 6.3): where it came from, what it made, by which mapping."""
-        record = plan.record
-        assert plan.known is not None
-        head: Resource = {
-            "resourceType": "Provenance",
-            "id": record.id,
-            "target": [
-                *({"reference": f"Patient/{one.id}"} for one in (plan.known, *plan.others)),
-                *({"reference": f"{one.resource['resourceType']}/{one.id}"} for one in own),
-            ],
-            "recorded": datetime.fromtimestamp(self._context.clock() / 1000, UTC).isoformat(timespec="seconds"),
-            "policy": [record.format.plan],
-            "agent": [{"who": {"display": f"Nơi gửi {record.facility or 'không rõ'}"}}],
-            "entity": [
-                {
-                    "role": "source",
-                    "what": {
-                        "identifier": {"system": "urn:ietf:rfc:3986", "value": _content_uri(record.digest)},
-                        "display": f"{_place_of(record)} ({record.format.name})",
-                    },
-                }
-            ],
-        }
-        if record.moment:
-            head["occurredDateTime"] = record.moment
-        meta: Resource = {"profile": record.format.tools.finish.claims(head)}
-        if record.written:
-            url = record.format.tools.extensions["record-date"][0]
-            meta["extension"] = [{"url": url, "valueDateTime": record.written}]
-        return head | {"meta": meta}
-
-
-def _place_of(record: Record) -> str:
-    """File, number of the record within it, and line where that is known."""
-    place = record.source.place
-    line = f", dòng {place.line}" if place.line is not None else ""
-    return f"{place.file.rpartition('/')[2]} #{place.record}{line}"
 
 
 def _tell_older(record: Record) -> None:
@@ -351,48 +337,8 @@ def _shared_name(one: Made) -> tuple[str, ...]:
     return (one.resource["resourceType"], *one.key)
 
 
-def _content_uri(digest: str) -> str:
-    return f"ni:///sha-256;{digest}"
-
-
 def _is_stored_already(plan: Plan) -> bool:
     return plan.head is not None and is_stored(plan.head, plan.record.format, plan.record.digest)
-
-
-def is_stored(stored: Stored, format: Format, digest: str) -> bool:
-    """True when the same content was stored by the same mapping: then nothing is done, not even what a user changed
-    or deleted since is put back. stored: the Provenance of the record."""
-    head = {} if stored.deleted else decode(stored.raw)
-    return _entity_value(head) == _content_uri(digest) and format.plan in head.get("policy", ())
-
-
-def _entity_value(head: Mapping[str, Any]) -> str | None:
-    for entity in head.get("entity", ()):
-        value = (entity.get("what") or {}).get("identifier", {}).get("value")
-        if isinstance(value, str):
-            return value
-    return None
-
-
-def _written(head: Stored | None) -> str:
-    """When the stored version of a record was written by its sender, "" unknown."""
-    meta = decode(head.raw).get("meta", {}) if head is not None else {}
-    return str(next((one["valueDateTime"] for one in meta.get("extension", ()) if "valueDateTime" in one), ""))
-
-
-def _targets(head: Stored | None) -> list[Identity]:
-    if head is None:
-        return []
-    found = (literal(one.get("reference", "")) for one in decode(head.raw).get("target", ()))
-    return [(one.type, one.id) for one in found if one is not None]
-
-
-def _patient_before(head: Stored | None) -> str | None:
-    return next((id for type, id in _targets(head) if type == "Patient"), None)
-
-
-def _owned_before(head: Stored | None) -> set[Identity]:
-    return {(type, id) for type, id in _targets(head) if type != "Patient"}
 
 
 def _live(stored: Stored | None) -> Stored | None:

@@ -128,6 +128,18 @@ async def test_a_merge_settles_the_doubt_and_its_undoing_raises_it_again(desk: D
     assert await desk.doubts() == [("sex", source, target)]
 
 
+async def test_a_card_of_somebody_who_was_joined_stays_one_coverage(desk: Desk) -> None:
+    card = {"MA_THE_BHYT": "DN4383820000123"}
+    await desk.send(dossier(total(SO_CCCD=None, MA_BN="BN7", **card)))
+    await desk.send(dossier(total(MA_LK="LK2", MA_BN="BN8")))
+    source, target = (await desk.of_number("BN7"))["id"], (await desk.of_number("BN8"))["id"]
+    await merge_patients(desk.context, source, target)
+    await desk.send(dossier(total(MA_LK="LK3", MA_BN="BN8", NGAY_VAO="202604020815", NGAY_RA="202604021130", **card)))
+    (coverage,) = await desk.stored("Coverage")
+    assert coverage["beneficiary"] == {"reference": f"Patient/{target}"}
+    assert len(await desk.stored("Patient")) == 2
+
+
 async def test_a_record_whose_numbers_lead_to_two_people_is_one_s_and_the_other_a_doubt(desk: Desk) -> None:
     await desk.send(health_record(person(MABHXH=None)))
     await desk.send(dossier(total(SO_CCCD=None, GIOI_TINH="1", MA_BN="BN7", MA_THE_BHYT="DN4383820000123")))
