@@ -6,6 +6,7 @@ import base64
 import binascii
 import os
 import zlib
+from functools import lru_cache
 
 import msgspec
 from cryptography.exceptions import InvalidTag
@@ -17,6 +18,8 @@ from fhir_server.search.paging import Cursor
 PARAMETER = "_page"
 LONGEST_QUERY = 4096  # bytes of query that a link carries itself; a longer one is kept in the store by its hash
 _NONCE = 12
+_WORTH_PACKING = 400  # bytes; below, deflate takes longer to begin than all the rest and shortens a link little
+_PACKED = b"\x78"  # how deflated bytes begin, and a page does not: it is a map
 _PURPOSE = b"fhir search page 1"
 
 
@@ -39,11 +42,15 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Page)
 
 
+_cipher = lru_cache(maxsize=4)(AESGCM)
+
+
 def seal(page: Page, key: bytes, reader: str = "") -> str:
     """A URL-safe text that only a holder of the key can read or make. key: 32 bytes. reader: whom the link is for:
     it carries what that caller was told, and nobody else can use it."""
-    nonce = os.urandom(_NONCE)
-    sealed = AESGCM(key).encrypt(nonce, zlib.compress(_encode(page), 1), _PURPOSE + reader.encode())
+    nonce, content = os.urandom(_NONCE), _encode(page)
+    packed = zlib.compress(content, 1) if len(content) > _WORTH_PACKING else content
+    sealed = _cipher(key).encrypt(nonce, packed, _PURPOSE + reader.encode())
     return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
 
 
@@ -51,8 +58,8 @@ def unseal(text: str, key: bytes, reader: str = "") -> Page:
     """Raises FhirError VALUE for anything that `seal` did not make with this key for this reader."""
     try:
         sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        opened = AESGCM(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE + reader.encode())
-        return _decoder.decode(zlib.decompress(opened))
+        opened = _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE + reader.encode())
+        return _decoder.decode(zlib.decompress(opened) if opened.startswith(_PACKED) else opened)
     except (binascii.Error, ValueError, InvalidTag, zlib.error, msgspec.DecodeError):
         raise FhirError(Kind.VALUE, "this is no page link of this server", (PARAMETER,)) from None
 

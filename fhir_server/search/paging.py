@@ -6,7 +6,7 @@ Nothing is counted or skipped, so a page costs the same wherever it stands, and 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import takewhile
+from itertools import islice, takewhile
 from typing import Any
 
 import msgspec
@@ -120,7 +120,8 @@ def advance(order: Order, told: Sequence[Stored], before: Cursor | None) -> Curs
         return before
     last = values_of(order, told[-1])
     ids = list(before.ids or ()) if before is not None and before.values == last else []
-    ids += reversed([stored.id for stored in takewhile(lambda one: values_of(order, one) == last, reversed(told))])
+    tied = takewhile(lambda one: values_of(order, one) == last, islice(reversed(told), 1, None))
+    ids += reversed([told[-1].id, *(stored.id for stored in tied)])
     return Cursor(last, tuple(ids), (order.span.low, order.span.high) if order.span else None, order.through)
 
 
