@@ -8,9 +8,10 @@ recorded one counts only when it is the only possible one: of a ward that was di
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from fhir_server.model.resources import Resource
 from fhir_server.terminology.load import Terminology
@@ -23,8 +24,7 @@ COUNTRY = "country:VN"
 Unit = tuple[str, str]  # (list, code)
 
 
-@dataclass(frozen=True, slots=True)
-class Residence:
+class Residence(msgspec.Struct, frozen=True):
     """ward: code of the ward of today; units: `list:code` of all that hold the address."""
 
     ward: str | None = None

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fhir_server.model.resources import Resource
 
@@ -23,8 +24,7 @@ def is_id(text: object) -> bool:
     return isinstance(text, str) and ID.fullmatch(text) is not None
 
 
-@dataclass(frozen=True, slots=True)
-class Literal:
+class Literal(msgspec.Struct, frozen=True):
     """A RESTful reference taken apart; base is None for a relative one and ends with a slash otherwise."""
 
     base: str | None
@@ -36,7 +36,7 @@ class Literal:
 def literal(text: str) -> Literal | None:
     """`Patient/1`, `http://a.b/fhir/Patient/1/_history/2` taken apart; None for any other form (urn:, #, ?, …)."""
     found = _RESTFUL.fullmatch(text)
-    return Literal(found["base"], found["type"], found["id"], found["version"]) if found else None
+    return Literal(*found.group("base", "type", "id", "version")) if found else None
 
 
 def conditional(text: str) -> tuple[str, str] | None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from decimal import Context, Decimal
 from functools import lru_cache
 from typing import Any
+
+import msgspec
 
 from fhir_server.model.resources import Digits
 
@@ -56,8 +57,7 @@ def decimal_of(value: Any) -> Decimal | None:
     return number if number.is_finite() else None
 
 
-@dataclass(frozen=True, slots=True)
-class Written:
+class Written(msgspec.Struct, frozen=True):
     """A number as it stands in a query: its value, and the range [low, high) its digits stand for."""
 
     value: Decimal

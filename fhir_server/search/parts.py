@@ -6,8 +6,9 @@ Numbers, quantities and dates are kept so, and every component of a composite.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fhir_server.search.clauses import beginning, between, each, element, key
 from fhir_server.search.entry import Entry, Write
@@ -15,8 +16,7 @@ from fhir_server.search.paths import Path
 from fhir_server.store.contract import Filter
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """heads: texts below the parameter's letters, one of which every matching query looks for. facts: kept in `x`."""
 
     heads: tuple[str, ...]
@@ -26,8 +26,7 @@ class Part:
 Parts = Callable[[Any, Entry], Iterable[Part]]
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
+class Sought(msgspec.Struct, frozen=True):
     """What a query value asks of one Part: exact is a head it must have; low and high a range (high outside) in which
     it must have one; neither when heads cannot tell. condition: over the facts."""
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import date
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from fhir_server.terminology.folding import fold_name, fold_words
 from fhir_server.terminology.neighbours import nearest
@@ -18,8 +19,7 @@ EFFECTIVE_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePe
 _NOT_SUBSUMING = frozenset({"grouped-by", "part-of", "classified-with"})
 
 
-@dataclass(frozen=True, slots=True)
-class Coding:
+class Coding(msgspec.Struct, frozen=True):
     """A code with its system, as R4's Coding."""
 
     system: str
@@ -33,8 +33,7 @@ class Coding:
         return {name: value for name, value in whole.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(msgspec.Struct, frozen=True):
     """Days on which something held, both included; None is open."""
 
     start: date | None = None
@@ -48,15 +47,13 @@ class Period:
 ALWAYS = Period()
 
 
-@dataclass(frozen=True, slots=True)
-class Designation:
+class Designation(msgspec.Struct, frozen=True):
     value: str
     language: str | None = None
     use: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Concept:
+class Concept(msgspec.Struct, frozen=True):
     """One code of a system. properties: (code, value as JSON) pairs; abstract: a grouping, not to be recorded.
     language: that of the display, where it is known."""
 

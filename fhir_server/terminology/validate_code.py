@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import date
 
+import msgspec
+
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
 from fhir_server.terminology.code_systems import CodeSystem, Coding, Concept
@@ -27,8 +29,7 @@ class Asked:
     language: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(msgspec.Struct, frozen=True):
     """What is said of a code. valid: None when what is loaded cannot tell. message and vi: why, in English and
     Vietnamese, "" when all is well. display: the right one. neighbours: codes that may have been meant."""
 

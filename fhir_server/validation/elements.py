@@ -6,14 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
+
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element
 from fhir_server.model.resources import Resource
 from fhir_server.validation.places import Place
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(msgspec.Struct, frozen=True):
     """One value of an element.
 
     value: None for a primitive that is only extensions. extended: the object that holds a primitive's extensions.

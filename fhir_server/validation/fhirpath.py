@@ -6,8 +6,10 @@ Expressions that need what is not here (other resources, terminology) are refuse
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
+
+from msgspec.structs import replace
 
 from fhir_server.definitions import fhirpath as syntax
 from fhir_server.definitions.fhirpath import FhirPathError, parse

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
 from typing import Any
+
+import msgspec
 
 from fhir_server.model.dates import span_of
 from fhir_server.model.references import literal
@@ -26,8 +28,7 @@ class NoValue:
     extensions: Any = None
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(msgspec.Struct, frozen=True):
     """What %resource, %rootResource and %context name: the resource around a value, the one around that if contained,
     and the value that a condition is about."""
 
@@ -35,7 +36,7 @@ class Environment:
     root: Resource
     context: Any = None
     # What the parts of an expression that do not depend on the focus came to, so that no condition is quadratic.
-    constants: dict[Any, Constant] = field(default_factory=dict)
+    constants: dict[Any, Constant] = {}
 
 
 class Constant(Focus):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
+
+import msgspec
 
 from fhir_server.errors import Issue
 from fhir_server.model.resources import Digits
@@ -195,11 +197,10 @@ _VIETNAMESE = {
 }  # fmt: skip
 
 
-@dataclass(slots=True)
-class Report:
+class Report(msgspec.Struct):
     """The issues found so far, bounded."""
 
-    issues: list[Issue] = field(default_factory=list)
+    issues: list[Issue] = []
     untold: int = 0
     # True when something nests too deep to be looked at as a whole.
     is_cut_short: bool = False

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+import msgspec
 
 from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
@@ -17,8 +18,7 @@ Membership = Callable[[str, str | None, str], bool | None]
 Neighbours = Callable[[str, str | None, str], tuple[str, str]]
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(msgspec.Struct, frozen=True):
     """What is known of codes at the time of asking."""
 
     membership: Membership = lambda value_set, system, code: None
@@ -35,8 +35,7 @@ class Told(Protocol):
     def inform(self, kind: str, path: str, **facts: Any) -> None: ...
 
 
-@dataclass(slots=True)
-class Probe:
+class Probe(msgspec.Struct):
     """Notes that there was an error, and nothing else."""
 
     failed: bool = False
@@ -50,8 +49,7 @@ class Probe:
     inform = warn
 
 
-@dataclass(frozen=True, slots=True)
-class Walk:
+class Walk(msgspec.Struct, frozen=True):
     """One resource being held against one profile."""
 
     name: str

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
+
 from fhir_server.definitions.fhirpath import FhirPathError
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Constraint, Element, Type
@@ -44,8 +46,7 @@ _CORRECTED = {
 Extended = tuple[Resource, Place, Environment]
 
 
-@dataclass(frozen=True, slots=True)
-class _Walk:
+class _Walk(msgspec.Struct, frozen=True):
     """One resource being walked: what its rules may ask for, and where faults go."""
 
     environment: Environment

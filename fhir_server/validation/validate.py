@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
@@ -19,7 +18,6 @@ from fhir_server.validation.structure import StructureChecks
 _OF_VALUES = frozenset({"format", "too-long", "out-of-range", "code", "concept", "required", "several-choices"})
 
 
-@dataclass(slots=True)
 class _Shapes(Report):
     """Notes faults of shape, and tells nothing."""
 
