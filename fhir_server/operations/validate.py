@@ -12,6 +12,7 @@ from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import language
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
+from fhir_server.interactions.packages import adopt_packages
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.unlisted import unlisted_codes
 from fhir_server.model.outcomes import outcome
@@ -35,6 +36,7 @@ async def validate_operation(context: Context, request: FhirRequest) -> FhirResp
     asked = arguments(context, request, DEFINITION, unchecked=("resource",), more=(_PROFILES,))
     mode = asked.one("mode")
     resource = await _resource(context, type, id, asked)
+    await _take_up(context, asked.all("profile"))
     issues = await context.terminology.ask(lambda known: _by_content(context.validator, resource, type, asked, known))
     if not any(issue.is_error for issue in issues):
         issues += await unlisted_codes(context, resource)
@@ -63,6 +65,13 @@ async def _resource(context: Context, type: str, id: str | None, asked: Argument
         kind = Kind.NOT_FOUND if stored is None else Kind.DELETED
         raise FhirError(kind, f"{type}/{id} is not there to be validated")
     return dict(decode(stored.raw))
+
+
+async def _take_up(context: Context, profiles: tuple[str, ...]) -> None:
+    """A profile that is not known may be of a package that was installed a moment ago."""
+    conformance = context.validator.conformance
+    if conformance is not None and any(conformance.profiles.get(one) is None for one in profiles):
+        await adopt_packages(context)
 
 
 def _by_content(
