@@ -25,6 +25,7 @@ from fhir_server.interactions.rights import ALL_RIGHTS, Rights
 from fhir_server.interactions.search import search
 from fhir_server.interactions.update import conditional_update, update
 from fhir_server.model.references import is_id
+from fhir_server.operations.everything import everything_operation
 from fhir_server.operations.import_records import import_records_operation
 from fhir_server.operations.table import OPERATIONS, Operation
 
@@ -75,7 +76,7 @@ ROUTES = (
 _BY_LENGTH = {size: tuple(route for route in ROUTES if len(route.shape) == size) for size in range(8)}
 
 # What may be answered later (Prefer: respond-async): the interactions that can take long.
-DEFERRABLE = frozenset((batch_or_transaction, search, import_records_operation))
+DEFERRABLE = frozenset((batch_or_transaction, search, everything_operation, import_records_operation))
 
 
 async def respond(context: Context, request: FhirRequest) -> FhirResponse:

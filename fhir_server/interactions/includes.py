@@ -55,7 +55,8 @@ class Inclusions:
         for stored in front:
             if inclusion.source in ("*", stored.type):
                 for type, id in self._finder.pointers(stored, inclusion.param):
-                    if (type, id) not in self._seen and inclusion.target in (None, type):
+                    wanted = inclusion.target in (None, type) and type not in inclusion.besides
+                    if wanted and (type, id) not in self._seen:
                         pointed.setdefault(type, {})[id] = None
         found: list[Stored] = []
         for type, ids in pointed.items():

@@ -48,7 +48,7 @@ class Match(msgspec.Struct, frozen=True):
 async def search(context: Context, request: FhirRequest) -> FhirResponse:
     """A searchset bundle: one page of matches, what they include, and an outcome entry for what was left out."""
     scope = _scope(context, request.segments)
-    page = await _asked_page(context, request, scope.path)
+    page = await asked_page(context, request, scope.path)
     parsed = parse(
         context.search.parameters,
         _types(scope, page.query),
@@ -60,6 +60,11 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     )
     if context.settings.unindexed_search == "refuse":
         _refuse_unindexed(context, parsed)
+    return await searchset(context, parsed, page)
+
+
+async def searchset(context: Context, parsed: Search, page: Page) -> FhirResponse:
+    """The bundle that answers a search: this page of it."""
     if LEDGER_TYPE in parsed.types:
         await context.trail.flush()  # what was done before is found
     answer = await _Answer.make(context, parsed, page)
@@ -102,7 +107,7 @@ def _types(scope: _Scope, query: Pairs) -> tuple[str, ...]:
     return tuple(type for type in scope.types if type != LEDGER_TYPE)
 
 
-async def _asked_page(context: Context, request: FhirRequest, path: tuple[str, ...]) -> Page:
+async def asked_page(context: Context, request: FhirRequest, path: tuple[str, ...]) -> Page:
     """The page a request asks for: the first of its own query, or the one that a sealed link stands for."""
     pairs = request.query + _form(request)
     links = [value for name, value in pairs if name == PARAMETER]

@@ -8,6 +8,7 @@ from typing import Literal
 
 from fhir_server.interactions.exchange import Dispatch
 from fhir_server.operations.accesses import accesses_operation
+from fhir_server.operations.everything import everything_operation
 from fhir_server.operations.expand import expand_operation
 from fhir_server.operations.import_records import import_records_operation
 from fhir_server.operations.lookup import lookup_operation
@@ -65,6 +66,9 @@ def _terminology(name: str, interaction: Dispatch, definition: str, instance: bo
 
 OPERATIONS = (
     Operation("accesses", accesses_operation, OWN + "accesses", ("Patient",), instance=True, scope="open"),
+    Operation(
+        "everything", everything_operation, OF_R4 + "Patient-everything", ("Patient",), instance=True, scope="open"
+    ),
     Operation("reindex", reindex_operation, OWN + "reindex", system=True),
     Operation(
         "validate", validate_operation, OF_R4 + "Resource-validate", ANY_TYPE, type=True, instance=True, scope="open"

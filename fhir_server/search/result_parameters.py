@@ -42,6 +42,7 @@ class Inclusion:
     """One _include or _revinclude: the resources that `param` of `source` joins, `*` for any of either.
 
     target: only resources of this type are pointed at. reverse: _revinclude. iterate: also from included resources.
+    besides: types that are not pointed at, since the answer has them in another way.
     """
 
     source: str
@@ -49,6 +50,7 @@ class Inclusion:
     target: str | None
     reverse: bool
     iterate: bool
+    besides: frozenset[str] = frozenset()
 
 
 class Results(msgspec.Struct, frozen=True):

@@ -29,6 +29,7 @@ READS = (
     "Patient/ID/*",
     "Patient/ID/$validate",
     "Patient/ID/$accesses",
+    "Patient/ID/$everything",
     "Patient/ID/$record?format=basic",
     "Condition/ID-hiv",
     "Condition/ID-plain/_history/2",

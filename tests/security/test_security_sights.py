@@ -205,6 +205,10 @@ async def test_searches_by_what_is_hidden_find_nothing(caller: Caller, row: Row)
         assert _of(await _searched(caller, f"Patient/{id}/*"), *TYPES) == {
             name for name in seen if name in names_of((id,), hiv=True)
         }
+        if patient in seen:
+            assert _of(await _searched(caller, f"Patient/{id}/$everything"), *TYPES) == {
+                name for name in seen if name in names_of((id,), hiv=True)
+            }
         assert await _searched(caller, f"Encounter/{id}-encounter/Observation") == labs
     hidden = await _searched(caller, "Condition?code=http://hl7.org/fhir/sid/icd-10|B20")
     assert hidden == {name for name in _of(seen, "Condition") if name.endswith("hiv")}
