@@ -17,6 +17,7 @@ from fhir_server.interactions.deferral import PATH, cancel_deferred, deferred_an
 from fhir_server.interactions.delete import conditional_delete, delete
 from fhir_server.interactions.exchange import Context, Dispatch, FhirRequest, FhirResponse
 from fhir_server.interactions.history import history
+from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.once import with_key
 from fhir_server.interactions.patch import conditional_patch, patch
 from fhir_server.interactions.read import read, vread
@@ -114,6 +115,9 @@ def _entered(context: Context, request: FhirRequest) -> tuple[Dispatch, Context]
         allowed = ", ".join(sorted(route.methods))
         text = f"{request.method[:16]} is not allowed here; allowed: {allowed}"
         raise FhirError(Kind.METHOD_NOT_ALLOWED, text, headers={"Allow": allowed})
+    if route.operation is not None and not route.operation.by_get and isinstance(context.store, Inside):
+        text = f"${route.operation.name} writes by itself and cannot be part of a transaction"
+        raise FhirError(Kind.INVALID, text, ("request.url",))
     return interaction, context if context.rights is ALL_RIGHTS else _with_view(context, route, request, interaction)
 
 
@@ -148,7 +152,18 @@ def _find(context: Context, segments: tuple[str, ...]) -> Route:
         fits = all(map(_fits, route.shape, segments))
         if fits and (route.operation is None or _is_declared(context, route.operation.name, segments)):
             return route
+    _refuse_misshapen(segments)
     raise FhirError(Kind.NOT_FOUND, "there is nothing at this path; GET metadata tells what is")
+
+
+def _refuse_misshapen(segments: tuple[str, ...]) -> None:
+    """Raises FhirError VALUE where an id or a version stands that is none; words of the standard are no such thing."""
+    named = len(segments) > 1 and _fits("Type", segments[0]) and segments[1][0] not in "_$"
+    if named and not is_id(segments[1]):
+        text = "this is not a logical id of R4: 1 to 64 letters, digits, - and ."
+        raise FhirError(Kind.VALUE, text, (f"{segments[0]}.id",))
+    if named and len(segments) == 4 and segments[2] == "_history" and not is_id(segments[3]):
+        raise FhirError(Kind.VALUE, "this is not a version id", (f"{segments[0]}.meta.versionId",))
 
 
 def _is_declared(context: Context, operation: str, segments: tuple[str, ...]) -> bool:

@@ -30,16 +30,16 @@ _OF_ENTRY = frozenset({"fullUrl", "request"})
 _OF_REQUEST = frozenset({"method", "url", "ifNoneExist", "ifMatch", "ifNoneMatch"})
 
 
-def entries_of(bundle: Resource, base: str, asked: Mapping[str, str]) -> tuple[list[FhirRequest], list[Issue]]:
-    """Every entry as a request, and every fault of their shape with its `Bundle.entry[i]` place.
+def entries_of(bundle: Resource, base: str, asked: Mapping[str, str]) -> tuple[dict[int, FhirRequest], list[Issue]]:
+    """Every entry as a request by its number, and every fault of their shape with its `Bundle.entry[i]` place.
 
     asked: the headers that the bundle came with; its Prefer counts for each entry.
     """
-    requests: list[FhirRequest] = []
+    requests: dict[int, FhirRequest] = {}
     issues: list[Issue] = []
     for place, item in enumerate(bundle["entry"]):
         try:
-            requests.append(entry_request(item, f"Bundle.entry[{place}]", base, asked))
+            requests[place] = entry_request(item, f"Bundle.entry[{place}]", base, asked)
         except FhirError as fault:
             issues += fault.all_issues()
     return requests, issues
@@ -58,14 +58,25 @@ def entry_request(item: Any, place: str, base: str, asked_with: Mapping[str, str
     resource = item.get("resource")
     if resource is not None and not (isinstance(resource, dict) and isinstance(resource.get("resourceType"), str)):
         raise FhirError(Kind.STRUCTURE, "a resource is an object with a resourceType", (f"{place}.resource",))
-    if method in ("POST", "PUT", "PATCH") and not url.partition("?")[0].endswith("_search") and resource is None:
+    path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
+    segments = tuple(part for part in path.split("/") if part)
+    if resource is None and method in ("POST", "PUT", "PATCH") and not _asks(method, segments):
         raise FhirError(Kind.REQUIRED, f"{method} needs a resource", (f"{place}.resource",))
     _refuse_other_than_texts(item, asked, place)
-    path, _, query = url.removeprefix(f"{base}/").removeprefix("/").partition("?")
     headers = {header: asked[name] for name, header in _HEADERS.items() if name in asked}
     headers |= {name: asked_with[name] for name in ("prefer", "accept-language") if name in asked_with}
-    segments = tuple(part for part in path.split("/") if part)
     return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
+
+
+def asks(request: FhirRequest) -> bool:
+    """True for what is asked for its answer: a read, a search, an operation; false for a write of a resource."""
+    return _asks(request.method, request.segments)
+
+
+def _asks(method: str, segments: tuple[str, ...]) -> bool:
+    if method == "POST" and segments:
+        return segments[-1] == "_search" or segments[-1].startswith("$")
+    return method in ("GET", "HEAD")
 
 
 def _refuse_other_than_texts(item: Resource, asked: Resource, place: str) -> None:
@@ -77,7 +88,7 @@ def _refuse_other_than_texts(item: Resource, asked: Resource, place: str) -> Non
 
 
 def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, str]) -> bytes:
-    """The JSON of one response entry. Reads carry their resource; writes carry it, or an outcome in its place, when
+    """The JSON of one response entry. What was asked for is there; writes carry it, or an outcome in its place, when
     the Prefer among the headers asked with does."""
     told: Resource = {"status": status_line(response.status)}
     for name, header in (("location", "Location"), ("etag", "ETag")):
@@ -85,8 +96,7 @@ def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, s
             told[name] = response.headers[header]
     if response.updated is not None:
         told["lastModified"] = instant(response.updated)
-    is_read = request.method in ("GET", "HEAD") or request.segments[-1:] == ("_search",)
-    wanted = "representation" if is_read else prefer_return(asked, "minimal")
+    wanted = "representation" if asks(request) else prefer_return(asked, "minimal")
     if wanted == "OperationOutcome" and response.body:
         told["outcome"] = decode(response.body)
     return entry(raw=response.body if wanted == "representation" else b"", response=told)

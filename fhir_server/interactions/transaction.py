@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.content import answer
 from fhir_server.interactions.delete import deleted
-from fhir_server.interactions.entries import answered, entries_of, outline, placed
+from fhir_server.interactions.entries import answered, asks, entries_of, outline, placed
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
 from fhir_server.interactions.planning import faults, writable_type
-from fhir_server.interactions.writing import Done, Write, perform_all
+from fhir_server.interactions.writing import Done, Write, faults_of, perform_all
 from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource
@@ -29,32 +29,40 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     issues += _same_urls(received["entry"])
     if all(isinstance(item, dict) for item in received["entry"]):
         issues += _further(await faults(context, outline(received), "Bundle"), issues)
-    refuse_faults(issues)
-    items = received["entry"]
-    writes: dict[int, Write] = {}
-    for place, asked in enumerate(requests):
-        if not _is_read(asked):
-            try:
-                writes[place] = _write(context, asked, items[place].get("fullUrl"), f"Bundle.entry[{place}]")
-            except FhirError as fault:
-                issues += placed(fault.all_issues(), f"Bundle.entry[{place}]")
-    refuse_faults(issues)
+    writes = _writes(context, requests, received["entry"], issues)
+    if issues:
+        refuse_faults([*issues, *await faults_of(context, list(writes.values()), with_conditions=True)])
     ordered = sorted(writes, key=lambda place: _ORDER[writes[place].method])
-    reads = [place for place in range(len(requests)) if place not in writes]
+    reads = [place for place in requests if place not in writes]
 
     async def respond(inside: Transaction, done: Sequence[Done]) -> FhirResponse:
         within = context.with_(store=Inside(context.store, inside)) if reads else context
         answers = {place: await _read(within, requests[place], place) for place in reads}
         for place, outcome in zip(ordered, done, strict=True):
             answers[place] = _written(context, request, writes[place], outcome)
-        told = [answered(answers[place], requests[place], request.headers) for place in range(len(requests))]
+        told = [answered(answers[place], asked, request.headers) for place, asked in requests.items()]
         return FhirResponse(200, bundle("transaction-response", told))
 
     try:
         return await perform_all(context, [writes[place] for place in ordered], respond)
     except FhirError as fault:
-        fault.about = tuple(_named(requests))
+        fault.about = tuple(_named(requests.values()))
         raise
+
+
+def _writes(
+    context: Context, requests: Mapping[int, FhirRequest], items: Sequence[Resource], issues: list[Issue]
+) -> dict[int, Write]:
+    """What is to be written, by the number of the entry; the faults join `issues`."""
+    writes: dict[int, Write] = {}
+    for place, asked in requests.items():
+        if asks(asked):
+            continue
+        try:
+            writes[place] = _write(context, asked, items[place].get("fullUrl"), f"Bundle.entry[{place}]")
+        except FhirError as fault:
+            issues += placed(fault.all_issues(), f"Bundle.entry[{place}]")
+    return writes
 
 
 def _named(requests: Iterable[FhirRequest]) -> Iterator[tuple[str, str]]:
@@ -79,13 +87,10 @@ def _same_urls(items: Sequence[object]) -> list[Issue]:
 def _further(found: Sequence[Issue], told: Sequence[Issue]) -> list[Issue]:
     """The faults of a bundle's outline that are not told of its entries already: a rule comes after what broke it."""
     places = {place for issue in told for place in issue.expression}
+    places |= {place.removesuffix(".request") for place in places}  # nothing is left of an entry without one
     return [
         issue for issue in found if places.isdisjoint(issue.expression) and not (told and issue.code == "invariant")
     ]
-
-
-def _is_read(asked: FhirRequest) -> bool:
-    return asked.method in ("GET", "HEAD") or (asked.method == "POST" and asked.segments[-1:] == ("_search",))
 
 
 async def _read(context: Context, asked: FhirRequest, place: int) -> FhirResponse:

@@ -119,7 +119,7 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     more than once. Raises FhirError; nothing is written then."""
     for write in writes:
         _require(context, write)
-    await _check_contents(context, writes)
+    refuse_faults(await faults_of(context, writes))
     events: list[Event] = []
 
     async def finish(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
@@ -191,14 +191,34 @@ def _is_settled(write: Write) -> bool:
     return write.resource is None or not has_conditional(write.resource)
 
 
-async def _check_contents(context: Context, writes: Sequence[Write]) -> None:
-    """Every fault of every resource at once. Raises FhirError."""
+async def faults_of(context: Context, writes: Sequence[Write], with_conditions: bool = False) -> list[Issue]:
+    """Every fault of every resource. with_conditions: and those of conditions that can be told without looking into
+    the store, as they are when something is refused already."""
     issues: list[Issue] = []
     for number, write in enumerate(writes):
         await _let_others_run(number)
         if write.resource is not None:
             issues += await _faults(context, write, write.resource)
-    refuse_faults(issues)
+    if with_conditions or any(issue.is_error for issue in issues):
+        issues += [issue for write in writes for issue in _unusable(context, write)]
+    return issues
+
+
+def _unusable(context: Context, write: Write) -> Iterator[Issue]:
+    """The faults of the conditions that a write holds, its own and those in its references."""
+    try:
+        if write.criteria is not None:
+            criterion(context, write.type, write.criteria)
+    except FhirError as fault:
+        yield from write.located(fault).all_issues()
+    for path, text in references(write.resource or {}):
+        parts = conditional(text)
+        try:
+            if parts is not None:
+                criterion(context, parts[0], query_pairs(parts[1]))
+        except FhirError as fault:
+            where = (f"{write.place or write.type}.{path}",)
+            yield Issue("error", fault.kind.code, fault.diagnostics, where)
 
 
 async def _let_others_run(number: int) -> None:

@@ -54,7 +54,7 @@ async def test_a_transaction_with_one_fault_writes_nothing_and_tells_every_fault
     assert (await client.get("Patient?_summary=count")).json()["total"] == 0
 
 
-async def test_entries_without_shape_are_all_told_by_place(client: Client) -> None:
+async def test_faults_of_shape_of_content_and_of_conditions_are_all_told_at_once_by_place(client: Client) -> None:
     bundle = a_bundle(
         "transaction",
         {"resource": a_patient()},
@@ -62,11 +62,61 @@ async def test_entries_without_shape_are_all_told_by_place(client: Client) -> No
         an_entry("POST", "Patient"),
         an_entry("PUT", "Patient", a_patient()),
         an_entry("POST", "Nonsense", a_patient()),
+        an_entry("POST", "Patient", a_patient(gender="?")),
+        an_entry("DELETE", "Patient?identifer=1"),
+        an_entry("POST", "Patient", a_patient(managingOrganization={"reference": "Organization?nmae=x"})),
+        an_entry("PUT", "Patient/no_id", a_patient(id="no_id")),
+        an_entry("POST", "Patient", a_patient()),
     )
     answer = await client.send("POST", "", bundle)
     assert answer.status_code == 400
-    assert len(answer.json()["issue"]) >= 3
-    assert all(path.startswith("Bundle") for issue in answer.json()["issue"] for path in issue["expression"])
+    assert [issue["expression"] for issue in answer.json()["issue"]] == [
+        ["Bundle.entry[0].request"],
+        ["Bundle.entry[1].request.method"],
+        ["Bundle.entry[2].resource"],
+        ["Bundle.entry[3].request.url"],
+        ["Bundle.entry[4]"],
+        ["Bundle.entry[8].request.url"],
+        ["Bundle.entry[5].resource.gender"],
+        ["Bundle.entry[6].request.url"],
+        ["Bundle.entry[7].resource.managingOrganization.reference"],
+    ]
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 0
+
+
+EXPANDING = {
+    "resourceType": "Parameters",
+    "parameter": [{"name": "url", "valueUri": "http://hl7.org/fhir/ValueSet/administrative-gender"}],
+}
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_operations_that_only_read_are_entries_and_carry_their_answers(client: Client, kind: str) -> None:
+    bundle = a_bundle(
+        kind,
+        an_entry("POST", "ValueSet/$expand", EXPANDING),
+        an_entry("GET", "CodeSystem/$lookup?system=http://hl7.org/fhir/administrative-gender&code=male"),
+        an_entry("POST", "Patient/$validate", a_patient(gender="?")),
+        an_entry("POST", "Patient", a_patient()),
+    )
+    answer = await client.send("POST", "", bundle)
+    told = answer.json()["entry"]
+    assert [entry["response"]["status"][:3] for entry in told] == ["200", "200", "200", "201"]
+    found = [entry.get("resource", {}).get("resourceType") for entry in told]
+    assert found == ["ValueSet", "Parameters", "OperationOutcome", None]
+
+
+async def test_an_operation_that_writes_is_no_part_of_a_transaction(client: Client) -> None:
+    bundle = a_bundle(
+        "transaction",
+        an_entry("POST", "Patient", a_patient()),
+        an_entry("POST", "Patient/$merge", {"resourceType": "Parameters", "parameter": [{"name": "x"}]}),
+    )
+    answer = await client.send("POST", "", bundle)
+    assert answer.status_code == 400
+    assert "$merge writes by itself" in answer.text
+    assert answer.json()["issue"][0]["expression"] == ["Bundle.entry[1].request.url"]
+    assert (await client.get("Patient?_summary=count")).json()["total"] == 0
 
 
 async def test_two_entries_for_one_identity_are_refused(client: Client) -> None:
