@@ -208,7 +208,7 @@ def test_what_was_acknowledged_survives_kills_of_mongod_and_of_the_server(tmp_pa
         kills = [lambda server=server: kill_mongod(server), lambda server=server: kill_server(server)]  # type: ignore[misc]
         asyncio.run(write_until_killed(server.base, ledger, writers, kills))  # type: ignore[arg-type]
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
-        with running_server(env, "--no-sample") as again:
+        with running_server({**env, "FHIR_WORKERS": "1"}, "--no-sample") as again:
             asyncio.run(verify(again.base, ledger))
             checked = run("check", "--store", env=env)
             assert checked.returncode == 0, checked.stdout

@@ -177,9 +177,7 @@ async def test_a_web_page_of_a_named_origin_may_call_and_no_other(client: Client
         ("GET", "patient/1", 404),
         ("GET", "Patient/1/2/3/4", 404),
         ("GET", "Patient/$nonsense", 404),
-        ("GET", "Patient/a%2Fb", 404),
-        ("GET", "Patient/..%2F..%2Fetc", 404),
-        ("GET", "Patient/" + "x" * 65, 404),
+        ("GET", "Patient/_nonsense", 404),
         ("PUT", "Patient/1/_history/1", 405),
         ("DELETE", "metadata", 405),
         ("POST", "Patient/1", 405),
@@ -195,6 +193,18 @@ async def test_a_path_or_method_that_is_none_answers_an_outcome(
     assert answer.headers["content-type"].startswith("application/fhir+json")
     if status == 405:
         assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize("id", ["a%2Fb", "..%2F..%2Fetc", "x" * 65, "no_id", "%00", "a%20b", "nguyễn"])
+@pytest.mark.parametrize("method", ["GET", "PUT", "DELETE"])
+async def test_an_id_in_the_path_that_is_none_is_refused_with_its_place(client: Client, method: str, id: str) -> None:
+    for path in (f"Patient/{id}", f"Patient/{id}/_history/1"):
+        answer = await client.send(method, path, a_patient() if method == "PUT" else None)
+        assert answer.status_code == 400
+        assert answer.json()["issue"][0]["expression"] == ["Patient.id"]
+    assert (await client.send(method, "Patient/a/_history/no_version")).json()["issue"][0]["expression"] == [
+        "Patient.meta.versionId"
+    ]
 
 
 async def test_paths_outside_fhir_answer_outcomes_too(client: Client) -> None:
