@@ -119,7 +119,7 @@ def _middleware(settings: Settings) -> Iterator[Middleware]:
     """What stands around everything that is served, the innermost first."""
     if crossing := allowed_origins(settings.cors_origins):
         yield Middleware(CORSMiddleware, **crossing)
-    yield Middleware(SecureHeaders, is_https=(settings.base_url or "").startswith("https://"))
+    yield Middleware(SecureHeaders, is_https=(settings.base_url or settings.own_url).startswith("https://"))
 
 
 def _bounded(context: Context) -> Context:
@@ -192,7 +192,7 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     definitions = Definitions.load(DATA_ROOT)
     capability = Capability.load(DATA_ROOT / "capability_statement.json")
     naming = NamingSystems.load(DATA_ROOT)
-    base = settings.base_url or f"http://{settings.host}:{settings.port}{BASE_PATH}"
+    base = settings.base_url or f"{settings.own_url}{BASE_PATH}"
     extractor = Extractor(definitions, settings.zone, naming.canonical, base.rstrip("/"))
     shipped = Terminology.load(DATA_ROOT)
     severities = Severities.of(settings.profile_faults)

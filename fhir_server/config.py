@@ -24,6 +24,13 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", description="address to listen on; only loopback unless FHIR_OPEN=yes")
     port: int = Field(8080, ge=0, le=65535, description="TCP port to listen on")
     base_url: str | None = Field(None, description="URL that clients use, when a proxy stands in front")
+    tls_certificate: Path | None = Field(
+        None, description="PEM file of the server's certificate chain; set: TLS without a proxy in front"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of its key, where the certificate's file does not hold it")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of the authority whose client certificates are let in; nobody else is then"
+    )
     open: bool = Field(
         False,
         description="yes: serve other addresses than loopback although nobody is asked who they are",
@@ -171,6 +178,12 @@ class Settings(BaseSettings):
     def asks_who(self) -> bool:
         """False in open mode, in which everyone who reaches the server may do everything."""
         return self.clients or self.issuers is not None
+
+    @property
+    def own_url(self) -> str:
+        """Where this server itself listens, without a path."""
+        scheme = "http" if self.tls_certificate is None else "https"
+        return f"{scheme}://{self.host}:{self.port}"
 
     @property
     def restricted_classes(self) -> list[str]:

@@ -25,7 +25,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.store.embedded import running_uri
 
 PROGRAM = (sys.executable, "-m", "fhir_server")
-READY = re.compile(r"ready at (http://\S+)")
+READY = re.compile(r"ready at (https?://\S+)")
 START_SECONDS = 90
 STOP_SECONDS = 60
 

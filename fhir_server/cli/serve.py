@@ -8,13 +8,15 @@ import ipaddress
 import os
 import signal
 import socket
+import ssl
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from http import HTTPStatus
 from http.client import HTTPConnection, HTTPException
 from importlib import import_module
 from types import FrameType
+from typing import Any
 
 import structlog
 import uvicorn
@@ -27,6 +29,7 @@ from fhir_server.cli.logs import configure_logs
 from fhir_server.cli.parents import end_with_the_parent
 from fhir_server.cli.sample import load_sample, sample_is_wanted
 from fhir_server.cli.settings import pass_on, unknown_variables, without_secrets
+from fhir_server.cli.tls import tls_options
 from fhir_server.config import VERSION, Settings
 from fhir_server.http.protocol import BoundedProtocol
 from fhir_server.store.contract import StartError
@@ -54,6 +57,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     embedded MongoDB. Raises CannotRun."""
     started = time.monotonic()
     refuse_open_network(settings)
+    tls = tls_options(settings)
     if settings.mappings is not None:
         from fhir_server.cli.records import known_formats
 
@@ -64,7 +68,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     for name in unknown_variables(os.environ):
         _say(f"{name} is no setting; is it misspelt?")
     with _stopped_by_signals(), contextlib.closing(listen(settings)) as listener:
-        address = address_of(settings.host, listener)
+        address = address_of(settings.host, listener, "https" if tls else "http")
         wanted = sample_is_wanted(settings) if sample is None else sample
         threading.Thread(target=import_module, args=["fhir_server.app"]).start()  # while mongod starts
         with database(settings) as running:
@@ -77,7 +81,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
 
                 publish_shipped(running, _say)
             _announce_when_ready(address, started)
-            _run(running, listener)
+            _run(running, listener, tls)
     _say("Stopped.")
 
 
@@ -128,14 +132,14 @@ def listen(settings: Settings) -> socket.socket:
     return listener
 
 
-def address_of(host: str, listener: socket.socket) -> str:
+def address_of(host: str, listener: socket.socket, scheme: str = "http") -> str:
     """Where this machine itself reaches the server: `http://127.0.0.1:8080`."""
     with contextlib.suppress(ValueError):
         number = ipaddress.ip_address(host)
         if number.is_unspecified:
             number = ipaddress.ip_address("127.0.0.1" if number.version == 4 else "::1")
         host = f"[{number}]" if number.version == 6 else str(number)
-    return f"http://{host}:{listener.getsockname()[1]}"
+    return f"{scheme}://{host}:{listener.getsockname()[1]}"
 
 
 def _described(settings: Settings) -> str:
@@ -144,7 +148,7 @@ def _described(settings: Settings) -> str:
     return f"embedded, data in {settings.data_dir.resolve()}"
 
 
-def _run(settings: Settings, listener: socket.socket) -> None:
+def _run(settings: Settings, listener: socket.socket, tls: Mapping[str, Any]) -> None:
     pass_on(settings, "host", "port", "workers", "mongodb_uri")
     config = uvicorn.Config(
         "fhir_server.cli.serve:worker",
@@ -160,6 +164,7 @@ def _run(settings: Settings, listener: socket.socket) -> None:
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        **tls,
     )
     if settings.workers == 1:
         uvicorn.Server(config).run(sockets=[listener])
@@ -214,7 +219,10 @@ def _announce_when_ready(address: str, started: float) -> None:
 
 def _answers(address: str) -> bool:
     """The listening socket is there already: the request waits in its queue until a worker takes it."""
-    connection = HTTPConnection(address.removeprefix("http://"), timeout=300)
+    scheme, _, place = address.partition("://")
+    if scheme == "https":
+        return _shakes_hands(place)
+    connection = HTTPConnection(place, timeout=300)
     try:
         connection.request("GET", "/health")
         return connection.getresponse().status == HTTPStatus.OK
@@ -222,6 +230,20 @@ def _answers(address: str) -> bool:
         return False
     finally:
         connection.close()
+
+
+def _shakes_hands(place: str) -> bool:
+    """Whether TLS answers, which it does when the application has started. Whose certificate it is does not matter: it
+    is our own, and may be for a name that this machine does not know itself by."""
+    host, _, port = place.rpartition(":")
+    anybody = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    anybody.check_hostname, anybody.verify_mode = False, ssl.CERT_NONE
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=300) as plain:
+            anybody.wrap_socket(plain).close()
+    except OSError:
+        return False
+    return True
 
 
 def _say(text: str) -> None:
