@@ -167,6 +167,10 @@ class Settings(BaseSettings):
         "profiles",
         description="what imported records are held against: base R4, or also the profiles that they claim",
     )
+    keep_files: bool = Field(
+        False,
+        description="yes: keep every received file byte for byte, as Binary and DocumentReference, restricted",
+    )
     gateway_accounts: Path | None = Field(
         None,
         description="file of the accounts that may send personal health records as to a provincial gateway; unset: "

@@ -8,7 +8,7 @@ import sys
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -78,11 +78,19 @@ def size_of(files: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in files if path != STDIN)
 
 
+Look = Callable[[IO[bytes], int, str], list[Problem]]
+
+
 def read_files(
-    paths: Iterable[Path], formats: Formats, share: Share = ALL_OF_IT, reading: Reading | None = None
+    paths: Iterable[Path],
+    formats: Formats,
+    share: Share = ALL_OF_IT,
+    reading: Reading | None = None,
+    look: Look | None = None,
 ) -> Iterator[SourceRecord]:
     """Every record of every file, and of the files in archives. A file that cannot be opened is one record without
-    content. share: which of the records, where several processes read the same files. reading: told how far it is."""
+    content. share: which of the records, where several processes read the same files. reading: told how far it is.
+    look: asked (stream, size, name) what there is to tell of each file itself, by one of the processes."""
     count = 0
     for path in find_files(paths):
         size = path.stat().st_size if path != STDIN else 0
@@ -95,9 +103,16 @@ def read_files(
             mine = _share_of(stream, count, share)
             count += 1
             if mine is not None:
+                if look is not None and mine.number == 0:
+                    yield from _of_the_file(name, look(stream.file, stream.size, name))
                 yield from _told(read_stream(stream.file, name, formats, mine), stream, size, reading)
         if reading is not None:
             reading.done += size
+
+
+def _of_the_file(name: str, problems: list[Problem]) -> Iterator[SourceRecord]:
+    if problems:
+        yield SourceRecord("", Place(name), None, tuple(problems))
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +253,13 @@ def _is_sheet(head: bytes, suffix: str, formats: Formats) -> bool:
     columns = {cell.strip(' "\r') for cell in re.split("[,;\t]", line)}
     sheets = [one.csv for one in formats.by_name.values() if one.csv is not None]
     return not suffix and any(columns >= sheet.known_by for sheet in sheets)
+
+
+def format_of(stream: IO[bytes], formats: Formats) -> Format | None:
+    """The XML format of a file, told by its beginning; the stream is at its beginning again."""
+    head = stream.read(_HEAD)
+    stream.seek(0)
+    return _format_of(head, formats) if head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1] == b"<" else None
 
 
 def _format_of(head: bytes, formats: Formats) -> Format | None:

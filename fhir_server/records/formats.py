@@ -246,6 +246,7 @@ def _xml(container: Mapping[str, Any]) -> XmlContainer:
         container.get("stray", ""),
         Parts(**container["parts"]) if "parts" in container else None,
         container.get("count", ""),
+        container.get("signature", ""),
     )
 
 

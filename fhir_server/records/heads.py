@@ -10,14 +10,17 @@ from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.records.filing import Identity
 from fhir_server.records.formats import Format
+from fhir_server.records.received import Received
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.store.contract import Stored
 
 
-def head_of(record: Record, people: Iterable[str], own: Iterable[Made], now: int) -> Resource:
+def head_of(
+    record: Record, people: Iterable[str], own: Iterable[Made], now: int, received: Received | None = None
+) -> Resource:
     """The head of a record as it is now. people: ids of its Patients, the one it is about first. own: what the record
-    alone owns. now: ms since the epoch."""
+    alone owns. now: ms since the epoch. received: what is kept of its file."""
     head: Resource = {
         "resourceType": "Provenance",
         "id": record.id,
@@ -38,6 +41,8 @@ def head_of(record: Record, people: Iterable[str], own: Iterable[Made], now: int
             }
         ],
     }
+    if received is not None:
+        head["entity"].append({"role": "source", "what": received.what})
     if record.moment:
         head["occurredDateTime"] = record.moment
     meta: Resource = {"profile": record.format.tools.finish.claims(head)}

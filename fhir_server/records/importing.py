@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
@@ -16,11 +17,13 @@ from fhir_server.interactions.recording import import_ended, imported
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
-from fhir_server.records.files import Reading, find_files, read_files, size_of
+from fhir_server.records.files import Reading, find_files, format_of, read_files, size_of
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import is_stored
+from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
+from fhir_server.records.signatures import signature_notes
 from fhir_server.records.source import ALL_OF_IT, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
@@ -121,8 +124,11 @@ async def import_records(
     run.report.files = len(files)
     run.reading.total = size_of(files)
     with rare_collections():
+        if context.settings.keep_files:
+            writes = part is None or part.share.number == 0
+            run.stores.received = await keep_received(context, files, writes)
         async with context.store.bulk_load(part.puts_off_indexes if part else None):
-            await run.all(read_files(files, known, part.share if part else ALL_OF_IT, run.reading))
+            await run.all(read_files(files, known, part.share if part else ALL_OF_IT, run.reading, run.look))
     told = {"files": run.report.files, "read": run.report.read, "refused": run.report.refused}
     await context.trail.note(import_ended(context, {name: str(count) for name, count in told.items()}))
     return run.report
@@ -150,6 +156,13 @@ class _Run:
 
     def __post_init__(self) -> None:
         self.stores = Stores(self.context, self.formats)
+
+    def look(self, stream: IO[bytes], size: int, name: str) -> list[Problem]:
+        """What is to be told of a file itself: of its signatures."""
+        format = format_of(stream, self.formats)
+        if format is None or format.xml is None or not format.xml.signature:
+            return []
+        return signature_notes(stream, size, format.xml)
 
     async def all(self, sources: Iterable[SourceRecord]) -> None:
         try:

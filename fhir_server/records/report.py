@@ -19,6 +19,7 @@ Status = Literal["stored", "unchanged", "refused"]
 
 # Problems of refused records kept word for word, and as many of the others; more are counted only.
 PROBLEMS_LIMIT = 10_000
+COUNTED_ONLY = frozenset({"signature-absent"})  # true of most files, and nothing for anybody to do
 _NUMBER = re.compile(r"[A-Z]{0,2}\d{6,}", re.ASCII)
 # A day or minute is no personal number: these begin with a province code below 100, or have another length.
 _DATE = re.compile(r"(?:19|20)\d\d(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?", re.ASCII)
@@ -120,7 +121,9 @@ class ImportReport:
         for problem in one.problems:
             self.rules[(problem.severity, problem.rule)] += 1
         refused = one.status == "refused"
-        if one.problems and self._held[refused] < PROBLEMS_LIMIT:
+        if {problem.rule for problem in one.problems} <= COUNTED_ONLY:
+            return
+        if self._held[refused] < PROBLEMS_LIMIT:
             self.records.append(one)
             self._held[refused] += len(one.problems)
         else:

@@ -19,6 +19,7 @@ from fhir_server.records.heads import head_of, is_stored, owned_before, patient_
 from fhir_server.records.identity import Known, Number, choose, contradicts, new_id, numbers, tell_apart
 from fhir_server.records.merging import merge
 from fhir_server.records.patient_merge import replaced, with_link
+from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
@@ -74,6 +75,7 @@ class Stores:
         self._claims = context.settings.record_validation == "profiles"
         # What this import has stored, or found stored, of resources that many records speak of: facilities, staff.
         self._shared: dict[tuple[str, ...], Resource] = {}
+        self.received: dict[str, Received] = {}  # path -> what is kept of the file
 
     def people(self, records: Iterable[Record]) -> frozenset[object]:
         """What two groups must not share while both are under way: numbers of people, records themselves, and what all
@@ -320,7 +322,8 @@ class Stores:
         identities = {(one.resource["resourceType"], one.id) for one in own}
         ops += [Remove(type, id) for type, id in sorted(owned_before(plan.head) - identities)]
         people = [one.id for one in (plan.known, *plan.others) if one is not None]
-        head = head_of(plan.record, people, own, self._context.clock())
+        received = received_of(self.received, plan.record.source.place.file)
+        head = head_of(plan.record, people, own, self._context.clock(), received)
         return [*ops, await self._put(head, head["id"], 0 if is_new else None)]
 
 

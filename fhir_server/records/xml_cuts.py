@@ -33,7 +33,7 @@ class XmlContainer:
 
     record: the tag of a record. stray: the tag of a part that may stand outside of any record, "" for none. context:
     tags before or between records whose content every following record shares. parts: when the record holds whole
-    documents.
+    documents. signature: the tag that holds the file's signature, "" for none.
     """
 
     root: str
@@ -42,6 +42,7 @@ class XmlContainer:
     stray: str = ""
     parts: Parts | None = None
     count: str = ""
+    signature: str = ""
 
 
 @dataclass(slots=True)

@@ -1,0 +1,126 @@
+"""Signatures of files: verified with the certificate they carry, told, and never a reason to refuse."""
+
+from __future__ import annotations
+
+import io
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import rsa
+from lxml import etree
+from records_sources import FORMATS, dossier, health_record, person, total
+from signxml.algorithms import DigestAlgorithm, SignatureConstructionMethod, SignatureMethod
+from signxml.signer import XMLSigner
+
+from fhir_server.records import signatures
+from fhir_server.records.signatures import signature_notes
+from fhir_server.records.source import Problem
+
+KEY = rsa.generate_private_key(65537, 2048)
+NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Trạm Y tế xã (mẫu)")])
+LONG_AGO = datetime(2019, 1, 1, tzinfo=UTC)
+CERTIFICATE = (
+    x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(KEY.public_key()).serial_number(1)
+    .not_valid_before(LONG_AGO).not_valid_after(LONG_AGO + timedelta(days=365)).sign(KEY, hashes.SHA256())
+)  # fmt: skip
+
+
+class OldSigner(XMLSigner):
+    """Signs with SHA-1, as programs of before 2026 do."""
+
+    def check_deprecated_methods(self) -> None:
+        pass
+
+
+def signed(body: bytes, slot: str, sha1: bool = False, id: str | None = None) -> bytes:
+    """The file with a signature of the whole, or of the element with an Id, within its slot."""
+    root = etree.fromstring(body)
+    place = next(root.iter(slot))
+    place.text = None
+    namespace = "http://www.w3.org/2000/09/xmldsig#"
+    etree.SubElement(place, f"{{{namespace}}}Signature", {"Id": "placeholder"}, {"ds": namespace})
+    signer = (OldSigner if sha1 else XMLSigner)(
+        SignatureConstructionMethod.enveloped,
+        SignatureMethod.RSA_SHA1 if sha1 else SignatureMethod.RSA_SHA256,
+        DigestAlgorithm.SHA1 if sha1 else DigestAlgorithm.SHA256,
+    )
+    reference = [f"#{id}"] if id else None
+    return bytes(etree.tostring(signer.sign(root, key=KEY, cert=[CERTIFICATE], reference_uri=reference)))
+
+
+def notes(body: bytes, name: str = "bhxh") -> list[Problem]:
+    container = FORMATS.by_name[name].xml
+    assert container is not None
+    stream = io.BytesIO(body)
+    found = signature_notes(stream, len(body), container)
+    assert stream.tell() == 0
+    return found
+
+
+def rules(body: bytes, name: str = "bhxh") -> list[str]:
+    return [one.rule for one in notes(body, name)]
+
+
+@pytest.fixture(scope="module")
+def whole() -> bytes:
+    return signed(dossier(total(), total(MA_LK="LK2")), "CHUKYDONVI")
+
+
+def test_a_signature_of_the_whole_file_holds_and_its_signer_is_named(whole: bytes) -> None:
+    (told,) = notes(whole)
+    assert (told.rule, told.severity, told.found) == ("signature-valid", "information", "Trạm Y tế xã (mẫu)")
+
+
+def test_a_file_that_was_changed_after_it_was_signed_is_told(whole: bytes) -> None:
+    (told,) = notes(whole.replace(b"20260302", b"20260303", 1))
+    assert (told.rule, told.severity) == ("signature-invalid", "warning")
+    assert told.found == "Trạm Y tế xã (mẫu)"
+
+
+def test_sha_1_is_verified_and_told() -> None:
+    assert rules(signed(dossier(total()), "CHUKYDONVI", sha1=True)) == ["signature-valid", "signature-sha1"]
+
+
+def test_a_signature_on_something_else_than_the_records_says_nothing_of_them() -> None:
+    body = dossier(total()).replace(b"<THONGTINDONVI>", b'<THONGTINDONVI Id="unit">')
+    assert rules(signed(body, "CHUKYDONVI", id="unit")) == ["signature-partial"]
+
+
+def test_health_records_are_verified_in_their_own_place() -> None:
+    body = health_record(person()).replace(b"<SECURITY/>", b"<SECURITY><SIGNATURE/></SECURITY>")
+    assert rules(body, "hssk831") == ["signature-absent"]
+    assert rules(signed(body, "SIGNATURE"), "hssk831") == ["signature-valid"]
+    assert rules(body.replace(b"<SIGNATURE/>", b"<SIGNATURE>MIIB</SIGNATURE>"), "hssk831") == ["signature-unchecked"]
+
+
+def test_a_file_without_signature_is_counted_as_such() -> None:
+    assert rules(dossier(total())) == ["signature-absent"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        (b"</ds:X509Certificate>", b"AAAA</ds:X509Certificate>"),
+        (b"rsa-sha256", b"rsa-md99"),
+        (b"<ds:SignatureValue>", b"<ds:SignatureValue>AAAA"),
+        (b'URI=""', b'URI="file:///etc/passwd"'),
+        (b"ds:SignedInfo", b"ds:Other"),
+        (b"ds:X509Data", b"ds:Other"),
+    ],
+)
+def test_a_broken_signature_is_told_and_breaks_nothing(whole: bytes, change: tuple[bytes, bytes]) -> None:
+    assert change[0] in whole
+    assert rules(whole.replace(*change)) == ["signature-invalid"]
+
+
+def test_a_document_type_is_not_parsed_for_a_signature(whole: bytes) -> None:
+    assert rules(b'<!DOCTYPE x [<!ENTITY a "b">]>' + whole) == []
+
+
+def test_a_file_that_is_too_large_to_verify_says_so(whole: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signatures, "SIZE_LIMIT", 1_000)
+    assert rules(whole + b" " * (1 << 20)) == ["signature-absent"]  # it is not where signatures stand
+    monkeypatch.setattr(signatures, "_TAIL", len(whole))
+    assert rules(whole) == ["signature-unchecked"]
