@@ -13,15 +13,17 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.records.export import Export
+from fhir_server.records.formats import Format
+from fhir_server.records.ids import shared_name
 from fhir_server.records.inverse import walk_groups
 from fhir_server.records.source import Tree
 from fhir_server.search.compartments import patient_key
 from fhir_server.store.contract import INDEX_KEYS, Find
-from fhir_server.terminology.naming import NamingSystems
 
 PAGE = 1000
 MOST_OF_A_PERSON = 50_000  # resources; nobody's record has more, and memory is bounded
 PEOPLE_AT_ONCE = 50
+ORGANIZATION = "Organization"
 _SOURCE = "urn:vn-basic:source:"
 
 
@@ -62,8 +64,7 @@ def _records(
     roots = [one for one in resources if one["resourceType"] == export.root]
     for root in sorted(roots, key=lambda one: (str((one.get("period") or {}).get("start", "")), one["id"])):
         bag = [one for one in resources if one is root or one["resourceType"] != export.root]
-        naming = export.format.tools.naming
-        sender = facility or next(filter(None, (_sender(one, naming) for one in [root, *bag])), "")
+        sender = facility or _sender(root, bag, export.format)
         made = export.record(bag, sender, _day(root) or day, day, root["id"])
         yield sender, made.content, made.left
 
@@ -85,17 +86,25 @@ def _day(root: Resource) -> date | None:
     return date.fromisoformat(start[:10]) if len(start) >= 10 else None
 
 
-def _sender(resource: Resource, naming: NamingSystems) -> str:
-    """The facility that a resource came from: the one that numbers the visit, or the source that the import noted."""
-    for number in resource.get("identifier", ()) if resource["resourceType"] == "Encounter" else ():
+def _sender(root: Resource, bag: Sequence[Resource], format: Format) -> str:
+    """The facility whose record it is: the one that numbers the visit, else one that sent of this person in this very
+    format, else any that sent of this person; "" where none is known."""
+    naming = format.tools.naming
+    for number in root.get("identifier", ()) if root["resourceType"] == "Encounter" else ():
         system = number.get("system", "")
         if naming.kind(system) == "ma-lk" and system not in naming.by_uri:
             return str(system.rpartition("/")[2])
+    sources = [source for source in map(_source, [root, *bag]) if source[1]]
+    return next((code for name, code in sources if name == format.name), sources[0][1] if sources else "")
+
+
+def _source(resource: Resource) -> tuple[str, str]:
+    """(format, facility) that the import noted, "" where it knew none."""
     source = (resource.get("meta") or {}).get("source", "")
-    if source.startswith(_SOURCE):
-        code = source.removeprefix(_SOURCE).partition("#")[0].partition(":")[2]
-        return "" if code == "unknown" else str(code)
-    return ""
+    if not source.startswith(_SOURCE):
+        return "", ""
+    name, _, code = source.removeprefix(_SOURCE).partition("#")[0].partition(":")
+    return name, "" if code == "unknown" else code
 
 
 async def compartments(context: Context, export: Export, ids: Sequence[str]) -> dict[str, list[Resource]]:
@@ -143,6 +152,10 @@ async def _add_shared(context: Context, types: Collection[str], found: dict[str,
     wanted: dict[str, set[str]] = defaultdict(set)
     named: dict[str, set[tuple[str, str]]] = defaultdict(set)
     for id, resources in found.items():
+        for code in {code for _, code in map(_source, resources) if code} if ORGANIZATION in types else ():
+            sender = shared_name(ORGANIZATION, code).partition("/")[2]
+            wanted[ORGANIZATION].add(sender)
+            named[id].add((ORGANIZATION, sender))
         for target in (literal(one) for resource in resources for one in _references(resource)):
             if target is not None and target.type in types:
                 wanted[target.type].add(target.id)

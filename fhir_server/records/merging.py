@@ -98,10 +98,17 @@ def _add_numbers(stored: Resource, fresh: Resource) -> Resource:
 
 
 def _grow(made: Resource, name: str, items: list[Any]) -> None:
+    """Adds what is not there; of what is there, the parts that it lacks: where and when a number was issued."""
     held = made.get(name, [])
-    missing = [copied(item) for item in items if not any(_same(item, one) for one in held)]
-    if missing:
-        made[name] = [*held, *missing]
+    grown = list(held)
+    for item in items:
+        place = next((place for place, one in enumerate(grown) if _same(item, one)), None)
+        if place is None:
+            grown.append(copied(item))
+        elif name == "identifier":
+            grown[place] = {**copied(item), **grown[place]}
+    if grown != held:
+        made[name] = grown
 
 
 def _same(item: Any, other: Any) -> bool:

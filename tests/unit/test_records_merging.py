@@ -100,3 +100,10 @@ def test_a_personal_number_tells_sex_and_year() -> None:
     assert number_facts("038085000123") == ("male", 1985)
     assert number_facts("038185000123") == ("female", 1985)
     assert number_facts("001326000123") == ("female", 2026)
+
+
+def test_where_a_number_was_issued_is_added_to_the_number_that_another_sender_told_bare() -> None:
+    issued = {**number("1"), "period": {"start": "2021-05-03"}, "assigner": {"display": "Cục Cảnh sát"}}
+    merged, _ = merge(said("a", identifier=[number("1")]), said("b", identifier=[issued]))
+    assert merged["identifier"] == [issued]
+    assert merge(merged, said("a", "2", "2026-02-01", identifier=[number("1")]))[0]["identifier"] == [issued]
