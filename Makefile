@@ -12,7 +12,7 @@ EXAMPLES ?= 500
 # Tests run in two processes, each with a mongod of its own; on one MongoDB they would see each other's faults.
 JOBS ?= $(if $(FHIR_MONGODB_URI),1,2)
 
-.PHONY: help serve test coverage lint format bench soak fuzz wheel wheelhouse offline-test docs constraints clean
+.PHONY: help serve test coverage lint format bench soak fuzz wheel wheelhouse offline-test docs golden constraints clean
 
 help:  ## show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | while IFS="$$(printf '\t')" read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
@@ -64,6 +64,9 @@ offline-test: wheelhouse  ## prove that the wheelhouse installs and serves with 
 docs: $(VENV)/.ready-to-test  ## write the generated pages of docs/ anew
 	$(BIN)/python scripts/reference_pages.py
 	$(BIN)/python scripts/mapping_tables.py
+
+golden: $(VENV)/.ready-to-test  ## fill in the trees and database queries of tests/golden/search
+	$(BIN)/python scripts/write_golden.py
 
 constraints:  ## take over the newest versions that pyproject.toml allows (then run `make test`)
 	scripts/renew_constraints.sh

@@ -1,4 +1,4 @@
-"""Writes the trees and database queries of the golden files of search anew: `python scripts/write_golden.py`.
+"""Writes the trees and database queries of the golden files of search anew: `make golden`.
 
 To add a case, write its title and query with two empty blocks; then read what this program fills in as carefully as if
 you had written it, because from then on it is what the tests hold the compiler to.

@@ -315,7 +315,7 @@ class _Answer(msgspec.Struct, frozen=True):
         return [] if inside else [self._entry(match.stored, "match")]
 
     async def _within(self, match: Match) -> list[bytes]:
-        """The entries of the resources in a match that matched (R4 section 3.1.1.5.9)."""
+        """The entries of the resources in a match that matched (R4 section 3.1.1.5, Contained Resources)."""
         node = self.parts[match.place].plan.joins
         assert isinstance(node, Contains)
         url = f"{self.context.base}/{match.stored.type}/{match.stored.id}"

@@ -120,7 +120,7 @@ def id_filter(leaf: Leaf) -> Filter:
 
 
 def last_updated_filter(leaf: Leaf, zone: str) -> Filter:
-    """`_lastUpdated` over `u`, which is one millisecond wide. R4 section 3.1.1.4.5.3 for the prefixes."""
+    """`_lastUpdated` over `u`, which is one millisecond wide. R4 section 3.1.1.4.5 for the prefixes."""
     return disjunction(_updated(value, zone) for value in leaf.values)
 
 

@@ -200,14 +200,13 @@ class _Reader:
             self._at = found.end()
 
     def _fault(self, wanted: str) -> FhirError:
-        seen = self._text[self._at : self._at + 20] or "the end"
-        return FhirError(
-            Kind.VALUE, f"_filter: expected {wanted} at character {self._at + 1}, found {seen!r}", ("_filter",)
-        )
+        rest = self._text[self._at : self._at + 20]
+        seen = f"found {rest!r}" if rest else "where it ends"
+        return FhirError(Kind.VALUE, f"_filter: expected {wanted} at character {self._at + 1}, {seen}", ("_filter",))
 
 
 def _escape(value: str, param: SearchParameter) -> str:
-    """The value with the escapes of R4 section 3.1.1.4.0.2, since `_filter` has none: a comma in it is only a comma."""
+    """The value with the escapes of R4 section 3.1.1.4, since `_filter` has none: a comma in it is only a comma."""
     marks = "\\,|$" if param.type in ("string", "uri") else "\\," if param.type == "composite" else "\\,$"
     for mark in marks:
         value = value.replace(mark, "\\" + mark)

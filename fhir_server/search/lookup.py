@@ -27,7 +27,10 @@ ReadCodes = Callable[[str, str], Awaitable[Codes]]
 
 
 class Unexpanded(Exception):  # it says what happened
-    """A value stands for codes that have not been read: the executor reads them and compiles again."""
+    """A value stands for codes that have not been read: the executor reads them and compiles again. place: the
+    parameter with its modifier, for what is told of a value that stands for none."""
+
+    place: str = ""
 
     def __init__(self, modifier: str, value: str) -> None:
         super().__init__(f":{modifier} {value[:200]!r}")

@@ -135,8 +135,7 @@ class SearchModel:
                 absent |= {uri for uri in unknown.uris if await store.known_system(uri) is None}
             except Unexpanded as unread:
                 if self._read_codes is not None:
-                    codes = await self._read_codes(unread.modifier, unread.value)
-                    listed[unread.modifier, unread.value] = codes
+                    listed[unread.modifier, unread.value] = await _read(self._read_codes, unread)
 
     def _lookup(self, registry: Registry, base: str, now: int, absent: frozenset[str], expand: Expand) -> Lookup:
         return Lookup(
@@ -163,7 +162,13 @@ class SearchModel:
             return id_filter(leaf) if leaf.param.code == "_id" else last_updated_filter(leaf, lookup.zone)
         if leaf.param.lineage_of:
             leaf = widened(leaf, self.parameters.of(leaf.type)[leaf.param.lineage_of], self._lineage)
-        return TYPES[leaf.param.type].filter(leaf, self.letters(leaf.type, leaf.param.code, lookup.registry), lookup)
+        try:
+            return TYPES[leaf.param.type].filter(
+                leaf, self.letters(leaf.type, leaf.param.code, lookup.registry), lookup
+            )
+        except Unexpanded as unread:
+            unread.place = f"{leaf.param.code}:{unread.modifier}"
+            raise
 
     def letters(self, type: str, code: str, registry: Registry) -> str:
         """What the keys of a parameter begin with, and the path it is sorted by; see `homes`, too.
@@ -200,6 +205,14 @@ class SearchModel:
     def canonical_text(self, node: Node) -> str:
         """One text for every spelling of the same search."""
         return canonical_text(node, self._extractor.setting.canonical_system)
+
+
+async def _read(read_codes: ReadCodes, unread: Unexpanded) -> Codes:
+    try:
+        return await read_codes(unread.modifier, unread.value)
+    except FhirError as fault:
+        fault.expression = fault.expression or (unread.place,)
+        raise
 
 
 def _not_ready(type: str, code: str, registry: Registry) -> FhirError:

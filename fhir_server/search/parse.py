@@ -125,9 +125,11 @@ def parse_parameter(parameters: Parameters, type: str, name: str, value: str, de
     values = split_values(value)
     if not values:
         raise Unusable("it has no value")
+    if code in ("_list", "_text", "_content") and modifier:
+        raise _refused(param, modifier)
     if code == "_list":
         return _list(parameters, type, values)
-    if code in ("_text", "_content") and not modifier:
+    if code in ("_text", "_content"):
         return Content(type, code == "_text", values)
     return _leaf(parameters, type, param, modifier, values)
 
@@ -140,7 +142,7 @@ def _known(parameters: Parameters, type: str, code: str) -> SearchParameter:
 
 
 def _has(parameters: Parameters, type: str, name: str, value: str, depth: int) -> Node:
-    """`_has:Observation:patient:code`, R4 section 3.1.1.4.18; the last part may be any name again."""
+    """`_has:Observation:patient:code`, R4 section 3.1.1.4, Reverse Chaining; the last part may be any name again."""
     parts = name.split(":", 3)
     if len(parts) < 4:
         raise FhirError(Kind.VALUE, "_has must be _has:Type:reference:parameter", (name[:64],))
@@ -156,7 +158,8 @@ def _has(parameters: Parameters, type: str, name: str, value: str, depth: int) -
 def _chain(
     parameters: Parameters, type: str, param: SearchParameter, modifier: str, rest: str, value: str, depth: int
 ) -> Node:
-    """`subject:Patient.name`, R4 section 3.1.1.4.17. Without a type every target that knows `rest` is asked."""
+    """`subject:Patient.name`, R4 section 3.1.1.4, Chained Parameters. Without a type every target that knows `rest` is
+    asked."""
     if param.type != "reference":
         raise Unusable(f"{param.code} is no reference, so nothing can follow it")
     if modifier:
@@ -182,9 +185,10 @@ def _check_target(parameters: Parameters, param: SearchParameter, target: str) -
 
 
 def _list(parameters: Parameters, type: str, values: tuple[str, ...]) -> Node:
-    """`_list=42` (R4 section 3.1.1.4.15) is `_has:List:item:_id=42`."""
+    """`_list=42` (R4 section 3.1.1.4, _list) is `_has:List:item:_id=42`."""
     if any(not is_id(value) for value in values):
-        raise Unusable("only the id of a List resource can be used; functional lists are not served")
+        text = "_list takes the id of a List resource; functional lists are not served"
+        raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, ("_list",))
     item, id = (_known(parameters, "List", code) for code in ("item", "_id"))
     return Has(type, "List", item, Leaf("List", id, None, values))
 
@@ -209,10 +213,15 @@ def _leaf(parameters: Parameters, type: str, param: SearchParameter, modifier: s
     return Leaf(type, param, modifier, values)
 
 
+def _refused(param: SearchParameter, modifier: str) -> FhirError:
+    text = f"R4 has no modifier :{modifier[:64]} for {param.code}, which is of type {param.type}"
+    return FhirError(Kind.UNSUPPORTED_PARAMETER, text, (f"{param.code}:{modifier[:64]}",))
+
+
 def _hierarchy(
     parameters: Parameters, type: str, param: SearchParameter, modifier: str, values: tuple[str, ...]
 ) -> Node:
-    """`location:below=42`, R4 section 3.1.1.4.12. Canonical URLs have `:below` too, by their version (3.1.1.4.13)."""
+    """`location:below=42`, R4 section 3.1.1.4, Searching Hierarchies. Canonical URLs have `:below`, by version."""
     branches = []
     for target in parameters.targets(param):
         parent = parameters.parent(target)

@@ -149,7 +149,7 @@ def _inclusion(parameters: Parameters, name: str, modifier: str, value: str) -> 
             raise FhirError(Kind.VALUE, f"{name}: this server has no resource type {type[:64]!r}", (name,))
     inclusion = Inclusion(source, param, target, name == "_revinclude", bool(modifier))
     if inclusion.reverse and inclusion.iterate and param == "*":
-        # FHIR: R4 section 3.1.1.5.4 leaves the depth of inclusion to the server and warns of iterated wild cards.
+        # FHIR: R4 section 3.1.1.5 leaves the depth of inclusion to the server and warns of iterated wild cards.
         raise Unusable("a _revinclude of every parameter (*) is not iterated")
     if param != "*" and source != "*":
         found = parameters.of(source).get(param)

@@ -1,4 +1,4 @@
-"""ValueSet/$expand, and the codes that search modifiers stand for. R4 sections 4.9.16 and 3.1.1.5.5."""
+"""ValueSet/$expand, and the codes that search modifiers stand for. R4 sections 4.9.16 and 3.1.1.4 (Modifiers)."""
 
 from __future__ import annotations
 
@@ -297,7 +297,7 @@ def codes(terminology: Terminology, modifier: str, value: str) -> list[tuple[str
     """The (system, code) pairs that a search modifier stands for.
 
     modifier `in`: value is the canonical URL (or id) of a value set. `below` and `above`: value is `system|code`; the
-    code itself belongs to both (R4 section 3.1.1.5.5). Raises FhirError(INVALID) for what is not loaded,
+    code itself belongs to both (R4 section 3.1.1.4, Modifiers). Raises FhirError(INVALID) for what is not loaded,
     FhirError(TOO_COSTLY) for more than MOST_CODES codes, FhirError(UNPROCESSABLE) for codes that cannot be listed; and
     Unread.
     """

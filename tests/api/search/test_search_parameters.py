@@ -67,7 +67,7 @@ FOUND = {
     "Patient?_id=an&name=tran": "",
     "Patient?_lastUpdated=gt2020": "an binh cuong dung khong-ten",
     "Patient?_lastUpdated=lt2020": "",
-    # section 3.1.1.4.12: hierarchies of references
+    # hierarchies of references
     "Patient?organization:below=so-y-te": "an binh cuong dung",
     "Patient?organization:below=benh-vien": "an binh cuong",
     "Patient?organization:below=Organization/tram": "an cuong",
@@ -89,7 +89,7 @@ FOUND = {
     # _list
     "Patient?_list=theo-doi": "an dung",
     "Patient?_list=no-such-list": "",
-    # section 3.1.1.4.17 chains
+    # chains
     "Observation?subject:Patient.name=nguyen": "an-can-nang an-can-nang-2",
     "Observation?subject.name=nguyen": "an-can-nang an-can-nang-2",
     "Observation?patient.gender=female": "binh-can-nang binh-nhom-mau",
@@ -102,7 +102,7 @@ FOUND = {
     "Patient?general-practitioner.name=tram,le": "an binh",
     "Observation?patient.name=nguyen&patient.gender=female": "",
     "Observation?patient._type=Patient": "an-can-nang an-can-nang-2 binh-can-nang binh-nhom-mau",
-    # section 3.1.1.4.18 _has, nested, in a chain, in a chain's end
+    # _has, nested, in a chain, in a chain's end
     "Patient?_has:Condition:patient:code=I10": "an binh",
     "Patient?_has:Condition:patient:code=I10&_has:Condition:patient:code=E11": "an",
     "Patient?_has:Observation:patient:_has:Observation:has-member:code=883-9": "binh",
@@ -185,6 +185,10 @@ REFUSED = {
     "?_type=Patient,Nonsense": "Nonsense",
     "Location?near=here": "near",
     "Patient?_query=everyone": "_query",
+    "Patient?_list=$current-problems": "_list",
+    "Patient?_list:not=theo-doi": "R4 has no modifier :not",
+    "Patient?_content:exact=a": "R4 has no modifier :exact",
+    "Patient?_filter=name eq": "where it ends",
     "Patient?_page=forged": "page link",
 }
 
@@ -192,6 +196,17 @@ REFUSED = {
 @pytest.mark.parametrize(("query", "word"), REFUSED.items())
 async def test_what_r4_does_not_allow_is_refused_by_name(world: Searcher, query: str, word: str) -> None:
     assert word in await world.refusal(query)
+
+
+async def test_a_list_of_codes_that_is_not_there_is_told_of_with_its_parameter(world: Searcher) -> None:
+    for query in (
+        "Condition?code:in=http://nowhere.example/vs",
+        "Patient?_has:Condition:patient:code:below=urn:none|1",
+    ):
+        answer = await world.answer(query)
+        assert answer.status_code == 400
+        (issue,) = answer.json()["issue"]
+        assert issue["expression"] == [f"code:{'in' if ':in' in query else 'below'}"]
 
 
 # What a lenient search leaves out, and a strict one refuses.
