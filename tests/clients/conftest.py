@@ -6,8 +6,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
-from running_server import RunningServer, environment, own_database, run, running_server
+from running_server import RunningServer, environment, own_database, running_server
 
 from fhir_server.config import DATA_ROOT
 
@@ -21,6 +22,12 @@ def server() -> Iterator[RunningServer]:
         own_database(environment(Path(folder, "data"))) as env,
         running_server(env, "--no-sample") as started,
     ):
-        imported = run("records", "import", str(EXAMPLES), env=started.env)
-        assert imported.returncode == 0, imported.stdout + imported.stderr
+        ndjson = {"content-type": "application/x-ndjson"}
+        imported = httpx.post(
+            f"{started.base}/$import-records?name={EXAMPLES.name}",
+            content=EXAMPLES.read_bytes(),
+            headers=ndjson,
+            timeout=60,
+        )
+        assert imported.status_code == 200, imported.text
         yield started
