@@ -22,7 +22,8 @@ async def conditional_delete(context: Context, request: FhirRequest) -> FhirResp
     """One match is deleted; several are refused (412) unless the statement says conditionalDelete `multiple`."""
     type = request.segments[0]
     writable_type(context, type, "delete")
-    return await _delete(context, request, Write("DELETE", type, criteria=request.query))
+    write = Write("DELETE", type, criteria=request.query, expected=if_match(request.headers))
+    return await _delete(context, request, write)
 
 
 async def _delete(context: Context, request: FhirRequest, write: Write) -> FhirResponse:

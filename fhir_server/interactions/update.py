@@ -33,7 +33,12 @@ async def conditional_update(context: Context, request: FhirRequest) -> FhirResp
     type = request.segments[0]
     writable_type(context, type, "update")
     write = Write(
-        "PUT", type, criteria=request.query, resource=resource_of(request), expected=if_match(request.headers)
+        "PUT",
+        type,
+        criteria=request.query,
+        resource=resource_of(request),
+        expected=if_match(request.headers),
+        create_only=is_create_only(request.headers),
     )
     response = await perform(context, write, partial(answer, context, request, type))
     return await with_warnings(context, request, write.resource or {}, response)

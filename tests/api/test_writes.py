@@ -195,6 +195,17 @@ async def test_a_conditional_delete_takes_one_and_refuses_several(client: Client
     assert (await client.get("Patient?_summary=count")).json()["total"] == 2
 
 
+async def test_what_a_condition_finds_is_held_to_the_version_expected_too(client: Client) -> None:
+    there = await client.created(with_cccd("038085000123"))
+    condition = f"Patient?identifier={CCCD}|038085000123"
+    assert (await client.send("DELETE", condition, if_match='W/"2"')).status_code == 412
+    again = with_cccd("038085000123", gender="male")
+    assert (await client.send("PUT", condition, again, if_match='W/"2"')).status_code == 412
+    assert (await client.send("PUT", condition, again, if_none_match="*")).status_code == 412
+    assert (await client.get(f"Patient/{there['id']}")).json() == there
+    assert (await client.send("DELETE", condition, if_match='W/"1"')).status_code == 204
+
+
 async def test_a_conditional_delete_takes_several_where_the_statement_says_multiple(settings: Settings) -> None:
     async with open_context(settings) as context:
         statement = json.loads(encode(context.capability.statement))
