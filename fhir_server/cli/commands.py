@@ -89,6 +89,16 @@ def check(
     raise typer.Exit(DONE if check(read(), store) else INCOMPLETE)
 
 
+@app.command("hand-over")
+def hand_over(
+    out: Annotated[Path, typer.Argument(help="folder to write to; one that was cut off is completed")],
+) -> None:
+    """Write everything that is stored as NDJSON: every version, deletion, access and register, and hashes of all."""
+    from fhir_server.cli.handing_over import hand_over
+
+    hand_over(read(), out)
+
+
 @app.command()
 def settings() -> None:
     """Show each setting: its environment variable, meaning, default and current value."""

@@ -456,6 +456,13 @@ class Store(Protocol):
         """Every live resource of a type in `_id` order, in bounded memory."""
         ...
 
+    def versions(
+        self, type: str, old: bool = False, deleted: bool = False, after: str = ""
+    ) -> AsyncIterator[tuple[str, Stored]]:
+        """Every current version of a type, or every old one, whoever may see it, in bounded memory; of deletions their
+        tombstones alone. With each a name to go on after."""
+        ...
+
     async def secret(self, name: str) -> bytes:
         """32 random bytes, made at the first call and kept in the database: the same for every process, for ever."""
         ...

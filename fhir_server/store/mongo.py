@@ -51,6 +51,7 @@ from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
 from fhir_server.store.renarrowing import renarrow_versions
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
+from fhir_server.store.versions import versions
 from fhir_server.store.weights import Weights
 
 T = TypeVar("T")
@@ -241,6 +242,11 @@ class MongoStore:
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
         return self._reads.walk(type, view, raw)
+
+    def versions(
+        self, type: str, old: bool = False, deleted: bool = False, after: str = ""
+    ) -> AsyncIterator[tuple[str, Stored]]:
+        return versions(self._database, type, old, deleted, after)
 
     @asynccontextmanager
     async def bulk_load(self, joins: bool | None = None) -> AsyncIterator[bool]:

@@ -12,7 +12,7 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Installed, Put, Remove, Transaction
+from fhir_server.store.contract import EVERYTHING, Find, HistoryQuery, Installed, Narrowing, Put, Remove, Transaction
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.table_contract import Row
@@ -95,6 +95,8 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "uninstall": lambda store: store.uninstall("a.package"),
     "ready": lambda store: store.ready(),
     "walk": walk,
+    "renarrow_versions": lambda store: store.renarrow_versions("Organization", lambda *_: Narrowing()),
+    "versions": lambda store: anext(store.versions("Organization")),
     "bulk_load": load,
     "check": check,
     "transact": lambda store: put(store, a_draft(name="other")),

@@ -1,0 +1,97 @@
+"""Everything that is stored can be handed over as files that prove themselves, also when writing them was cut off."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fhir_server.cli import handing_over
+from fhir_server.cli.handing_over import MANIFEST, NOTED, SUMS, hand_over
+from fhir_server.config import Settings
+from fhir_server.security.petitions import Petitions
+from fhir_server.store.ledger_contract import digest, fold
+from tests.api.conftest import Client
+from tests.builders import a_condition, a_patient
+
+
+@pytest.fixture(scope="module")
+async def stored(served: Client) -> None:
+    q, r = a_patient(id="q"), a_patient(id="r")
+    for method, path, body in (
+        ("PUT", "Patient/p", a_patient(id="p", name="Nguyễn Một")),
+        ("PUT", "Patient/p", a_patient(id="p", name="Nguyễn Hai")),
+        ("POST", "Condition", a_condition("Patient/p")),
+        ("PUT", "Patient/q", q),
+        ("DELETE", "Patient/q", None),
+        ("PUT", "Patient/q", q),
+        ("PUT", "Patient/r", r),
+        ("DELETE", "Patient/r", None),
+    ):
+        assert (await served.send(method, path, body)).status_code in (200, 201, 204)
+
+
+def lines(folder: Path, pattern: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for file in sorted(folder.glob(pattern)) for line in file.read_text().splitlines()]
+
+
+def versions(folder: Path, pattern: str) -> set[str]:
+    return {f"{one['id']}/{one['meta']['versionId']}" for one in lines(folder, pattern)}
+
+
+def whole(folder: Path) -> dict[str, str]:
+    """The hashes, once every file has been found to have its own."""
+    sums = dict(reversed(line.split("  ")) for line in (folder / SUMS).read_text().splitlines())
+    assert {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in sums} == sums
+    files = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    assert files == {*sums, SUMS, NOTED}
+    return sums
+
+
+async def test_every_version_deletion_access_and_register_is_handed_over(
+    stored: None, own_settings: Settings, served: Client, tmp_path: Path
+) -> None:
+    await Petitions(served.app.state.context().store).add("p1", "access", "p", "staff", date(2026, 1, 2))
+    await asyncio.to_thread(hand_over, own_settings, tmp_path / "out")
+    out = tmp_path / "out"
+    whole(out)
+    assert versions(out, "resources/Patient-*") == {"p/2", "q/3"}
+    assert versions(out, "history/Patient-*") == {"p/1", "q/1", "r/1"}
+    gone = [(one["request"]["url"], one["response"]["etag"]) for one in lines(out, "deleted*/Patient-*")]
+    assert sorted(gone) == [("Patient/q", 'W/"2"'), ("Patient/r", 'W/"2"')]
+    assert len(lines(out, "resources/Condition-*")) == 1
+    assert lines(out, "registers/petitions.ndjson")[0]["patient"] == "p"
+    events = {digest(line) for file in out.glob("audit/AuditEvent-*") for line in file.read_bytes().splitlines()}
+    heads: dict[str, bytes] = {}
+    for page in lines(out, "audit/pages-*"):
+        told = [bytes.fromhex(one) for one in page["digests"]]
+        assert set(told) <= events
+        assert heads.get(page["chain"], bytes(32)).hex() == page["before"]
+        heads[page["chain"]] = fold(bytes.fromhex(page["before"]), told)
+    assert lines(out, "audit/seals-*")
+    assert json.loads((out / MANIFEST).read_text())["lines"]["history/Patient"] == 3
+
+
+async def test_what_was_cut_off_is_completed(
+    stored: None, own_settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing_over, "PART_BYTES", 1)
+    out = tmp_path / "out"
+    await asyncio.to_thread(hand_over, own_settings, out)
+    first = whole(out)
+    assert sum(name.startswith("history/Patient") for name in first) == 3
+    noted = (out / NOTED).read_text().splitlines(keepends=True)
+    (out / NOTED).write_text("".join(noted[:2]))
+    (out / "history" / "Patient-0002.ndjson.part").write_text("half a l")
+    await asyncio.to_thread(hand_over, own_settings, out)
+    again = whole(out)
+    for folder in ("resources", "history", "deleted"):
+        assert {name for name in again if name.startswith(folder)} == {
+            name for name in first if name.startswith(folder)
+        }
+    assert versions(out, "history/Patient-*") == {"p/1", "q/1", "r/1"}
