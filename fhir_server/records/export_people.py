@@ -14,6 +14,7 @@ from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.records.export import Export
 from fhir_server.records.formats import Format
+from fhir_server.records.heads import targets
 from fhir_server.records.ids import shared_name
 from fhir_server.records.inverse import walk_groups
 from fhir_server.records.source import Tree
@@ -119,6 +120,8 @@ async def compartments(context: Context, export: Export, ids: Sequence[str]) -> 
     own, shared = types_of(export)
     for type in sorted((own - {"Patient"}) & await context.store.types()):
         await _add_members(context, type, found)
+    if any(group.type == "Patient" and group.owner != "person" for group in walk_groups(export.groups)):
+        await _add_further_people(context, export, found)
     await _add_shared(context, shared, found)
     return found
 
@@ -146,6 +149,31 @@ async def _add_members(context: Context, type: str, found: dict[str, list[Resour
         if len(page) < PAGE:
             return
         last = page[-1].id
+
+
+async def _add_further_people(context: Context, export: Export, found: dict[str, list[Resource]]) -> None:
+    """What records of somebody made of further people, such as the newborn of a birth certificate: the heads of those
+    records name it."""
+    heads = {
+        source.partition("#")[2]: id
+        for id, resources in found.items()
+        for one in resources
+        if one["resourceType"] == export.root
+        and (source := (one.get("meta") or {}).get("source", "")).startswith(f"{_SOURCE}{export.format.name}:")
+    }
+    stored = await context.store.read_many("Provenance", sorted(heads), context.view) if heads else {}
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
+    for head in stored.values():
+        made = targets(head)
+        if sum(type == "Patient" for type, _ in made) > 1:
+            held = {(one["resourceType"], one["id"]) for one in found[heads[head.id]]}
+            for type, id in made:
+                if (type, id) not in held:
+                    wanted[type][id] = heads[head.id]
+    for type, ids in wanted.items():
+        for one in (await context.store.read_many(type, sorted(ids), context.view)).values():
+            if not one.deleted:
+                found[ids[one.id]].append(decode(one.raw))
 
 
 async def _add_shared(context: Context, types: Collection[str], found: dict[str, list[Resource]]) -> None:

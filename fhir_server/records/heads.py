@@ -84,16 +84,17 @@ def written_before(head: Stored | None) -> str:
     return str(next((one["valueDateTime"] for one in meta.get("extension", ()) if "valueDateTime" in one), ""))
 
 
-def _targets(head: Stored | None) -> list[Identity]:
-    if head is None:
+def targets(head: Stored | None) -> list[Identity]:
+    """What a record made as it was stored last: its Patients, then what it alone owns."""
+    if head is None or head.deleted:
         return []
     found = (literal(one.get("reference", "")) for one in decode(head.raw).get("target", ()))
     return [(one.type, one.id) for one in found if one is not None]
 
 
 def patient_before(head: Stored | None) -> str | None:
-    return next((id for type, id in _targets(head) if type == "Patient"), None)
+    return next((id for type, id in targets(head) if type == "Patient"), None)
 
 
 def owned_before(head: Stored | None) -> set[Identity]:
-    return {(type, id) for type, id in _targets(head) if type != "Patient"}
+    return {(type, id) for type, id in targets(head) if type != "Patient"}

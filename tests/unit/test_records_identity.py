@@ -10,6 +10,8 @@ from records_sources import FORMATS, as_json, basic, dossier, element, health_re
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.records.doubts import settle_as_different
+from fhir_server.records.export import export_of
+from fhir_server.records.export_people import records_of
 from fhir_server.records.identity import ORDER, Known, choose, numbers
 from fhir_server.records.patient_merge import merge_patients, unmerge_patients
 from fhir_server.records.storing import Group, Stores
@@ -275,3 +277,13 @@ async def test_the_same_in_the_other_order_leaves_a_doubt_and_never_two_in_silen
         await commit(desk, *adding)
     await desk.send(dossier(total(MA_LK="LK2", MA_THE_BHYT=card)))
     assert [reason for reason, _, _ in await desk.doubts()] == ["number"]
+
+
+async def test_the_certificate_comes_back_in_the_mother_s_dossier_and_only_there(desk: Desk) -> None:
+    await desk.send(with_birth())
+    export = export_of(FORMATS.by_name["bhxh"])
+    ids = [one["id"] for one in await desk.stored("Patient")]
+    (made,) = [one async for one in records_of(desk.context, export, ids)]
+    table = made.content["XML9"]["DSACH_GIAYCHUNGSINH"]["DU_LIEU_GIAY_CHUNG_SINH"]
+    (row,) = table if isinstance(table, list) else [table]
+    assert {name: row.get(name) for name in BIRTH} == BIRTH
