@@ -8,15 +8,14 @@ batch-response of one entry.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
 
 import msgspec
 import structlog
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.background import while_leased
 from fhir_server.interactions.content import resource_of
 from fhir_server.interactions.entries import answered, refused
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
@@ -97,24 +96,10 @@ class Deferrals:
             async with self._gate:
                 kept = await context.store.lease(id, self._owner, LEASE_SECONDS)
                 if kept is not None and not self._closed:
-                    await self._unless_cancelled(context, id, self._answer(context, id, _decoder.decode(kept)))
+                    work = self._answer(context, id, _decoder.decode(kept))
+                    await while_leased(work, partial(self._renewed, context, id), RENEW_SECONDS)
         except Exception as fault:  # nobody awaits this task: what is not logged here is lost
             log.error("a deferred request was left undone", id=id, exc_info=fault)
-
-    async def _unless_cancelled(self, context: Context, id: str, work: Coroutine[Any, Any, None]) -> None:
-        """Does the work and keeps the lease meanwhile; without the lease the work is stopped."""
-        task = asyncio.create_task(work)
-        try:
-            while True:
-                done, _ = await asyncio.wait([task], timeout=RENEW_SECONDS)
-                if done:
-                    return await task
-                if not await self._renewed(context, id):
-                    return None
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
 
     async def _renewed(self, context: Context, id: str) -> bool:
         try:

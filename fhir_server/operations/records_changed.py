@@ -8,15 +8,16 @@ link `next` while there is more. format=basic: the same people as records, one J
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from functools import partial
 from urllib.parse import quote
 
 import orjson
 import structlog
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.background import again_and_again
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import Resource, encode
 from fhir_server.operations.record import export_named
@@ -38,24 +39,8 @@ async def numbering(context: Context, owner: str) -> AsyncIterator[None]:
     if not context.settings.number_changes:
         yield
         return
-    task = asyncio.create_task(_number(context, owner))
-    try:
+    async with again_and_again(partial(context.store.follow_changes, owner), LOOK_SECONDS, "numbering of changes", log):
         yield
-    finally:
-        while not task.done():  # the driver may take a cancellation for its own
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
-
-
-async def _number(context: Context, owner: str) -> None:
-    while True:
-        try:
-            await context.store.follow_changes(owner)
-        except FhirError as fault:
-            log.warning("numbering changes waits", diagnostics=fault.diagnostics)
-        except Exception as fault:  # nobody awaits this task: what is not logged here is lost
-            log.error("numbering changes failed and will begin again", exc_info=fault)
-        await asyncio.sleep(LOOK_SECONDS)
 
 
 async def records_changed_operation(context: Context, request: FhirRequest) -> FhirResponse:

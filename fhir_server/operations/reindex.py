@@ -7,15 +7,14 @@ how far it is. Until it ends, a search by a parameter that is being indexed is r
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
-from typing import Any
 
 import structlog
 
 from fhir_server.errors import FhirError, Issue, Kind
+from fhir_server.interactions.background import again_and_again, while_leased
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.packages import adopt_packages
 from fhir_server.interactions.parameters import adopt
@@ -104,51 +103,21 @@ async def _apply(puts: list[Put], transaction: Transaction) -> None:
 # --- in the background of a server -----------------------------------------------------------------------------------
 
 
-@asynccontextmanager
-async def following(context: Context, owner: str) -> AsyncIterator[None]:
+def following(context: Context, owner: str) -> AbstractAsyncContextManager[None]:
     """While it is open this process learns of changed parameters and terminology, and of all processes one re-indexes.
     owner: the name of this process among all."""
-    task = asyncio.create_task(_follow(context, owner))
-    try:
-        yield
-    finally:
-        while not task.done():  # the driver may take a cancellation for its own
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
+    return again_and_again(partial(_follow, context, owner), LOOK_SECONDS, "re-indexing", log)
 
 
 async def _follow(context: Context, owner: str) -> None:
-    while True:
-        try:
-            if await context.store.refresh_registry():
-                await adopt(context)
-                await adopt_packages(context)
-            await context.terminology.follow()
-            if context.store.registry.pending and await context.store.lead_reindex(owner, LEASE_SECONDS):
-                await asyncio.sleep(PATIENCE_SECONDS)
-                await _while_leading(context, owner, reindex(context, lambda done, total: None))
-        except FhirError as fault:  # the database is away: the next look finds it again
-            log.warning("re-indexing waits", diagnostics=fault.diagnostics)
-        except Exception as fault:  # nobody awaits this task: what is not logged here is lost
-            log.error("re-indexing failed and will begin again", exc_info=fault)
-        await asyncio.sleep(LOOK_SECONDS)
-
-
-async def _while_leading(context: Context, owner: str, work: Coroutine[Any, Any, int]) -> None:
-    """Does the work and keeps the lease meanwhile."""
-    task = asyncio.create_task(work)
-    try:
-        while True:
-            done, _ = await asyncio.wait([task], timeout=LEASE_SECONDS / 3)
-            if done:
-                await task
-                return
-            if not await context.store.lead_reindex(owner, LEASE_SECONDS):
-                return
-    finally:
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+    if await context.store.refresh_registry():
+        await adopt(context)
+        await adopt_packages(context)
+    await context.terminology.follow()
+    lead = partial(context.store.lead_reindex, owner, LEASE_SECONDS)
+    if context.store.registry.pending and await lead():
+        await asyncio.sleep(PATIENCE_SECONDS)
+        await while_leased(reindex(context, lambda done, total: None), lead, LEASE_SECONDS / 3)
 
 
 async def reindex_operation(context: Context, request: FhirRequest) -> FhirResponse:

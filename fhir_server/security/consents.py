@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
 
 import structlog
 
-from fhir_server.errors import FhirError
+from fhir_server.interactions.background import again_and_again
 from fhir_server.interactions.consenting import TIMES, settle_consents
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
@@ -80,22 +79,6 @@ async def _settle(context: Context, patient: str, transaction: Transaction) -> N
     await settle_consents(context, transaction, [patient])
 
 
-@asynccontextmanager
-async def sweeping(context: Context) -> AsyncIterator[None]:
+def sweeping(context: Context) -> AbstractAsyncContextManager[None]:
     """While it is open, periods of Consents that begin or end are noticed within a second."""
-    task = asyncio.create_task(_sweep_on(context))
-    try:
-        yield
-    finally:
-        while not task.done():  # the driver may take a cancellation for its own
-            task.cancel()
-            await asyncio.wait([task], timeout=1)
-
-
-async def _sweep_on(context: Context) -> None:
-    while True:
-        try:
-            await sweep(context)
-        except FhirError as fault:
-            log.warning("periods of consents wait", diagnostics=fault.diagnostics)
-        await asyncio.sleep(SWEEP_SECONDS)
+    return again_and_again(partial(sweep, context), SWEEP_SECONDS, "periods of consents", log)
