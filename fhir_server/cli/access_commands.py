@@ -31,16 +31,21 @@ def add_client(
     keys: Keys = None,
     keys_url: KeysUrl = None,
     organisation: Annotated[str | None, typer.Option(help="it belongs to the Organization with this id")] = None,
+    facility: Annotated[
+        str | None,
+        typer.Option(help="it belongs to the Organization that records make of this facility code (MA_CSKCB)"),
+    ] = None,
     unit: Annotated[str | None, typer.Option(help="it serves an administrative unit: ward:14797, province:38")] = None,
     everything: Annotated[
         bool, typer.Option("--everything", help="it may see everything that its scopes name")
     ] = False,
 ) -> None:
     """Register a system and show its client id. No secret is made or kept: the system signs with its own key."""
-    from fhir_server.cli.clients import add
+    from fhir_server.cli.clients import add, organisation_of
     from fhir_server.security.clients import Client
 
-    made = Client(name, scope, keys_url=keys_url, organisation=organisation, unit=unit, everything=everything)
+    owner = organisation_of(organisation, facility)
+    made = Client(name, scope, keys_url=keys_url, organisation=owner, unit=unit, everything=everything)
     typer.echo(add(settings(), made, keys))
 
 

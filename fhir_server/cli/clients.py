@@ -17,6 +17,7 @@ from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.references import is_id
+from fhir_server.records.ids import facility_id
 from fhir_server.security.clients import Client, Clients, UnfitKeys, checked_keys
 from fhir_server.security.issuers import is_safe_url
 from fhir_server.security.scopes import parse_scopes
@@ -36,6 +37,13 @@ def add(settings: Settings, client: Client, keys: Path | None) -> str:
         return id
 
     return at_desk(settings, "clients add", work)
+
+
+def organisation_of(id: str | None, facility: str | None) -> str | None:
+    """The id of the Organization, also by the code of a facility. Raises CannotRun for both."""
+    if id is not None and facility is not None:
+        raise CannotRun("Give the Organization by its id or by its facility code, one of the two.", WRONG_USE)
+    return facility_id(facility) if facility else id
 
 
 def every(settings: Settings) -> dict[str, Client]:
@@ -88,7 +96,7 @@ def _refuse_unfit(client: Client, keys: Path | None) -> None:
     if (keys is None) == (client.keys_url is None):
         raise CannotRun("Give the public keys as --keys FILE or as --keys-url URL, one of the two.", WRONG_USE)
     if sum(bound) != 1:
-        text = "Say what the system may see: --organisation ID, --unit ward:14797 or --everything, one of the three."
+        text = "Say what it may see: one of --organisation ID (or --facility 38280), --unit ward:14797, --everything."
         raise CannotRun(text, WRONG_USE)
     if client.organisation is not None and not is_id(client.organisation):
         raise CannotRun(f"--organisation is the id of an Organization, not {client.organisation!r}.", WRONG_USE)

@@ -20,7 +20,9 @@ log = structlog.get_logger("fhir_server.security")
 
 FRESH_SECONDS = 600.0
 RETRY_SECONDS = 30.0
-CAPABILITIES = ("permission-patient", "permission-user", "permission-v1", "permission-v2", "context-standalone-patient")
+# Of every way in, and of an authorization server, at which people log in, beside them.
+CAPABILITIES = ("permission-v1", "permission-v2")
+OF_PEOPLE = ("permission-patient", "permission-user", "context-standalone-patient")
 SCOPES = (
     "openid",
     "fhirUser",
@@ -44,7 +46,8 @@ _OF_ISSUER = (
 
 
 class SmartConfiguration:
-    """The document, kept for a while. clients: whether our own token endpoint serves registered systems."""
+    """The document, kept for a while. clients: whether our own token endpoint serves registered systems; beside an
+    authorization server they know it by the operator's word, for the document has room for one."""
 
     def __init__(self, issuers: Sequence[Issuer], clients: bool, fetch: Fetch) -> None:
         self._issuer = issuers[0] if issuers else None
@@ -56,20 +59,22 @@ class SmartConfiguration:
     async def document(self) -> dict[str, Any]:
         """Without the endpoints of an authorization server that does not answer."""
         if monotonic() >= self._until:
-            self._made = self._base() | await self._of_issuer()
+            found = await self._of_issuer()
+            self._made = self._base(self._clients and "token_endpoint" not in found) | found
         return self._made
 
-    def _base(self) -> dict[str, Any]:
-        capabilities = [*CAPABILITIES, *(("client-confidential-asymmetric",) if self._clients else ())]
+    def _base(self, serves_systems: bool) -> dict[str, Any]:
+        capabilities = [*(OF_PEOPLE if self._issuer else ()), *CAPABILITIES]
+        capabilities += ["client-confidential-asymmetric"] if serves_systems else []
         grants = ["authorization_code"] if self._issuer else []
-        grants += ["client_credentials"] if self._clients else []
+        grants += ["client_credentials"] if serves_systems else []
         told: dict[str, Any] = {
             "capabilities": capabilities,
             "grant_types_supported": grants,
             "scopes_supported": list(SCOPES),
             "code_challenge_methods_supported": ["S256"],
         }
-        if self._clients:
+        if serves_systems:
             told["token_endpoint_auth_methods_supported"] = ["private_key_jwt"]
             told["token_endpoint_auth_signing_alg_values_supported"] = list(ALGORITHMS)
         return told

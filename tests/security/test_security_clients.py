@@ -14,10 +14,11 @@ import pytest
 from joserfc import jwt
 from joserfc.jwk import ECKey, Key, OctKey, RSAKey
 
-from fhir_server.cli.clients import add, disable, every, rotate, shown
+from fhir_server.cli.clients import add, disable, every, organisation_of, rotate, shown
 from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.person import login as login_name
 from fhir_server.config import Settings
+from fhir_server.records.ids import facility_id
 from fhir_server.security.clients import Client
 from fhir_server.security.grants import ASSERTION_TYPE, granted
 from tests.builders import a_patient
@@ -222,6 +223,14 @@ async def test_old_keys_count_on_when_they_are_kept(
     await asyncio.to_thread(rotate, open_to_clients, id, write(tmp_path, new), None, True)
     assert (await asked(host, assertion(id, old))).status_code == 200
     assert (await asked(host, assertion(id, new, {"kid": "second"}))).status_code == 200
+
+
+def test_a_facility_is_told_by_its_code_or_its_id() -> None:
+    assert organisation_of("h1", None) == "h1"
+    assert organisation_of(None, "38280") == facility_id("38280")
+    assert organisation_of(None, None) is None
+    with pytest.raises(CannotRun, match="one of the two"):
+        organisation_of("h1", "38280")
 
 
 @pytest.mark.parametrize(
