@@ -25,6 +25,7 @@ from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, 
 from fhir_server.search.paging import Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.plan import Part, Plan
+from fhir_server.search.planned import Planned
 from fhir_server.search.result_parameters import Results
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Contains, has_joins
@@ -49,7 +50,31 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     """A searchset bundle: one page of matches, what they include, and an outcome entry for what was left out."""
     scope = _scope(context, request.segments)
     page = await asked_page(context, request, scope.path)
-    parsed = parse(
+    text, known = (context.base, page.path, page.query, page.strict), context.search.planned
+    planned = known.get(text, context.store.registry)
+    if planned is not None and not any(map(context.view.walked, planned.search.types)):
+        return await _told(_Answer.of(context, Finder(context), planned, page))
+    turn, parsed = known.turn, _parsed(context, scope, page)
+    if context.settings.unindexed_search == "refuse":
+        _refuse_unindexed(context, parsed)
+    answer = await _Answer.make(context, parsed, page)
+    if not any(map(context.view.walked, parsed.types)):
+        known.keep(text, Planned(answer.parsed, answer.plans, answer.parts), turn)
+    return await _told(answer)
+
+
+async def searchset(context: Context, parsed: Search, page: Page) -> FhirResponse:
+    """The bundle that answers a search: this page of it."""
+    return await _told(await _Answer.make(context, parsed, page))
+
+
+async def _told(answer: _Answer) -> FhirResponse:
+    body, found = await answer.bundle()
+    return FhirResponse(200, body, shown=shown_many(found, answer.page.query))
+
+
+def _parsed(context: Context, scope: _Scope, page: Page) -> Search:
+    return parse(
         context.search.parameters,
         _types(scope, page.query),
         page.query,
@@ -58,18 +83,6 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
         page_limit=context.settings.page_limit,
         compartment=scope.compartment,
     )
-    if context.settings.unindexed_search == "refuse":
-        _refuse_unindexed(context, parsed)
-    return await searchset(context, parsed, page)
-
-
-async def searchset(context: Context, parsed: Search, page: Page) -> FhirResponse:
-    """The bundle that answers a search: this page of it."""
-    if LEDGER_TYPE in parsed.types:
-        await context.trail.flush()  # what was done before is found
-    answer = await _Answer.make(context, parsed, page)
-    body, found = await answer.bundle()
-    return FhirResponse(200, body, shown=shown_many(found, page.query))
 
 
 class _Scope(msgspec.Struct, frozen=True):
@@ -179,6 +192,8 @@ class _Answer(msgspec.Struct, frozen=True):
 
     @classmethod
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
+        if LEDGER_TYPE in parsed.types:
+            await context.trail.flush()  # what was done before is found
         finder = Finder(context)
         parsed = _among_contained(context, parsed)
         sort, registry = parsed.results.sort, context.store.registry
@@ -186,9 +201,13 @@ class _Answer(msgspec.Struct, frozen=True):
         through = page.cursor.through if page.cursor else None
         plans = tuple([await finder.plan(type, tree, reach, through) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
-        parts = [part for plan in plans for part in context.search.parts(plan, sort, registry, merged)]
+        parts = tuple([part for plan in plans for part in context.search.parts(plan, sort, registry, merged)])
+        return cls.of(context, finder, Planned(parsed, plans, parts), page)
+
+    @classmethod
+    def of(cls, context: Context, finder: Finder, planned: Planned, page: Page) -> _Answer:
         start = b'{"fullUrl":' + encode(context.base)[:-1]
-        return cls(context, parsed, page, finder, plans, tuple(parts), start)
+        return cls(context, planned.search, page, finder, planned.plans, planned.parts, start)
 
     @property
     def results(self) -> Results:

@@ -33,6 +33,7 @@ from fhir_server.search.lookup import (
 from fhir_server.search.order import phases
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.plan import Part, Plan, parts
+from fhir_server.search.planned import PlannedSearches
 from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.summary import Subsets
 from fhir_server.search.tree import InCompartment, Leaf, Node
@@ -57,6 +58,7 @@ class SearchModel:
         self._custom = CustomParameters(definitions)
         self.parameters = Parameters(definitions, capability, self._custom)
         self.subsets = Subsets(definitions)
+        self.planned = PlannedSearches()
         self._definitions = definitions
         self._extractor = extractor
         self._zone = settings.zone
@@ -68,6 +70,7 @@ class SearchModel:
         self._custom.adopt(resources)
         self._extractor = self._extractor.over(self._custom.of)
         self.parameters.forget()
+        self.planned.forget()
 
     def refuse_unfit(self, resource: Resource) -> None:
         """Raises FhirError UNPROCESSABLE for a SearchParameter that would take effect and cannot be searched by."""
@@ -133,6 +136,8 @@ class SearchModel:
                 return compile_tree(node, lambda leaf, lookup=lookup: self._leaf(leaf, lookup), self._members)  # type: ignore[misc]
             except UnknownSystems as unknown:
                 absent |= {uri for uri in unknown.uris if await store.known_system(uri) is None}
+                if absent:  # the first resource with such a system changes what is meant
+                    self.planned.pass_over()
             except Unexpanded as unread:
                 if self._read_codes is not None:
                     listed[unread.modifier, unread.value] = await _read(self._read_codes, unread)
