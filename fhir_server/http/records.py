@@ -15,7 +15,7 @@ from fhir_server.http.errors import refusal
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.recording import note
 from fhir_server.model.resources import encode
-from fhir_server.operations.import_records import SUFFIXES, file_name
+from fhir_server.operations.import_records import SUFFIXES, file_name, status_of
 from fhir_server.records.formats import Formats
 from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.report import ImportReport
@@ -32,8 +32,9 @@ def records(context_of: Callable[[Request], Context], gate_of: Callable[[], Gate
     async def post_records(request: Request, name: str = "records") -> Response:
         """The body is the file: HSSK-831 or insurance XML, or the basic group as JSON, NDJSON or CSV, told by its
         Content-Type. Each record is stored whole or refused by itself; the answer is 200 with the report, 422 when
-        every record was refused. `name` is what the report calls the file. Accept chooses the report: JSON, CSV, a
-        page (text/html) or an OperationOutcome (application/fhir+json)."""
+        every record was refused, 409 when the REQUEST_ID of each was used for other content. `name` is what the report
+        calls the file. Accept chooses the report: JSON, CSV, a page (text/html) or an OperationOutcome
+        (application/fhir+json)."""
         try:
             return await _recorded(context_of(request), gate_of(), request, name)
         except FhirError as fault:
@@ -84,9 +85,8 @@ async def _import(context: Context, request: Request, name: str) -> Response:
         await _save(request, path, context.settings.body_limit_mb)
         report = await import_records(context, [path])
     report.name_files()
-    status = 422 if report.read and report.refused == report.read else 200
     media_type, body = _told(report, request, formats_of(context.settings))
-    return Response(body, status, media_type=media_type)
+    return Response(body, status_of(report), media_type=media_type)
 
 
 def _told(report: ImportReport, request: Request, formats: Formats) -> tuple[str, bytes]:

@@ -18,6 +18,8 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import encode
 from fhir_server.records.importing import import_records
+from fhir_server.records.report import ImportReport
+from fhir_server.records.requests import CONFLICT
 
 # Content types and the file suffix that tells the reader what a body is.
 SUFFIXES = {
@@ -34,7 +36,8 @@ _MOST_FILES = 1_000
 
 
 async def import_records_operation(context: Context, request: FhirRequest) -> FhirResponse:
-    """200 with the outcome of each record that has something to tell, 422 when every record was refused. Raises
+    """200 with the outcome of each record that has something to tell, 422 when every record was refused, 409 when all
+    were because their REQUEST_ID was used for other content. Raises
     FhirError MEDIA_TYPE, VALUE, INVALID for a body that is no form."""
     with tempfile.TemporaryDirectory(prefix="fhir-records-") as folder:
         for name, content in _files(request):
@@ -44,8 +47,14 @@ async def import_records_operation(context: Context, request: FhirRequest) -> Fh
             path.write_bytes(content)
         report = await import_records(context, [Path(folder)])
     report.name_files()
-    status = 422 if not report.read or report.refused == report.read else 200
-    return FhirResponse(status, encode(report.as_outcome()))
+    return FhirResponse(status_of(report), encode(report.as_outcome()))
+
+
+def status_of(report: ImportReport) -> int:
+    """Of HTTP: 409 when numbers of messages came with other content before, and nothing else was in the files."""
+    if report.read and report.rules[("error", CONFLICT)] == report.read:
+        return 409
+    return 422 if not report.read or report.refused == report.read else 200
 
 
 def file_name(name: str, suffix: str) -> str:

@@ -44,12 +44,14 @@ DateOf = tuple[tuple[Read, ...], Transform]  # where a date stands, and how it i
 class Key:
     """How a record is told from others: the first alternative whose values are all there. date: the day it speaks of.
     written: when its sender wrote it, which tells the older of two versions; no sources where the format does not say.
+    request: the number of the message, which a sender uses once for one content.
     """
 
     alternatives: tuple[tuple[Read, ...], ...]
     facility: tuple[Read, ...]
     date: DateOf
     written: DateOf
+    request: tuple[Read, ...]
 
 
 def _date_of(data: Mapping[str, Any]) -> DateOf:
@@ -81,6 +83,7 @@ class Format:
             tuple(compile_source(path) for path in record["facility"]),
             _date_of(record["date"]),
             _date_of(record.get("written", {**record["date"], "source": ()})),
+            tuple(compile_source(path) for path in record.get("request", ())),
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))
         self.left_out: Mapping[tuple[str, ...], Mapping[str, str]] = {

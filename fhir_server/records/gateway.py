@@ -28,6 +28,7 @@ from fhir_server.records.files import read_stream
 from fhir_server.records.ids import facility_id
 from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.report import ImportReport, problem_as_json
+from fhir_server.records.requests import CONFLICT
 from fhir_server.records.source import SourceRecord
 
 FORMAT = "hssk831"
@@ -115,6 +116,8 @@ async def accept(context: Context, account: Account, body: bytes) -> Answer:
             entry = dict(held)
     report = await _import(context, account, body)
     told = _told(report)
+    if any(severity == "error" and rule == CONFLICT for severity, rule in report.rules):
+        return Answer(409, "REQUEST_ID_CONFLICT", "REQUEST_ID đã dùng cho nội dung khác", told)
     if report.refused or not report.read:
         return Answer(422, "VALIDATION_FAILED", "Hồ sơ bị từ chối, xem errors", told)
     await context.store.replace(REGISTER, name, {**entry, "done": True}, entry)

@@ -23,6 +23,7 @@ from fhir_server.records.heads import is_stored
 from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
+from fhir_server.records.requests import REGISTER, conflict, used_for, uses_of
 from fhir_server.records.signatures import signature_notes
 from fhir_server.records.source import ALL_OF_IT, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
@@ -198,14 +199,21 @@ class _Run:
             yield group
 
     async def _news(self, sources: Iterable[SourceRecord]) -> AsyncIterator[tuple[SourceRecord, Identity | None]]:
-        """Records that are not stored already just as they are; of the others it is told that nothing changed."""
+        """Records that are not stored already just as they are; of the others it is told that nothing changed, or that
+        their sender used the number of the message for something else before."""
         waiting = iter(sources)
         while some := list(islice(waiting, LOOKED_UP)):
             known = {number: self._identify(source) for number, source in enumerate(some)}
             ids = sorted({identity.id for identity in known.values() if identity is not None})
             heads = await self.context.store.read_many("Provenance", ids, EVERYTHING) if ids else {}
+            used = await used_for(self.context.store, ((known[n], source.place) for n, source in enumerate(some)))
             for number, source in enumerate(some):
                 identity = known[number]
+                clash = conflict(identity, source.place, used) if identity else None
+                if identity and clash:
+                    place = replace(source.place, key=identity.key)
+                    self._tell(RecordOutcome(place, source.format, "refused", (*source.problems, clash)))
+                    continue
                 head = heads.get(identity.id) if identity else None
                 if identity and head and is_stored(head, self.formats.by_name[source.format], identity.digest):
                     place = replace(source.place, key=identity.key)
@@ -277,10 +285,13 @@ class _Run:
         ops = await self.stores.ops(group)
         guard = self.stores.guard(group)
         events: list[Event] = []
+        uses = uses_of(plan.record for plan in group.plans)
 
         async def work(transaction: Transaction) -> list[Written]:
             await self.stores.confirm(group, transaction)
             written = await transaction.apply(ops, guard)
+            if uses:
+                await transaction.enter_all(REGISTER, uses)
             changes = [one.stored for one in written if one.changed]
             events[:] = await self.context.trail.write(transaction, imported(self.context, changes))
             return written
@@ -299,6 +310,8 @@ class _Run:
 
     def _tell(self, outcome: RecordOutcome) -> None:
         self.report.add(outcome)
+        if outcome.is_counted_only:
+            return
         self.on_record(outcome)
         self.done += 1
         fraction = self.reading.fraction

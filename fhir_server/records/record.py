@@ -31,8 +31,9 @@ class Record:
     it speaks of (R4 dateTime text, "" unknown). written: when the sender wrote this version of it, likewise. newborn:
     by age or mark, so that its numbers may be another's; marked_newborn: the record says that it is under a parent's
     name. digest: of the content. kept_out: source path -> how many values stood there that the mapping leaves out on
-    purpose or does not know. sound: its resources were validated and without fault. holders: numbers on a newborn's
-    record that are another person's, with the RelatedPerson who bears each.
+    purpose or does not know. request: the number of the message that it came in. sound: its resources were validated
+    and without fault. holders: numbers on a newborn's record that are another person's, with the RelatedPerson who
+    bears each.
     """
 
     source: SourceRecord
@@ -49,6 +50,7 @@ class Record:
     kept_out: Counter[str]
     unknown: Counter[str]
     sound: bool = False
+    request: str = ""
     holders: list[tuple[Mapping[str, Any], Made]] = field(default_factory=list)
 
     @property
@@ -73,20 +75,23 @@ class Record:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """What tells a record from others, and whether it says the same as before. top: where its fields are read from."""
+    """What tells a record from others, and whether it says the same as before. top: where its fields are read from.
+    request: the sender's own number of the message that it came in, "" for none."""
 
     key: str
     facility: str
     digest: str
     id: str
     top: Scope
+    request: str
 
 
 def identify(format: Format, content: Tree) -> Identity:
     """What is known of a record before it is mapped."""
     top = _top(_completed(format, content))
     key, facility, digest = _key(format, top), _first(format.key.facility, top), _digest(content)
-    return Identity(key, facility, digest, named_id(format.name, facility, key or digest), top)
+    request = _first(format.key.request, top)
+    return Identity(key, facility, digest, named_id(format.name, facility, key or digest), top, request)
 
 
 def map_record(format: Format, source: SourceRecord, identity: Identity | None = None) -> Record:
@@ -125,6 +130,7 @@ def map_record(format: Format, source: SourceRecord, identity: Identity | None =
         known.digest,
         kept_out,
         unknown,
+        request=known.request,
     )
 
 

@@ -51,6 +51,11 @@ class RecordOutcome:
     resources: int = 0
     written: int = 0
 
+    @property
+    def is_counted_only(self) -> bool:
+        """True for what speaks of a file and gives nobody anything to do."""
+        return not self.place.record and {problem.rule for problem in self.problems} == COUNTED_ONLY
+
     def as_json(self) -> dict[str, Any]:
         whole: dict[str, Any] = {
             "file": self.place.file,
@@ -121,7 +126,7 @@ class ImportReport:
         for problem in one.problems:
             self.rules[(problem.severity, problem.rule)] += 1
         refused = one.status == "refused"
-        if {problem.rule for problem in one.problems} <= COUNTED_ONLY:
+        if not one.problems or one.is_counted_only:
             return
         if self._held[refused] < PROBLEMS_LIMIT:
             self.records.append(one)

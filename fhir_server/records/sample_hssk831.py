@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import unicodedata
 from collections.abc import Iterable
 from datetime import date, timedelta
@@ -44,6 +45,16 @@ def hssk831(person: Person, health: Health, household: Household, old: tuple[Pla
     tag = _always if "empty-tags" in person.odd else _tag
     day = OLD_DAY if old else TODAY
     visits = [one for one in health.station if one.start.date() <= day]
+    content = [
+        _person(person, household, old, tag),
+        _history(person, health, day, tag),
+        _doses(person, [one for one in health.doses if (one.given or TODAY) <= day], tag),
+        "<DANHSACHHOSOKHAMCHUABENH>",
+        *(station_visit(person, one, tag) for one in visits),
+        "</DANHSACHHOSOKHAMCHUABENH>\n</HOSOSUCKHOE>\n</BODY>\n",
+    ]
+    # A request number is used once for one content, so senders make it of the content.
+    digest = hashlib.sha256("".join(content).encode()).hexdigest()
     body = [
         '<?xml version="1.0" encoding="utf-8"?>\n<DATA>\n<HEADER>',
         tag("MESSAGE_VERSION", "1.0"),
@@ -51,15 +62,10 @@ def hssk831(person: Person, health: Health, household: Household, old: tuple[Pla
         tag("SENDER_NAME", STATION_NAME.format(ward=person.place.ward_name)),
         tag("TRANSACTION_TYPE", ""),
         tag("TRANSACTION_DATE", dmy(day)),
-        tag("REQUEST_ID", f"MAU831-{person.number:07d}"),
+        tag("REQUEST_ID", f"MAU831-{person.number:07d}-{digest[:12]}"),
         tag("ACTION_TYPE", "0"),
         "</HEADER>\n<BODY>\n<HOSOSUCKHOE>\n",
-        _person(person, household, old, tag),
-        _history(person, health, day, tag),
-        _doses(person, [one for one in health.doses if (one.given or TODAY) <= day], tag),
-        "<DANHSACHHOSOKHAMCHUABENH>",
-        *(station_visit(person, one, tag) for one in visits),
-        "</DANHSACHHOSOKHAMCHUABENH>\n</HOSOSUCKHOE>\n</BODY>\n",
+        *content,
         "<SECURITY><SIGNATURE></SIGNATURE></SECURITY>\n</DATA>\n",
     ]
     return "".join(body).encode()

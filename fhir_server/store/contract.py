@@ -345,6 +345,10 @@ class Transaction(Protocol):
         """As Store.enter."""
         ...
 
+    async def enter_all(self, register: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Keeps several entries of a register for ever, whatever was there under their names."""
+        ...
+
     async def answered(self, key: str) -> bytes | None:
         """What an earlier transaction kept under the key. The key is locked as by `claim`, so that of two transactions
         with one key the second waits for the first and then sees its answer."""
@@ -488,6 +492,10 @@ class Store(Protocol):
         ...
 
     async def entry(self, register: str, name: str) -> dict[str, Any] | None: ...
+
+    async def entries_named(self, register: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """The entries of a register that bear one of the names, by name."""
+        ...
 
     async def entries(self, register: str) -> dict[str, dict[str, Any]]:
         """All entries of a register by name, sorted."""

@@ -355,6 +355,10 @@ class MongoStore:
         with wrapped(f"reading {register}"):
             return await self._registers.entry(register, name)
 
+    async def entries_named(self, register: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        with wrapped(f"reading {register}"):
+            return await self._registers.named(register, names)
+
     async def entries(self, register: str) -> dict[str, dict[str, Any]]:
         with wrapped(f"reading {register}"):
             return await self._registers.entries(register)

@@ -6,9 +6,10 @@ registers: {_id: "register/name", r: register, n: name, e: the entry}
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
+from pymongo import UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
@@ -29,7 +30,7 @@ class Registers:
 
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
         """False when the name is taken; nothing is written then."""
-        row = {"_id": f"{register}/{name}", "r": register, "n": name, "e": dict(entry)}
+        row = {"_id": f"{register}/{name}", **_row(register, name, entry)}
         try:
             await self._rows.insert_one(row, session=self._session)
         except DuplicateKeyError:
@@ -38,8 +39,24 @@ class Registers:
 
     async def put(self, register: str, name: str, entry: Mapping[str, Any]) -> None:
         """Whatever was there before; within a transaction, which a taken name would end."""
-        row = {"r": register, "n": name, "e": dict(entry)}
-        await self._rows.update_one({"_id": f"{register}/{name}"}, {"$set": row}, upsert=True, session=self._session)
+        row = {"$set": _row(register, name, entry)}
+        await self._rows.update_one({"_id": f"{register}/{name}"}, row, upsert=True, session=self._session)
+
+    async def put_all(self, register: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        """Several at once, as `put`."""
+        rows = [
+            UpdateOne(
+                {"_id": f"{register}/{name}"}, {"$set": {"r": register, "n": name, "e": dict(entry)}}, upsert=True
+            )
+            for name, entry in entries.items()
+        ]
+        await self._rows.bulk_write(rows, ordered=False, session=self._session)
+
+    async def named(self, register: str, names: Iterable[str]) -> dict[str, dict[str, Any]]:
+        """Those of the names that are there."""
+        wanted = {"_id": {"$in": [f"{register}/{name}" for name in names]}}
+        rows = await self._rows.find(wanted, session=self._session).to_list()
+        return {row["n"]: dict(row["e"]) for row in rows}
 
     async def replace(self, register: str, name: str, entry: Mapping[str, Any], was: Mapping[str, Any]) -> bool:
         """False when the entry is not as it `was`, or not there; nothing is written then."""
@@ -65,3 +82,7 @@ class Registers:
         span = {"$gte": f"{register}/", "$lt": f"{register}0"}  # "0" follows "/"
         rows = await self._rows.find({"_id": span}, session=self._session).sort("_id").to_list()
         return {row["n"]: dict(row["e"]) for row in rows}
+
+
+def _row(register: str, name: str, entry: Mapping[str, Any]) -> Document:
+    return {"r": register, "n": name, "e": dict(entry)}

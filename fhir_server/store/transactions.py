@@ -125,6 +125,10 @@ class MongoTransaction:
             await Registers(self._writes.reads.database, self._writes.session).put(register, name, entry)
         return True
 
+    async def enter_all(self, register: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
+        with wrapped(f"entering into {register}", in_transaction=True):
+            await Registers(self._writes.reads.database, self._writes.session).put_all(register, entries)
+
     async def answered(self, key: str) -> bytes | None:
         await self.claim(f"answer {key}")
         with wrapped("looking for an earlier answer", in_transaction=True):

@@ -89,6 +89,20 @@ async def test_a_request_id_with_other_content_is_a_conflict(gateway: Client, be
     assert (status, told["success"], told["code"]) == (409, False, "REQUEST_ID_CONFLICT")
 
 
+async def test_a_request_id_of_an_earlier_file_is_a_conflict_too(gateway: Client, bearer: dict[str, str]) -> None:
+    answer = await gateway.send("POST", "$import-records", message("file"), content_type="application/xml")
+    assert answer.status_code == 200, answer.text
+    status, told = await send(gateway, bearer, message("file", name="Người khác"))
+    assert (status, told["code"], told["data"]["errors"][0]["rule"]) == (
+        409,
+        "REQUEST_ID_CONFLICT",
+        "request-id-conflict",
+    )
+    again = await gateway.send("POST", "$import-records", message("file", name="Khác"), content_type="application/xml")
+    assert again.status_code == 409
+    assert "REQUEST_ID" in again.text
+
+
 async def test_a_message_of_another_facility_is_refused(gateway: Client, bearer: dict[str, str]) -> None:
     status, told = await send(gateway, bearer, message("org", sender="38281"))
     assert (status, told["code"], told["data"]) == (403, "ORG_MISMATCH", None)

@@ -73,6 +73,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "replace": lambda store: store.replace("clients", "1", {}, {}),
     "entry": lambda store: store.entry("clients", "1"),
     "entries": lambda store: store.entries("clients"),
+    "entries_named": lambda store: store.entries_named("clients", ["1"]),
     "due": lambda store: store.due("clients", "a"),
     "erase": lambda store: store.erase("1"),
     "withdraw": lambda store: store.withdraw("clients", "a"),

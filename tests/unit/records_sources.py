@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import io
 from collections.abc import Mapping
 from typing import Any
@@ -94,10 +95,11 @@ def file_part(name: str, content: str, blanks: bool = False) -> str:
     return f"<FILEHOSO><LOAIHOSO>{name}</LOAIHOSO><NOIDUNGFILE>{text}</NOIDUNGFILE></FILEHOSO>"
 
 
-def health_record(*records: str, day: str = "02/03/2026", sender: str = "38280") -> bytes:
-    """An HSSK-831 file of these HOSOSUCKHOE."""
-    header = {"SENDER_CODE": sender, "SENDER_NAME": "Trạm Y tế", "TRANSACTION_DATE": day, "REQUEST_ID": "R1"}
+def health_record(*records: str, day: str = "02/03/2026", sender: str = "38280", request: str = "") -> bytes:
+    """An HSSK-831 file of these HOSOSUCKHOE. request: its REQUEST_ID, by default one that follows from the content."""
     body = "".join(records)
+    number = request or f"R-{hashlib.sha256(f'{day}{sender}{body}'.encode()).hexdigest()[:12]}"
+    header = {"SENDER_CODE": sender, "SENDER_NAME": "Trạm Y tế", "TRANSACTION_DATE": day, "REQUEST_ID": number}
     return f"<DATA>{element('HEADER', header)}<BODY>{body}</BODY><SECURITY/></DATA>".encode()
 
 

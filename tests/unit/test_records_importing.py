@@ -342,3 +342,27 @@ async def test_base_validation_passes_over_the_profiles_that_are_claimed(desk: D
     report = await desk.send(health_record(person()))
     assert report.stored == 1
     assert set(calls) == {False}
+
+
+async def test_the_number_of_a_message_is_used_once_for_one_content(desk: Desk) -> None:
+    first = health_record(person(), person(MADINHDANH="038185000124", GIOITINH="2", MABHXH=None), request="R-1")
+    assert counts(await desk.send(first)) == (2, 2, 0, 0)
+    before = await desk.versions()
+    other = health_record(person(), person(MADINHDANH="038185000124", GIOITINH="2", HOTEN="Lê"), request="R-1")
+    report = await desk.send(other, "b.xml")
+    assert counts(report) == (2, 0, 1, 1)
+    (told,) = [problem for one in report.records for problem in one.problems if problem.severity == "error"]
+    assert (told.rule, told.field, told.found) == ("request-id-conflict", "REQUEST_ID", "R-1")
+    assert await desk.versions() == before
+    assert counts(await desk.send(other.replace(b"R-1", b"R-2"), "c.xml")) == (2, 1, 1, 0)
+
+
+async def test_the_number_of_a_refused_message_may_be_used_again(desk: Desk) -> None:
+    assert (await desk.send(health_record(person(NGAYSINH="31/02/1985"), request="R-3"))).refused == 1
+    assert (await desk.send(health_record(person(), request="R-3"), "b.xml")).stored == 1
+
+
+async def test_another_sender_may_use_the_same_number(desk: Desk) -> None:
+    assert (await desk.send(health_record(person(), request="R-4"))).stored == 1
+    other = health_record(person(MADINHDANH="038185000124", GIOITINH="2"), request="R-4", sender="38281")
+    assert (await desk.send(other, "b.xml")).stored == 1
