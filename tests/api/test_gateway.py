@@ -146,15 +146,19 @@ async def test_only_a_token_of_this_gateway_counts(gateway: Client, bearer: dict
 
 
 async def test_a_password_is_tried_only_so_often(gateway: Client) -> None:
-    answers = [await log_in(gateway, "guess", "x") for _ in range(11)]
-    assert [answer.status_code for answer in answers] == [401] * 10 + [429]
-    assert answers[-1].headers["retry-after"] == "60"
+    # A minute may end in between: of 21 tries one minute has more than ten.
+    answers = [await log_in(gateway, "guess", "x") for _ in range(21)]
+    assert [answer.status_code for answer in answers[:10]] == [401] * 10
+    refused = [answer for answer in answers if answer.status_code != 401]
+    assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(429, "60")}
     assert (await gateway.http.post(TOKEN_PATH, content=b"[]")).status_code == 400
 
 
 async def test_messages_beyond_the_pace_wait(gateway: Client, bearer: dict[str, str]) -> None:
-    answers = [(await send(gateway, bearer, b"x"))[0] for _ in range(41)]
-    assert answers[-1] == 429
+    answers = [
+        (await send(gateway, bearer, b"x"))[0] for _ in range(81)
+    ]  # more than a pace of 40 in one of two minutes
+    assert 429 in answers
 
 
 def test_a_secret_does_not_tell_its_password() -> None:
