@@ -157,6 +157,10 @@ class Settings(BaseSettings):
         "normal",
         description="the record of every access: written within a second (normal) or before the answer (strict)",
     )
+    provenance: Literal["citizens", "all"] = Field(
+        "citizens",
+        description="whose writes get a Provenance with agent and source: those of citizens, or all; imports always do",
+    )
     audit_years: int = Field(5, ge=1, description="years for which the record of accesses is kept")
 
     number_changes: bool = Field(

@@ -50,6 +50,7 @@ KINDS = {
     "audit-read": ((DICOM, "110101"), None, "R"),
     "clients": ((DICOM, "110113"), (DICOM, "110137"), "U"),  # Security Alert, User Security Attributes Changed
     "configure": ((DICOM, "110113"), (DICOM, "110131"), "U"),  # Security Alert, Software Configuration
+    "consent": ((LIFECYCLE, "attest"), None, "C"),  # its evidence; the write itself is another event
     "petition": ((LIFECYCLE, "amend"), None, "U"),
     "petitions-read": ((LIFECYCLE, "access"), None, "R"),
 }

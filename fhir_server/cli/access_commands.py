@@ -225,6 +225,15 @@ def who_looked_(
     who_looked(settings(), patient, since)
 
 
+@audit.command("consents")
+def list_consents(patient: Annotated[str, typer.Argument(help="id of the Patient")]) -> None:
+    """Show the evidence of a patient's consents: which text, by which channel, when, by whom, and whether it stands."""
+    from fhir_server.cli.audit import consents
+
+    for line in consents(settings(), patient):
+        typer.echo(line)
+
+
 @audit.command("hash")
 def hash_number() -> None:
     """Read a personal number from stdin and show what stands for it on record, to search by."""

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import sys
 from collections.abc import AsyncIterator, Sequence
 
+from fhir_server.audit.event import KINDS
 from fhir_server.audit.hiding import SECRET, Hiding
 from fhir_server.audit.verify import Kept, head_of, verify
 from fhir_server.cli.desk import Desk, at_desk
@@ -78,6 +80,31 @@ def emergencies(settings: Settings) -> list[str]:
         return [encode({**entry, "at": instant(entry["at"])}).decode() for entry in ordered]
 
     return at_desk(settings, "audit emergencies", work)
+
+
+def consents(settings: Settings, patient: str) -> list[str]:
+    """The evidence of a patient's consents, a line of JSON each, the latest first, and whether the version that is
+    stored is still the one that was given: `unchanged`, null where it is not stored any more. Raises CannotRun."""
+
+    async def work(desk: Desk) -> list[str]:
+        await desk.note("audit-read", patients=(patient,))
+        return [
+            encode(await _evidence(desk, event)).decode()
+            async for event in accesses_of(desk.store, patient, None)
+            if decode(event.raw)["type"]["code"] == KINDS["consent"][0][1]
+        ]
+
+    return at_desk(settings, "audit consents", work)
+
+
+async def _evidence(desk: Desk, event: Stored) -> dict[str, object]:
+    told = decode(event.raw)
+    reference = told["entity"][0]["what"]["reference"]
+    details = {one["type"]: one["valueString"] for entity in told["entity"] for one in entity.get("detail", ())}
+    type, id, _, version = reference.split("/")
+    found = await desk.store.vread(type, id, int(version), EVERYTHING)
+    unchanged = hashlib.sha256(found.raw).hexdigest() == details.get("sha256") if found and found.raw else None
+    return {"recorded": told["recorded"], "consent": reference, **details, "unchanged": unchanged}
 
 
 async def _events(desk: Desk, low: int | None, high: int | None) -> AsyncIterator[Stored]:

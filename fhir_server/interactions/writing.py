@@ -18,6 +18,7 @@ from fhir_server.definitions.links import uri_element_names
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults, refuse_together
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle_consents
+from fhir_server.interactions.evidence import evidence
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs, Shown
 from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
@@ -123,7 +124,9 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     events: list[Event] = []
 
     async def finish(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
-        events[:] = await context.trail.write(transaction, accesses(context, _outcomes(writes, done)))
+        changed = [one for became in done if became.changed for one in (became.stored, *became.more) if one is not None]
+        told = (*accesses(context, _outcomes(writes, done)), *evidence(context, changed))
+        events[:] = await context.trail.write(transaction, told)
         return await respond(transaction, done)
 
     fresh = [context.new_id() for _ in writes]
@@ -461,6 +464,15 @@ async def _written(
 async def _applied(
     context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
 ) -> list[Written]:
+    written = await _within_rights(context, transaction, targets, ops)
+    if context.rights.provenance or context.settings.provenance == "all":
+        await record(context, transaction, written)
+    return written
+
+
+async def _within_rights(
+    context: Context, transaction: Transaction, targets: Sequence[_Target], ops: Sequence[Op]
+) -> list[Written]:
     if context.rights is ALL_RIGHTS:
         return await transaction.apply(ops)
     guard = RightsGuard(context.rights, _named(targets))
@@ -469,8 +481,6 @@ async def _applied(
         patients = sorted(guard.joined)
         if len(await transaction.read_many("Patient", patients, context.rights.view("read"))) < len(patients):
             raise FhirError(Kind.FORBIDDEN, "a resource speaks of a patient who is not there for this caller")
-    if context.rights.provenance:
-        await record(context, transaction, written)
     return written
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import Any
@@ -9,6 +10,12 @@ from urllib.parse import unquote
 
 from pymongo.database import Database
 
+from fhir_server.audit.access import Origin
+from fhir_server.cli.audit import consents
+from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context, FhirRequest
+from fhir_server.interactions.rights import Caller
+from fhir_server.routes import respond
 from tests.api.conftest import Client
 
 Event = dict[str, Any]
@@ -284,3 +291,57 @@ async def test_an_import_is_one_event_a_group_and_one_for_the_whole(served: Clie
     ]
     assert ["1", "3", str(answer.json()["refused"])] in details
     assert len(found) <= 2
+
+
+async def test_every_version_of_a_consent_leaves_evidence_that_nobody_can_change(
+    served: Client, own_settings: Settings, database: Database[dict[str, Any]]
+) -> None:
+    person = await served.created(a_patient())
+    consent = {
+        "resourceType": "Consent",
+        "meta": {"source": "urn:channel:commune-counter"},
+        "status": "active",
+        "scope": {"coding": [{"code": "patient-privacy"}]},
+        "category": [{"coding": [{"code": "59284-0"}]}],
+        "patient": {"reference": f"Patient/{person['id']}"},
+        "dateTime": "2026-03-01T08:00:00+07:00",
+        "performer": [{"reference": f"Patient/{person['id']}"}],
+        "policy": [{"uri": "https://example.vn/consent|2026-1"}],
+    }
+    made = await served.created(consent)
+    await served.send("PUT", f"Consent/{made['id']}", {**made, "status": "inactive"})
+    await served.app.state.context().trail.flush()
+    told = [json.loads(line) for line in await asyncio.to_thread(consents, own_settings, person["id"])]
+    assert [one["consent"] for one in told] == [f"Consent/{made['id']}/_history/{version}" for version in (2, 1)]
+    assert [one["status"] for one in told] == ["inactive", "active"]
+    assert told[1]["text"] == "https://example.vn/consent|2026-1"
+    assert told[1]["channel"] == "urn:channel:commune-counter"
+    assert (told[1]["given"], told[1]["by"]) == ("2026-03-01T08:00:00+07:00", f"Patient/{person['id']}")
+    assert [one["unchanged"] for one in told] == [True, True]
+    old = {"i": made["id"]}
+    raw = database["Consent_history"].find_one(old)["raw"].replace(b"2026-1", b"2026-2")  # type: ignore[index]
+    database["Consent_history"].update_one(old, {"$set": {"raw": raw}})
+    told = [json.loads(line) for line in await asyncio.to_thread(consents, own_settings, person["id"])]
+    assert [one["unchanged"] for one in told] == [True, False]
+
+
+async def test_every_write_has_a_provenance_with_agent_and_source_when_that_is_set(served: Client) -> None:
+    context: Context = served.app.state.context()
+    caller = Caller("key", client="his", subject="bac-si", user="Practitioner/1", organisation="h1")
+    settings = context.settings.model_copy(update={"provenance": "all"})
+    own = context.with_(settings=settings, caller=caller, origin=Origin(request="write-1"))
+    answer = await respond(own, FhirRequest("POST", ("Patient",), body=json.dumps(a_patient()).encode()))
+    made = json.loads(answer.body)
+    found = (await served.get(f"Provenance?target=Patient/{made['id']}")).json()["entry"]
+    (provenance,) = [entry["resource"] for entry in found]
+    assert provenance["target"] == [{"reference": f"Patient/{made['id']}/_history/1"}]
+    author, application = provenance["agent"]
+    assert (author["who"], author["onBehalfOf"]) == (
+        {"reference": "Practitioner/1"},
+        {"reference": "Organization/h1"},
+    )
+    assert application["who"]["identifier"]["value"] == "his"
+    assert provenance["entity"][0]["what"]["identifier"]["value"] == "write-1"
+    plain = await respond(context, FhirRequest("POST", ("Patient",), body=json.dumps(a_patient()).encode()))
+    id = json.loads(plain.body)["id"]
+    assert (await served.get(f"Provenance?target=Patient/{id}&_summary=count")).json()["total"] == 0
