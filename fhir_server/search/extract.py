@@ -18,7 +18,8 @@ from fhir_server.search.compartments import PATIENT, patient_key
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
-from fhir_server.search.paths import At, Child, Path, PathCompiler, walk_of
+from fhir_server.search.path import At, Child, Path, walk_of
+from fhir_server.search.paths import PathCompiler
 from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES

@@ -12,7 +12,7 @@ from typing import Any
 
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.search.lookup import Home
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.types import string, token
 
 _HL7 = "http://hl7.org/fhir/"

@@ -11,7 +11,7 @@ import msgspec
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 
 if TYPE_CHECKING:
     from fhir_server.search.tree import Leaf

@@ -12,7 +12,7 @@ import msgspec
 
 from fhir_server.search.clauses import beginning, between, each, element, key
 from fhir_server.search.entry import Entry, Write
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.store.contract import Filter
 
 

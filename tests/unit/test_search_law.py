@@ -12,7 +12,7 @@ from search_in_memory import entry, extractor, finds
 from search_index import Index, definitions
 
 from fhir_server.definitions.search_params import SearchParameter
-from fhir_server.search.paths import At, Child, Path, Truth, Where
+from fhir_server.search.path import At, Child, Path, Truth, Where
 
 
 def escaped(text: str) -> str:

@@ -19,7 +19,7 @@ from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import split
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.parts import Part, Parts, Sought, below
-from fhir_server.search.paths import Path, Walk
+from fhir_server.search.path import Path, Walk
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import NOTHING, Filter
 

@@ -18,7 +18,7 @@ from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.parts import Part, Parts, Sought, part_writers
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import EARLIEST_ORDER, LATEST_ORDER, LOWEST_DATED, ORDER_SHIFT, Filter

@@ -9,7 +9,7 @@ from fhir_server.search.entry import Write
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier
 from fhir_server.search.number_ranges import range_ends, read_number, span_part
 from fhir_server.search.parts import Parts, Sought, part_writers
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import Filter
 

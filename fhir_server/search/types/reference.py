@@ -13,7 +13,7 @@ from fhir_server.search.entry import IDENTIFIER, PART, Entry, Write, plain
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.parts import Part, Parts, Sought
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import NOTHING, Filter
 

@@ -17,7 +17,7 @@ from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.numbers import decimal_of, written
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
 from fhir_server.search.units import unit
 from fhir_server.store.contract import Filter

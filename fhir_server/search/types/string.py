@@ -21,7 +21,7 @@ from fhir_server.search.escapes import unescape
 from fhir_server.search.fold import fold
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.parts import Part, Parts, Sought
-from fhir_server.search.paths import Child, Path
+from fhir_server.search.path import Child, Path
 from fhir_server.search.tree import Leaf
 from fhir_server.search.word_keys import address_filter, address_keys, address_words, name_filter, name_keys, name_words
 from fhir_server.store.contract import Filter

@@ -9,7 +9,7 @@ from fhir_server.search.clauses import beginning
 from fhir_server.search.compile import conjunction, disjunction
 from fhir_server.search.entry import Write
 from fhir_server.search.lookup import Lookup, Setting, unusable
-from fhir_server.search.paths import Path
+from fhir_server.search.path import Path
 from fhir_server.search.primary_dates import primary_date
 from fhir_server.search.tree import Leaf
 from fhir_server.search.types import composite, date, number, quantity, reference, special, string, token, uri

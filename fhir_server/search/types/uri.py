@@ -11,7 +11,7 @@ from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write, plain
 from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
-from fhir_server.search.paths import Child, Path
+from fhir_server.search.path import Child, Path
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import NOTHING, Filter
 
