@@ -140,7 +140,8 @@ class XmlFormat:
         try:
             root = etree.fromstring(body, _parser())
         except (etree.XMLSyntaxError, ValueError) as fault:
-            raise FhirError(Kind.STRUCTURE, f"the body is not well-formed XML: {fault}") from None
+            told = str(fault).partition(" (<string>")[0]  # line and column stand before it
+            raise FhirError(Kind.STRUCTURE, f"the body is not well-formed XML: {told}") from None
         if root.getroottree().docinfo.internalDTD is not None:
             raise FhirError(Kind.STRUCTURE, "a DOCTYPE is not allowed in FHIR XML (R4 section 2.6.1)")
         faults: list[Issue] = []

@@ -6,7 +6,6 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -14,6 +13,8 @@ import pytest
 from pymongo import MongoClient
 from running_server import RunningServer, environment, running_server
 
+from fhir_server.config import Settings
+from tests.api.conftest import serving
 from tests.builders import CCCD, a_bundle, a_condition, a_patient, an_entry, with_cccd
 from tests.contract.conftest import FailPoints
 from tests.contract.conftest import failpoints as failpoints
@@ -242,18 +243,14 @@ async def test_commits_that_fail_in_passing_have_one_outcome(
 
 
 async def test_conflicts_that_do_not_end_are_409_with_nothing_written(
-    tmp_path: Path, mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], failpoints: FailPoints
+    settings: Settings, failpoints: FailPoints
 ) -> None:
-    name = f"test_{uuid4().hex}"
-    settings = {"FHIR_MONGODB_URI": mongodb_uri, "FHIR_MONGODB_DATABASE": name, "FHIR_TRANSACTION_SECONDS": "1"}
     bundle = a_bundle("transaction", *[an_entry("POST", "Patient", a_patient(f"An {n}")) for n in range(3)])
     conflict = {"errorCode": 112, "errorLabels": ["TransientTransactionError"], "appName": "fhir-server"}
-    with running_server(environment(tmp_path, **settings), "--no-sample") as server:
-        async with callers(server.base, 8) as few:
-            with failpoints("failCommand", failCommands=["insert"], **conflict):
-                answers = await at_once(few, lambda place, one: one.ask("POST", "", bundle))
-            assert statuses(answers) == {409: 8}
-            assert {answer.json["issue"][0]["code"] for answer in answers} == {"conflict"}
-            assert (await few[0].ask("GET", "Patient?_summary=count")).json["total"] == 0
-            assert (await few[0].ask("POST", "", bundle)).status == 200
-    mongodb.drop_database(name)
+    async with serving(settings.model_copy(update={"transaction_seconds": 1.0})) as client:
+        with failpoints("failCommand", failCommands=["insert"], **conflict):
+            answers = await asyncio.gather(*[client.send("POST", "", bundle) for _ in range(8)])
+        assert {answer.status_code for answer in answers} == {409}
+        assert {answer.json()["issue"][0]["code"] for answer in answers} == {"conflict"}
+        assert (await client.get("Patient?_summary=count")).json()["total"] == 0
+        assert (await client.send("POST", "", bundle)).status_code == 200
