@@ -2,7 +2,7 @@
 
 HSSK-831 and insurance files of a commune, into a new embedded MongoDB: with base validation and with profiles, then the
 same files again, and another commune into the store that is full by then. Prints resources a second, CPU a resource,
-and the peak memory of every process.
+the peak memory of every process, and what mapping alone takes. Ends with a fault when a step does.
 """
 
 from __future__ import annotations
@@ -16,7 +16,11 @@ import sys
 import tempfile
 import threading
 import time
+from collections import defaultdict
 from pathlib import Path
+
+from fhir_server.config import Settings
+from fhir_server.records.importing import formats_of, map_records
 
 PROGRAM = (sys.executable, "-m", "fhir_server")
 WRITTEN = re.compile(r"(\d+) of (\d+) resources written in ([\d.]+) s")
@@ -30,6 +34,7 @@ def main() -> None:
         env.pop("FHIR_MONGODB_URI", None)
         sample(people, 1, first, env)
         sample(max(people // 5, 100), 2, second, env)
+        mapped(first)
         timed("empty store, base validation", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("the same files again", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("full store, base validation", second, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
@@ -52,6 +57,21 @@ def sample(people: int, seed: int, out: Path, env: dict[str, str]) -> None:
             path.unlink()
 
 
+def mapped(folder: Path) -> None:
+    """Each format alone, from the bytes of a file to transaction Bundles: no store, no validation."""
+    formats = formats_of(Settings())
+    of_format: dict[str, list[Path]] = defaultdict(list)
+    for path in sorted(folder.rglob("*.xml")):
+        of_format[path.parent.relative_to(folder).parts[0]].append(path)
+    for name, paths in of_format.items():
+        list(map_records(paths[:20], formats))  # reads the code lists
+        began = time.process_time()
+        made = sum(len(bundle["entry"]) for _, bundle in map_records(paths, formats) if bundle is not None)
+        spent = time.process_time() - began
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10
+        print(f"mapping {name}: {spent / max(made, 1) * 1e6:.0f} us CPU a resource ({made} of them), peak {peak} MiB")
+
+
 def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
     """One import as a user runs it, the start of the program and of MongoDB included."""
     before, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -63,11 +83,15 @@ def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
         assert running.stdout is not None
         said = running.stdout.read()
     watching.join()
+    if running.returncode:
+        raise SystemExit(f"{title}: the import ended with {running.returncode}:\n{said[-2000:]}")
     seconds = time.monotonic() - before
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     used = after.ru_utime + after.ru_stime - cpu.ru_utime - cpu.ru_stime
     found = WRITTEN.search(said)
-    written, held = (int(found[1]), int(found[2])) if found else (0, 0)
+    if found is None:
+        raise SystemExit(f"{title}: the import does not tell what it has written:\n{said[-2000:]}")
+    written, held = int(found[1]), int(found[2])
     count = written or held
     print(f"{title}: {count / seconds:.0f} resources a second ({written} of {held} written in {seconds:.1f} s)")
     each = used / max(count, 1) * 1e6
