@@ -239,7 +239,7 @@ class Finder:
         try:
             if order.span is None:
                 return await self._ask(replace(find, filter=conjunction((query, after(order, cursor)))), order)
-            find = replace(find, sort=(), want_keys=True)
+            find = replace(find, sort=(), keys_within=(order.span.low, order.span.high))
             found: list[Stored] = []
             for stretch in along_after(order.span, cursor):
                 asked = replace(find, filter=conjunction((stretch, query)), limit=limit - len(found))

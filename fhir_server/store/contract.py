@@ -203,8 +203,9 @@ class Find(msgspec.Struct, frozen=True):
     the index that the filter needs. hint: name of the index to walk, if the collection has its indexes already.
 
     Over an `x.` path a list counts by its lowest value (descending: its highest), and a resource without a value comes
-    last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. Time and work are bounded by the
-    store's settings. Deleted resources are never found.
+    last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. keys_within: (low, high), to give
+    those of `k` from low to before high alone. Time and work are bounded by the store's settings. Deleted resources are
+    never found.
     """
 
     type: str
@@ -214,6 +215,7 @@ class Find(msgspec.Struct, frozen=True):
     raw: bool = True
     want_sort: bool = False
     want_keys: bool = False
+    keys_within: tuple[str, str] | None = None
     hint: str | None = None
 
 

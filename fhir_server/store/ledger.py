@@ -318,7 +318,7 @@ def _shaped(query: Find, event: Document) -> Stored:
         event["raw"] if query.raw else b"",
         order=event["o"],
         sort=event["x"] if query.want_sort else None,
-        keys=tuple(event["k"]) if query.want_keys else None,
+        keys=tuple(event["k"]) if query.want_keys or query.keys_within else None,
         method="POST",
     )
 

@@ -160,7 +160,7 @@ class Reads:
         self,
         collection: AsyncCollection[Document],
         filter: Filter,
-        fields: Mapping[str, int],
+        fields: Mapping[str, Any],
         limit: int,
         session: AsyncClientSession | None,
         sort: Sequence[tuple[str, int]] = (),
@@ -283,8 +283,16 @@ def _needs_life(filter: Filter) -> bool:
     return False
 
 
-def _projection(query: Find) -> dict[str, int]:
-    fields = dict(BODY)
+def _projection(query: Find) -> dict[str, Any]:
+    fields: dict[str, Any] = dict(BODY)
     if not query.raw:
         del fields["raw"]
-    return fields | ({"x": 1} if query.want_sort else {}) | ({"k": 1} if query.want_keys else {})
+    if query.want_sort:
+        fields["x"] = 1
+    if query.want_keys:
+        fields["k"] = 1
+    elif query.keys_within is not None:  # of many keys the few that are asked for
+        low, high = ({"$literal": end} for end in query.keys_within)
+        is_within = {"$and": [{"$gte": ["$$this", low]}, {"$lt": ["$$this", high]}]}
+        fields["k"] = {"$filter": {"input": "$k", "cond": is_within}}
+    return fields
