@@ -35,7 +35,7 @@ async def validate_in_code_system(context: Context, request: FhirRequest) -> Fhi
             return Judgement(False, f"{coding.system} is not {system}", f"{coding.system} không phải là {system}")
         version = asked.one("version") or coding.version or (given or {}).get("version")
         found = code_system(known, versioned(system, version), given, wanted.on)
-        return judge(found, coding.code, _with_display(wanted, coding))
+        return judge(known, found, coding.code, _with_display(wanted, coding))
 
     return await answered(context, _question(code, one, language(asked, request)), asked.at("url"))
 

@@ -255,6 +255,7 @@ def _bears(concept: Concept, words: tuple[str, ...]) -> bool:
 
 
 def _entry(terminology: Terminology, system: str, concept: Concept, asked: Expansion) -> dict[str, Any]:
+    concept = terminology.supplemented(system, concept)
     entry: dict[str, Any] = {"system": system} if system else {}
     if concept.abstract:
         entry["abstract"] = True

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec import structs
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.errors import FhirError, Kind
@@ -56,6 +57,7 @@ class Head(msgspec.Struct):
     date: str = ""
     content: str = "complete"
     valueSet: str = ""  # noqa: N815
+    supplements: str = ""
     group: list[Group] = []
     extension: list[dict[str, Any]] = []
     uniqueId: list[dict[str, Any]] = []  # noqa: N815
@@ -155,11 +157,12 @@ class Versions:
 @dataclass
 class Index:
     """Definitions by type and URL, `url|version`, or short id. whole: the value set that a code system names for all
-    its codes -> the URL of the code system."""
+    its codes -> the URL of the code system. supplements: the URL of a code system -> what supplements it."""
 
     by_url: dict[tuple[str, str], Versions] = field(default_factory=dict)
     by_key: dict[tuple[str, str], Entry] = field(default_factory=dict)
     whole: dict[str, str] = field(default_factory=dict)
+    supplements: dict[str, list[Entry]] = field(default_factory=dict)
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> Index:
@@ -170,6 +173,8 @@ class Index:
             urls.setdefault((type, head.url), []).append(entry)
             if head.valueSet and type == "CodeSystem":
                 index.whole[head.valueSet] = head.url
+            if head.supplements and head.content == "supplement":
+                index.supplements.setdefault(head.supplements.partition("|")[0], []).append(entry)
             index.by_key[type, head.canonical] = entry
             if entry.by_id:
                 index.by_key[type, head.id] = entry
@@ -319,6 +324,18 @@ class Terminology:
             return None
         concept = found.get(code)
         return concept if concept is not None and concept.active(on) else None
+
+    def supplemented(self, system: str, concept: Concept) -> Concept:
+        """A concept of a system with the names and properties that supplements add to it. R4 section 4.8.6."""
+        for entry in self._index.supplements.get(system, ()):
+            more: CodeSystem | None = self._made_of(entry)
+            added = more.concepts.get(concept.code) if more is not None else None
+            if added is not None:
+                names = (*concept.designations, *added.designations)
+                concept = structs.replace(
+                    concept, designations=names, properties=(*concept.properties, *added.properties)
+                )
+        return concept
 
     def find(self, system: str, text: str, on: date | None = None) -> Concept | None:
         """The concept with this code, or with this name after folding; None when none or several have it."""

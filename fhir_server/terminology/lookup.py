@@ -51,7 +51,7 @@ def find(terminology: Terminology, system: str, code: str, on: date | None) -> t
     if concept is None:
         known = "has no code" if found.has(code) is False else "is only loaded in part and does not tell of"
         raise FhirError(Kind.NOT_FOUND, f"{found.title} {known} {code[:100]!r}")
-    return found, concept
+    return found, terminology.supplemented(found.url, concept)
 
 
 def _is_wanted(one: Designation, properties: Collection[str]) -> bool:

@@ -65,7 +65,7 @@ def unlisted(
         system = terminology.code_system(key, on) or terminology.code_system(coding.system, on)
         if system is None or (of_tables and not isinstance(system, LoadedSystem)):
             continue
-        judgement = judge(system, coding.code, Asked(on=on))
+        judgement = judge(terminology, system, coding.code, Asked(on=on))
         if judgement.valid is False:
             found.append(Unlisted(place, system.title, coding, judgement))
     return found

@@ -66,7 +66,7 @@ def code_of(terminology: Terminology, system: str, code: str, asked: Asked) -> J
     found = terminology.code_system(system, asked.on)
     if found is None:
         raise FhirError(Kind.NOT_FOUND, f"the code system {system[:200]!r} is not loaded")
-    return judge(found, code, asked)
+    return judge(terminology, found, code, asked)
 
 
 def code_in_value_set(
@@ -88,7 +88,7 @@ def member(terminology: Terminology, value_set: Resource, coding: Coding, asked:
     title = value_set.get("title") or value_set.get("name") or value_set.get("url", "the value set")
     found = terminology.code_system(system, asked.on) if system else None
     if verdict is True:
-        return judge(found, code, asked) if found is not None and found.has(code) else Judgement(True)
+        return judge(terminology, found, code, asked) if found is not None and found.has(code) else Judgement(True)
     if verdict is None:
         return Judgement(
             None,
@@ -104,8 +104,8 @@ def member(terminology: Terminology, value_set: Resource, coding: Coding, asked:
     )
 
 
-def judge(system: CodeSystem, code: str, asked: Asked) -> Judgement:
-    """Whether a system has a code as it is asked for."""
+def judge(terminology: Terminology, system: CodeSystem, code: str, asked: Asked) -> Judgement:
+    """Whether a system has a code as it is asked for. Raises Unread."""
     title = system.title
     if not system.period.holds(asked.on):
         why = (f"{title} was not in force on {asked.on}", f"{title} không có hiệu lực vào ngày {asked.on}")
@@ -113,6 +113,7 @@ def judge(system: CodeSystem, code: str, asked: Asked) -> Judgement:
     concept = system.get(code)
     if concept is None:
         return _unknown(system, code, asked)
+    concept = terminology.supplemented(system.url, concept)
     display = concept.display_in(asked.language)
     if concept.abstract and not asked.abstract:
         why = (f"{code!r} of {title} is abstract: a grouping", f"mã {code!r} của {title} chỉ là mã nhóm")

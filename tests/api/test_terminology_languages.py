@@ -52,3 +52,30 @@ async def test_the_direction_of_a_context_is_understood(client: Client) -> None:
     for direction in ("incoming", "outgoing"):
         answer = await client.get(f"ValueSet/$expand?context={context}&contextDirection={direction}")
         assert answer.json()["expansion"]["total"] == 4
+
+
+async def test_a_supplement_adds_names_to_the_codes_of_another_system(client: Client) -> None:
+    inpatient = "system=http://terminology.hl7.org/CodeSystem/v3-ActCode&code=IMP"
+    names = [{"language": "vi", "value": "Nội trú"}]
+    supplement = {
+        "resourceType": "CodeSystem",
+        "url": "urn:example:act-code-vi",
+        "status": "active",
+        "content": "supplement",
+        "supplements": "http://terminology.hl7.org/CodeSystem/v3-ActCode",
+        "concept": [{"code": "IMP", "designation": names}, {"code": "none", "designation": names}],
+    }
+    stored = await client.created(supplement)
+    assert display((await client.get(f"CodeSystem/$lookup?{inpatient}", accept_language="vi")).json()) == "Nội trú"
+    assert display((await client.get(f"CodeSystem/$lookup?{inpatient}")).json()) == "inpatient encounter"
+    system, _, code = inpatient.partition("&")
+    judged = await client.get(f"CodeSystem/$validate-code?url={system.removeprefix('system=')}&{code}&display=nội trú")
+    assert judged.json()["parameter"][0] == {"name": "result", "valueBoolean": True}
+    codes = [{"system": supplement["supplements"], "concept": [{"code": "IMP"}]}]
+    value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": codes}}
+    expanded = (await client.send("POST", "ValueSet/$expand?displayLanguage=vi", value_set)).json()
+    assert [one["display"] for one in expanded["expansion"]["contains"]] == ["Nội trú"]
+    unknown = await client.get(f"CodeSystem/$lookup?{system}&code=none")
+    assert unknown.status_code == 404, "a supplement adds no codes"
+    await client.send("DELETE", f"CodeSystem/{stored['id']}")
+    assert display((await client.get(f"CodeSystem/$lookup?{inpatient}", accept_language="vi")).json()) != "Nội trú"
