@@ -218,11 +218,15 @@ def prune_audit() -> None:
 def who_looked_(
     patient: Annotated[str, typer.Argument(help="id of the Patient")],
     since: Annotated[str | None, typer.Option(help="from this date or instant on")] = None,
+    form: Annotated[
+        Literal["csv", "html"], typer.Option("--as", help="a table, or a page in both languages to read and print")
+    ] = "csv",
+    language: Annotated[Literal["vi", "en"], typer.Option(help="of the table")] = "vi",
 ) -> None:
-    """Write who looked at a patient's record, as CSV, the latest first: what the patient may be given."""
+    """Write who looked at a patient's record, the latest first: what the patient may be given."""
     from fhir_server.cli.audit import who_looked
 
-    who_looked(settings(), patient, since)
+    who_looked(settings(), patient, since, form, language)
 
 
 @audit.command("consents")

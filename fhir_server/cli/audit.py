@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import sys
 from collections.abc import AsyncIterator, Sequence
 
 from fhir_server.audit.event import KINDS
 from fhir_server.audit.hiding import SECRET, Hiding
+from fhir_server.audit.telling import COLUMNS, page
 from fhir_server.audit.verify import Kept, head_of, verify
 from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.config import Settings
 from fhir_server.model.dates import instant, range_of
 from fhir_server.model.ids import now
+from fhir_server.model.outcomes import ENGLISH
 from fhir_server.model.resources import decode, encode
-from fhir_server.operations.accesses import accesses_of, of_one
+from fhir_server.operations.accesses import accesses_of, of_one, told_of, zone_of
+from fhir_server.records.report_files import csv_line
 from fhir_server.security.emergency import REGISTER
 from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
@@ -112,12 +114,12 @@ async def _events(desk: Desk, low: int | None, high: int | None) -> AsyncIterato
     last = ""
     while True:
         filter: Filter = {"$and": [{"u": span}, {"_id": {"$gt": last}}]}
-        page = await desk.store.find(Find(LEDGER_TYPE, filter, (("_id", 1),), _STEP), EVERYTHING)
-        for event in page:
+        found = await desk.store.find(Find(LEDGER_TYPE, filter, (("_id", 1),), _STEP), EVERYTHING)
+        for event in found:
             yield event
-        if len(page) < _STEP:
+        if len(found) < _STEP:
             return
-        last = page[-1].id
+        last = found[-1].id
 
 
 def prune(settings: Settings) -> int:
@@ -140,35 +142,28 @@ def hashed(settings: Settings, number: str) -> str:
     return at_desk(settings, "audit hash", work)
 
 
-def who_looked(settings: Settings, patient: str, since: str | None) -> int:
-    """Writes as CSV who looked at a patient's record, the latest first. Gives how many accesses; raises CannotRun."""
+def who_looked(settings: Settings, patient: str, since: str | None, form: str, language: str) -> int:
+    """Writes who looked at a patient's record, the latest first. Gives how many accesses; raises CannotRun.
+
+    form: `csv`, in one language (`vi`, `en`), or `html`, a page in both.
+    """
     low = _moment(settings, since)
 
     async def work(desk: Desk) -> int:
-        rows = csv.writer(sys.stdout)
-        rows.writerow(("when", "who", "organisation", "application", "what", "why", "outcome"))
         await desk.note("audit-read", patients=(patient,))
-        count = 0
-        async for event in accesses_of(desk.store, patient, low):
-            rows.writerow(_row(of_one(decode(event.raw), f"Patient/{patient}")))
-            count += 1
-        return count
+        found = [
+            of_one(decode(event.raw), f"Patient/{patient}") async for event in accesses_of(desk.store, patient, low)
+        ]
+        rows = await told_of(desk.store, found, patient, zone_of(settings))
+        if form == "html":
+            sys.stdout.buffer.write(page(rows, patient) + b"\n")
+            return len(rows)
+        english = language == ENGLISH
+        for cells in (tuple(column[english] for column in COLUMNS), *(row.in_language(english) for row in rows)):
+            sys.stdout.buffer.write(csv_line(cells))
+        return len(rows)
 
     return at_desk(settings, "audit who-looked", work)
-
-
-def _row(event: dict[str, object]) -> tuple[str, ...]:
-    told: dict[str, list[str]] = {"who": [], "organisation": [], "application": []}
-    for agent in event["agent"]:  # type: ignore[attr-defined]
-        who = agent.get("who") or {}
-        name = who.get("reference") or agent.get("name") or agent.get("altId") or who.get("display") or ""
-        kind = "organisation" if name.startswith("Organization/") else "who" if agent["requestor"] else "application"
-        told[kind].append(name)
-    what = " ".join(str(one["code"]) for one in event.get("subtype") or [event["type"]])  # type: ignore[attr-defined]
-    why = [str(one.get("text") or one["coding"][0]["code"]) for one in event.get("purposeOfEvent") or ()]  # type: ignore[attr-defined]
-    outcome = "answered" if event["outcome"] == "0" else f"refused {event.get('outcomeDesc', '')}".strip()
-    names = (" ".join(told[name]) for name in ("who", "organisation", "application"))
-    return (str(event["recorded"]), *names, what, " ".join(why), outcome)
 
 
 def _moment(settings: Settings, text: str | None) -> int | None:

@@ -6,33 +6,73 @@ network addresses.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Sequence
+from datetime import timedelta, timezone, tzinfo
 from typing import Any
 
+from fhir_server.audit.telling import Told, agents_of, page, told
+from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.bundles import bundle, entry
+from fhir_server.model.dates import TICKS_PER_SECOND, offset_of
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.compartments import patient_key
 from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Store, Stored
 
 _STEP = 200
+_HTML = "text/html; charset=utf-8"
 
 
 async def accesses_operation(context: Context, request: FhirRequest) -> FhirResponse:
-    """A searchset of AuditEvents, newest first. `_count`; `before`: the id that the last page ended with."""
+    """A searchset of AuditEvents, newest first. `_count`; `before`: the id that the last page ended with; `as=page`: as
+    a page for people, in Vietnamese and English."""
     id, asked = request.segments[1], dict(request.query)
     if await context.store.read("Patient", id, context.view) is None:
         raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
     await context.trail.flush()
     limit = _limit(context, asked.get("_count"))
     found = await _page(context.store, id, limit + 1, await _older(context, asked.get("before")))
-    told, url = found[:limit], f"{context.base}/Patient/{id}/$accesses"
-    links = [("self", url)]
-    if len(found) > limit:
-        links.append(("next", f"{url}?_count={limit}&before={told[-1].id}"))
-    entries = [entry(raw=encode(of_one(decode(one.raw), f"Patient/{id}")), search={"mode": "match"}) for one in told]
+    url, kept = f"{context.base}/Patient/{id}/$accesses", found[:limit]
+    events = [of_one(decode(one.raw), f"Patient/{id}") for one in kept]
+    following = f"{url}?_count={limit}&before={kept[-1].id}" if len(found) > limit else None
+    if asked.get("as") == "page":
+        rows = await told_of(context.store, events, id, zone_of(context.settings))
+        return FhirResponse(200, page(rows, id, following and f"{following}&as=page"), media_type=_HTML)
+    links = [("self", url), *((("next", following),) if following else ())]
+    entries = [entry(raw=encode(event), search={"mode": "match"}) for event in events]
     return FhirResponse(200, bundle("searchset", entries, links=links))
+
+
+async def told_of(store: Store, events: Sequence[Resource], patient: str, zone: tzinfo) -> list[Told]:
+    """The events as people read them, with the names of practitioners and organisations."""
+    ids: dict[str, set[str]] = defaultdict(set)
+    for reference in {reference for event in events for reference in agents_of(event)}:
+        type, _, id = reference.partition("/")
+        if type in ("Practitioner", "Organization"):
+            ids[type].add(id)
+    names = {
+        f"{type}/{id}": name
+        for type, wanted in ids.items()
+        for id, stored in (await store.read_many(type, sorted(wanted), EVERYTHING)).items()
+        if (name := _name(decode(stored.raw)))
+    }
+    return [told(event, f"Patient/{patient}", names, zone) for event in events]
+
+
+def zone_of(settings: Settings) -> tzinfo:
+    """The zone in which the installation tells times."""
+    return timezone(timedelta(seconds=offset_of(settings.zone) // TICKS_PER_SECOND))
+
+
+def _name(resource: Resource) -> str:
+    """Of an Organization or a Practitioner; "" when it has none."""
+    name = resource.get("name")
+    if isinstance(name, str):
+        return name
+    first = name[0] if name else {}
+    return str(first.get("text") or " ".join([first.get("family", ""), *first.get("given", ())]).strip())
 
 
 async def accesses_of(store: Store, patient: str, since: int | None) -> AsyncIterator[Stored]:
@@ -40,12 +80,12 @@ async def accesses_of(store: Store, patient: str, since: int | None) -> AsyncIte
     older: list[Filter] = [{"u": {"$gte": since}}] if since is not None else []
     more: list[Filter] = []
     while True:
-        page = await _page(store, patient, _STEP, [*older, *more])
-        for event in page:
+        found = await _page(store, patient, _STEP, [*older, *more])
+        for event in found:
             yield event
-        if len(page) < _STEP:
+        if len(found) < _STEP:
             return
-        more = [_before(page[-1])]
+        more = [_before(found[-1])]
 
 
 async def _page(store: Store, patient: str, limit: int, more: list[Filter]) -> list[Stored]:

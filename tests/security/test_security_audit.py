@@ -10,6 +10,8 @@ import httpx
 import pytest
 
 from fhir_server.audit.trail import Trail
+from fhir_server.cli.audit import who_looked
+from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
 from tests.builders import a_condition
 from tests.security.callers import Caller, Login
@@ -142,6 +144,26 @@ async def test_patients_are_told_who_looked_and_nothing_of_others(ask: Ask) -> N
     older = (await own.get(following.removeprefix("http://test/fhir/"))).json()
     assert not {entry["resource"]["id"] for entry in older["entry"]} & {event["id"] for event in events}
     assert (await own.get("Patient/binh/$accesses")).status_code == 404
+
+
+async def test_patients_read_who_looked_as_a_page_and_as_a_table_in_their_language(
+    ask: Ask, guarded: Settings, running: Context, capsysbinary: pytest.CaptureFixture[bytes]
+) -> None:
+    script = "=<script>"
+    await ask("user/*.rs", organization="h1", sub=script, purpose_of_use="TREAT").get("Observation/an-lab")
+    answer = await ask("patient/*.rs", patient="an").get("Patient/an/$accesses?as=page&_count=2")
+    assert answer.headers["content-type"] == "text/html; charset=utf-8"
+    assert "=&lt;script&gt;" in answer.text
+    assert script not in answer.text
+    for told in ("xem<small>read", "Bệnh viện Một", "điều trị<small>treatment", "as=page"):
+        assert told in answer.text
+    await running.trail.flush()
+    vietnamese = ("Lúc,Ai", "Bệnh viện Một,app,xem,điều trị,được trả lời", "chính người bệnh")
+    english = ("when,who", "Bệnh viện Một,app,read,treatment,answered", "the patient")
+    for language, told in (("vi", vietnamese), ("en", english)):
+        await asyncio.to_thread(who_looked, guarded, "an", None, "csv", language)
+        table = capsysbinary.readouterr().out.decode()
+        assert all(text in table for text in (*told, f"'{script}"))
 
 
 async def test_reads_are_on_record_before_the_answer_in_strict_mode(ask: Ask, trail: Trail, admin: Caller) -> None:
