@@ -6,6 +6,7 @@ import re
 
 # Personal numbers of Việt Nam have nine digits (CMND) or more. Ids that we make ourselves are told apart by their form.
 _NUMBER = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32,64}\b|(\d{9,})")
+_RUN = re.compile(r"\d{9}")  # without which there is nothing to hide: most texts, and this is far quicker to see
 _QUOTED = re.compile(r"(?<!\w)'([^'\n]*)'(?!\w)")
 # Letters beyond ASCII, or several words: a name, an address or another free text, and no code, date or number.
 _FREE_TEXT = re.compile(r"[^\x00-\x7f]|[A-Za-z]{2,}\s+[A-Za-z]")
@@ -14,6 +15,8 @@ _PART = re.compile(r"[^.:?=/&|]*[^\x00-\x7f][^.:?=/&|]*")
 
 def without_numbers(text: str) -> str:
     """The text with `…` in place of every run of nine or more digits."""
+    if _RUN.search(text) is None:
+        return text
     return _NUMBER.sub(lambda found: "…" if found[1] else found[0], text)
 
 
