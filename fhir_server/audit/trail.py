@@ -21,12 +21,13 @@ from fhir_server.audit.hiding import SECRET, Hiding
 from fhir_server.errors import FhirError, Kind
 from fhir_server.search.model import SearchModel
 from fhir_server.store.contract import Store, Transaction
-from fhir_server.store.ledger_contract import BEGINNING, Event, Page, digest
+from fhir_server.store.ledger_contract import BEGINNING, Event, Page, Seal, digest, head_of
 
 log = structlog.get_logger("fhir_server.audit")
 
 Mode = Literal["off", "normal", "strict"]
 FLUSH_SECONDS = 1.0
+TELL_SECONDS = 600.0  # between seals that the log tells
 PAGE_EVENTS = 256  # of one page at most; so many waiting are written at once
 MOST_WAITING = 10_000  # accesses in the queue before callers wait
 PATIENCE_SECONDS = 10.0  # that a caller waits for room, or in strict mode for its event
@@ -51,6 +52,7 @@ class Trail:
         self.chain = new_id()
         self._pages, self._events, self._head = 0, 0, BEGINNING
         self._sealed, self._sealed_at = 0, 0
+        self._told_at = clock()
         self._waiting: list[Access | Event] = []  # an Event is kept by its transaction already
         self._queued = 0  # that have ever waited
         self._callers: list[tuple[int, asyncio.Future[None]]] = []  # who waits until so many of them are written
@@ -104,8 +106,9 @@ class Trail:
                 left -= await self._write_page()
             now = self._clock()
             if self._sealed < self._pages and (self._closing or now >= self._sealed_at + FLUSH_SECONDS * 1000):
-                await self._store.ledger.seal(self.chain, self._pages, self._head, now)
+                seal = await self._store.ledger.seal(self.chain, self._pages, self._head, now)
                 self._sealed, self._sealed_at = self._pages, now
+                self._tell(seal)
 
     async def close(self) -> None:
         """Writes what waits and seals the chain. What cannot be written is lost, and the log says how much."""
@@ -118,6 +121,12 @@ class Trail:
                 await self.flush()
         except (FhirError, TimeoutError):
             log.error("accesses are lost: the database does not answer", accesses=len(self._waiting))
+
+    def _tell(self, seal: Seal) -> None:
+        """A log that is kept elsewhere proves later that the seal is still there (`audit verify --seal`)."""
+        if seal.at >= self._told_at + TELL_SECONDS * 1000:
+            log.info("accesses sealed", seal=head_of(seal))
+            self._told_at = seal.at
 
     # --- the queue ---------------------------------------------------------------------------------------------------
 

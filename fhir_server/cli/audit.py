@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from fhir_server.audit.event import KINDS
 from fhir_server.audit.hiding import SECRET, Hiding
 from fhir_server.audit.telling import COLUMNS, page
-from fhir_server.audit.verify import Kept, head_of, verify
+from fhir_server.audit.verify import Kept, verify
 from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import WRONG_USE, CannotRun
 from fhir_server.config import Settings
@@ -21,6 +21,7 @@ from fhir_server.operations.accesses import accesses_of, of_one, told_of, zone_o
 from fhir_server.records.report_files import csv_line
 from fhir_server.security.emergency import REGISTER
 from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
+from fhir_server.store.ledger_contract import head_of
 
 _YEAR_MS = 365.25 * 24 * 3600 * 1000
 MOST_TOLD = 50

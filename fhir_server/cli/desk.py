@@ -21,9 +21,10 @@ from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError
 from fhir_server.model.ids import new_id, now
+from fhir_server.model.resources import decode
 from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
-from fhir_server.store.contract import LEDGER_TYPE, StartError, Store
+from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, StartError, Store
 from fhir_server.store.mongo import open_store
 from fhir_server.terminology.naming import NamingSystems
 
@@ -66,6 +67,7 @@ async def _open(settings: Settings, command: str) -> AsyncIterator[Desk]:
     store = await open_store(settings.mongodb_uri or "", settings)
     trail = Trail(store, search, settings.audit, now, new_id)
     try:
+        search.adopt([decode(found.raw) async for found in store.walk("SearchParameter", EVERYTHING)])
         store.ledger.index_by(lambda resource: search.index(resource, store.registry))
         await store.ensure_letters(search.declared((LEDGER_TYPE,)))
         yield Desk(store, trail, Agent(subject=login(), client=f"fhir-server {command}"))

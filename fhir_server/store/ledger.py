@@ -27,7 +27,7 @@ from fhir_server.store.evaluate import satisfies
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import MAJORITY, create
 from fhir_server.store.inserts import insert
-from fhir_server.store.ledger_contract import BEGINNING, Anchor, Event, Page, Seal
+from fhir_server.store.ledger_contract import BEGINNING, Anchor, Event, Page, Seal, digest
 from fhir_server.store.ledger_order import in_order
 from fhir_server.store.ledger_pages import (
     PAGES,
@@ -35,7 +35,9 @@ from fhir_server.store.ledger_pages import (
     document_of,
     id_of,
     keys_of,
+    ms_of,
     name_of,
+    noted,
     page_filter,
     page_of,
     plain_keys,
@@ -233,6 +235,29 @@ class MongoLedger:
         span = {"$gt": name_of(chain, after), "$lt": f"{chain}0"}  # "0" follows "/"
         async for document in self._walk(self._pages, span, 50):
             yield page_of(document), _bytes_of(document)
+
+    async def unfindable(self) -> AsyncIterator[tuple[str, int]]:
+        async for document in self._walk(self._pages, {"$gt": ""}, 50):
+            try:
+                found = self._is_findable(document)
+            except (ValueError, KeyError, FhirError):
+                continue  # its events are not those that were written: verification tells that
+            if not found:
+                chain, _, number = str(document["_id"]).rpartition("/")
+                yield chain, int(number)
+
+    def _is_findable(self, document: Document) -> bool:
+        events = raws_of(document)
+        if b"".join(digest(raw) for _, raw in events) != document["digests"]:
+            raise ValueError("its events are others")
+        times, ids = [at for at, _ in events], [id_of(raw) for _, raw in events]
+        if times != [ms_of(id) for id in ids] or (document["from"], document["to"]) != (min(times), max(times)):
+            return False
+        told = keys_of([plain_keys(self._index(decode(raw)).keys) for _, raw in events], ids)
+        try:
+            return dict(noted(told)) == dict(noted(document))
+        except ValueError:
+            return False
 
     async def _walk(
         self, collection: AsyncCollection[Document], span: Mapping[str, Any], step: int = _STEP

@@ -77,6 +77,11 @@ class Seal:
         return hashlib.sha256(self.before + told.encode()).digest()
 
 
+def head_of(seal: Seal) -> str:
+    """A seal as an operator notes it: `12:9f86…`."""
+    return f"{seal.number}:{seal.hash.hex()}"
+
+
 @dataclass(frozen=True, slots=True)
 class Anchor:
     """Where verification begins after old events were pruned. chains: {chain: (pages pruned, events pruned, head)}.
@@ -133,6 +138,11 @@ class Ledger(Protocol):
 
     def pages(self, chain: str, after: int = 0) -> AsyncIterator[tuple[Page, list[bytes]]]:
         """Pages in order with the bytes of their events, from the one after this number."""
+        ...
+
+    def unfindable(self) -> AsyncIterator[tuple[str, int]]:
+        """Chain and number of each page that is not found by what its events say: what they are searched by, or their
+        times, are not theirs. Pages with events that were not written so are passed over."""
         ...
 
     async def prune(self, until: int) -> int:

@@ -65,6 +65,15 @@ def keys_of(keys: Sequence[Sequence[str]], ids: Sequence[str]) -> Document:
     return {"k": list(found), "places": zlib.compress(_encode(places), 1)}
 
 
+def noted(document: Document) -> Iterable[tuple[str, bytes | None]]:
+    """Each key of a page with the numbers of its events, None where it is noted without. Raises ValueError."""
+    try:
+        places = _places.decode(zlib.decompress(document["places"]))
+    except (zlib.error, msgspec.DecodeError) as fault:
+        raise ValueError(str(fault)) from None
+    return zip(document["k"], places, strict=True)
+
+
 def plain_keys(keys: Iterable[str]) -> tuple[str, ...]:
     """Those that a page is found by: where a key has a system or a version, there is one without it, too; and whatever
     points at a patient is found by the key of that patient's compartment."""
@@ -96,10 +105,10 @@ def id_of(raw: bytes) -> str:
 
 def bucket_of(id: str) -> str:
     """The key of the page that an event with this id may be in."""
-    return f"#{_ms_of(id) >> _BUCKET:x}"
+    return f"#{ms_of(id) >> _BUCKET:x}"
 
 
-def _ms_of(id: str) -> int:
+def ms_of(id: str) -> int:
     """The time in a UUID of version 7; 0 for any other id."""
     try:
         return int(id[:8] + id[9:13], 16) if len(id) == 36 else 0
@@ -134,7 +143,7 @@ def _page_part(name: str, wanted: Any) -> Filter:
 def _ids(wanted: Any) -> Filter:
     """Ids begin with their time."""
     if isinstance(wanted, Mapping) and wanted.keys() == {"$gt"}:
-        return {"to": {"$gte": _ms_of(wanted["$gt"])}}
+        return {"to": {"$gte": ms_of(wanted["$gt"])}}
     ids = [wanted] if isinstance(wanted, str) else wanted.get("$in") if isinstance(wanted, Mapping) else None
     return {"k": {"$in": sorted({bucket_of(id) for id in ids})}} if ids is not None else EVERYWHERE
 
@@ -192,8 +201,7 @@ class Places:
     """Which events of a page can satisfy a filter, by what the page notes of its keys."""
 
     def __init__(self, document: Document, count: int) -> None:
-        noted = _places.decode(zlib.decompress(document["places"]))
-        self._places: dict[str, bytes | None] = dict(zip(document["k"], noted, strict=True))
+        self._places: dict[str, bytes | None] = dict(noted(document))
         self._all = frozenset(range(count))
 
     def of(self, filter: Filter) -> frozenset[int]:

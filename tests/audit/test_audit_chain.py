@@ -11,15 +11,17 @@ import msgspec
 import pytest
 from pymongo import MongoClient
 from pymongo.database import Database
+from structlog.testing import capture_logs
 
 from fhir_server.audit.access import OPEN, Access, Touched
-from fhir_server.audit.trail import SWEEP_MARGIN_MS, Trail
+from fhir_server.audit.trail import SWEEP_MARGIN_MS, TELL_SECONDS, Trail
 from fhir_server.audit.verify import Kept, Verdict, verify
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.ids import new_id
 from fhir_server.store.contract import EVERYTHING, LEDGER_TYPE, Find
+from fhir_server.store.ledger_contract import head_of
 
 Page = dict[str, Any]
 
@@ -119,6 +121,65 @@ async def test_an_event_that_was_put_in_shows(context: Context, written: Trail, 
         assert faults == [f"event {number} (chain {written.chain}, page 1): AuditEvent/made-up was put in"]
 
 
+async def test_events_and_pages_in_another_order_show(
+    context: Context, written: Trail, database: Database[Any]
+) -> None:
+    chain = written.chain
+    second, third = f"{chain}/00000002", f"{chain}/00000003"
+    with changed(database, "audit_pages", second, with_events(lambda events: events.reverse())):
+        assert f"event 6 (chain {chain}, page 2)" in (await verified(context)).faults[0]
+
+    def with_order(page: Page) -> None:
+        with_events(lambda events: events.reverse())(page)
+        digests = [page["digests"][start : start + 32] for start in range(0, len(page["digests"]), 32)]
+        page["digests"] = b"".join(reversed(digests))
+
+    with changed(database, "audit_pages", second, with_order):
+        assert f"chain {chain}, page 2: it is not the page that seal 2 was put on" in (await verified(context)).faults
+    pages = {name: database["audit_pages"].find_one({"_id": name}) for name in (second, third)}
+    swapped = {name: {**page, "_id": name} for name, page in zip(pages, reversed(pages.values()), strict=True) if page}
+    with (
+        changed(database, "audit_pages", second, lambda page: page.update(swapped[second])),
+        changed(database, "audit_pages", third, lambda page: page.update(swapped[third])),
+    ):
+        faults = (await verified(context)).faults
+    assert f"chain {chain}, page 2: it does not follow the page before: one of them was changed" in faults
+
+
+async def test_a_page_that_is_hidden_from_searches_shows(
+    context: Context, written: Trail, database: Database[Any]
+) -> None:
+    name = f"{written.chain}/00000002"
+    hidden = f"chain {written.chain}, page 2: it is not found by what its events say"
+    for change in (
+        lambda page: page.update(k=["#none", *page["k"][1:]]),
+        lambda page: page.update({"from": page["from"] - 1}),
+        lambda page: page.update({"to": page["to"] + 1}),
+        lambda page: page.update(places=b"x"),
+        lambda page: page.update(places=zlib.compress(msgspec.msgpack.encode([b"\x00" for _ in page["k"]]))),
+        with_events(lambda events: events.__setitem__(0, (1, events[0][1]))),
+    ):
+        with changed(database, "audit_pages", name, change):
+            (fault,) = (await verified(context)).faults
+        assert fault.startswith(hidden)
+
+
+async def test_a_chain_cut_off_with_its_seals_shows_by_a_seal_that_was_noted(
+    context: Context, written: Trail, database: Database[Any]
+) -> None:
+    """Who takes away the last pages and all seals from then on leaves a shorter ledger, whole in itself."""
+    last = (await verified(context)).seal
+    assert last is not None
+    noted = Kept(last.number, last.hash.hex())
+    others = [page["_id"] for page in database["audit_pages"].find({"_id": {"$not": {"$regex": f"^{written.chain}/"}}})]
+    with (
+        removed(database, "audit_seals", 3, 4),
+        removed(database, "audit_pages", f"{written.chain}/00000003", *others),
+    ):
+        assert (await verified(context)).faults == []
+        assert (await verified(context, noted)).faults == [f"seal {last.number}: it was noted, and is not there"]
+
+
 async def test_bytes_that_are_no_events_any_more_show(
     context: Context, written: Trail, database: Database[Any]
 ) -> None:
@@ -164,6 +225,22 @@ async def test_seals_that_were_changed_or_taken_away_show(
         assert (await verified(context, noted)).faults == [f"seal {last.number}: it was noted, and is not there"]
     with changed(database, "audit_seals", last.number, lambda seal: seal.update(at=1)):
         assert (await verified(context, noted)).faults == [f"seal {last.number}: it is not the one that was noted"]
+
+
+async def test_the_log_tells_a_seal_now_and_then(context: Context) -> None:
+    trail = Trail(context.store, context.search, "normal", lambda: now, new_id)
+    now = context.clock()
+    with capture_logs() as logged:
+        for later in (0, 1, TELL_SECONDS):
+            now += int(later * 1000)
+            await trail.note(a_read(context, "t"))
+            trail._sealed_at = 0
+            await trail.flush()
+    seal = (await verified(context)).seal
+    assert seal is not None
+    told = [line for line in logged if line["event"] == "accesses sealed"]
+    assert [line["seal"] for line in told] == [head_of(seal)]
+    await trail.close()
 
 
 async def test_what_a_killed_process_kept_with_a_write_is_written_by_another(
