@@ -228,8 +228,8 @@ async def test_seals_that_were_changed_or_taken_away_show(
 
 
 async def test_the_log_tells_a_seal_now_and_then(context: Context) -> None:
-    trail = Trail(context.store, context.search, "normal", lambda: now, new_id)
     now = context.clock()
+    trail = Trail(context.store, context.search, "normal", lambda: now, new_id)
     with capture_logs() as logged:
         for later in (0, 1, TELL_SECONDS):
             now += int(later * 1000)
