@@ -20,12 +20,13 @@ from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.files import Reading, find_files, format_of, read_files, size_of
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import is_stored
+from fhir_server.records.misread import refuse_misread_names
 from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
 from fhir_server.records.requests import REGISTER, conflict, used_for, uses_of
 from fhir_server.records.signatures import signature_notes
-from fhir_server.records.source import ALL_OF_IT, Problem, Share, SourceRecord
+from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
 from fhir_server.store.contract import EVERYTHING, Transaction, Written
@@ -76,6 +77,7 @@ def _map(source: SourceRecord, formats: Formats, checks: str, identity: Identity
         return None
     record = map_record(formats.by_name[source.format], source, identity)
     prepare(record, formats.tools.naming)
+    refuse_misread_names(record)
     if checks != "off":
         _check(record, "error" if checks == "refuse" else "warning")
     return record
@@ -154,6 +156,8 @@ class _Run:
     stores: Stores = field(init=False)
     reading: Reading = field(default_factory=Reading)
     done: int = 0
+    keys_of: str = ""  # the file whose keys are held
+    keys: dict[str, tuple[str, int]] = field(default_factory=dict)  # id of a record -> its digest and its number
 
     def __post_init__(self) -> None:
         self.stores = Stores(self.context, self.formats)
@@ -209,7 +213,8 @@ class _Run:
             used = await used_for(self.context.store, ((known[n], source.place) for n, source in enumerate(some)))
             for number, source in enumerate(some):
                 identity = known[number]
-                clash = conflict(identity, source.place, used) if identity else None
+                clash = self._twice(identity, source.place) if identity else None
+                clash = clash or (conflict(identity, source.place, used) if identity else None)
                 if identity and clash:
                     place = replace(source.place, key=identity.key)
                     self._tell(RecordOutcome(place, source.format, "refused", (*source.problems, clash)))
@@ -220,6 +225,17 @@ class _Run:
                     self._tell(RecordOutcome(place, source.format, "unchanged", source.problems))
                     continue
                 yield source, identity
+
+    def _twice(self, identity: Identity, place: Place) -> Problem | None:
+        """Why a record is refused whose key another record of its file has, with other content: nobody knows which of
+        the two is right."""
+        if place.file != self.keys_of:
+            self.keys_of, self.keys = place.file, {}
+        digest, number = self.keys.setdefault(identity.id, (identity.digest, place.record))
+        if digest == identity.digest:
+            return None
+        text = (f"record {number} of the file has the same key", f"hồ sơ {number} trong tệp có cùng mã")
+        return Problem("error", "duplicate-key", text, found=identity.key)
 
     def _identify(self, source: SourceRecord) -> Identity | None:
         if source.content is None or source.format not in self.formats.by_name:

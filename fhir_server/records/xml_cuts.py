@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -15,8 +15,8 @@ class Parts:
     """Whole documents within a record, in base64 or as they are.
 
     element, name, content: tags of one part, of its name and of what it holds. first: the name of the part that begins
-    a record. named_by: "name", or "root" when a part is known by its root element, whatever name was given to it.
-    aliases: root element -> the one that it stands for.
+    a record. single: the parts that a record has once. named_by: "name", or "root" when a part is known by its root
+    element, whatever name was given to it. aliases: root element -> the one that it stands for.
     """
 
     element: str
@@ -25,6 +25,7 @@ class Parts:
     first: str = ""
     named_by: str = "name"
     aliases: Mapping[str, str] = field(default_factory=dict)
+    single: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +72,11 @@ def cuts(stream: IO[bytes], head: bytes, container: XmlContainer) -> Iterator[Cu
 
 
 def _piece(scan: _Scan, tag: str, line: int, reopening: re.Pattern[bytes] | None) -> Cut:
-    closing = re.compile(rb"</" + re.escape(tag.encode()) + rb"\s*>|(?<=<)" + re.escape(tag.encode()) + rb"\s*/>")
-    body, fits = scan.take(closing, len(tag) + 64)
+    name = re.escape(tag.encode())
+    empty = scan.take_empty(re.compile(rb"<" + name + rb"(?:\s[^<>]*)?/>"))
+    if empty is not None:
+        return Cut(tag, empty, line)
+    body, fits = scan.take(re.compile(rb"</" + name + rb"\s*>"), len(tag) + 64)
     if body is None:
         reason = ("no end tag", "không có thẻ đóng") if fits else ("too large", "quá lớn")
         return Cut(tag, None, line, _unclosed(tag, reason, fits))
@@ -124,6 +128,16 @@ class _Scan:
             self._drop(max(0, len(self._window) - longest))
             if not self._more():
                 return found
+
+    def take_empty(self, empty: re.Pattern[bytes]) -> bytes | None:
+        """The element at the front, when it has no content."""
+        if b">" not in self._window:
+            self._more()
+        found = empty.match(self._window)
+        if found is None:
+            return None
+        self._drop(found.end())
+        return found[0]
 
     def take(self, closing: re.Pattern[bytes], longest: int) -> tuple[bytes | None, bool]:
         """The bytes up to and with the match. (None, True) at the end of the file; (None, False) over the limit."""

@@ -148,6 +148,8 @@ def open_parts(record: Any, parts: Parts) -> Tree:
         root, document = _inner(name.upper(), part.get(parts.content, ""))
         key = parts.aliases.get(root, root) if parts.named_by == "root" else name.upper()
         held = opened.get(key)
+        if held is not None and key in parts.single:
+            raise refusal("duplicate-part", f"{key} stands twice in one record", f"{key} có hai lần trong một hồ sơ")
         if held is None:
             opened[key] = document
         elif isinstance(held, list):

@@ -64,7 +64,8 @@ async def test_a_commune_sent_twice_in_all_formats_is_stored_once(desk: Desk, tm
 
 
 async def test_a_broken_record_is_refused_by_place_while_its_neighbours_go_in(desk: Desk) -> None:
-    body = health_record(person(), person(NGAYSINH="31/02/1985"), person(MADINHDANH="038185000124", GIOITINH="2"))
+    broken = person(MADINHDANH="038085000125", NGAYSINH="31/02/1985")
+    body = health_record(person(), broken, person(MADINHDANH="038185000124", GIOITINH="2"))
     report = await desk.send(body)
     assert counts(report) == (3, 2, 0, 1)
     (refused,) = [one for one in report.records if one.status == "refused"]
