@@ -197,6 +197,10 @@ class _Compiler:
     def _binary(
         self, operator: str, left: syntax.Tree, right: syntax.Tree, tree: syntax.Tree, shape: Shape
     ) -> Compiled:
+        listed = _literals(tree)
+        if listed is not None:
+            constant = of.Constant(of.distinct(listed))
+            return Compiled(lambda focus, environment: constant)
         if operator in COLLECTIONS:
             combine = COLLECTIONS[operator]
             one, other = self.run(left, shape), self.run(right, shape)
@@ -311,6 +315,16 @@ def _is_constant(tree: syntax.Tree) -> bool:
     while isinstance(tree, syntax.Member) or (isinstance(tree, syntax.Call) and not tree.arguments):
         tree = tree.target
     return isinstance(tree, syntax.Variable) and tree.name not in _CONSTANTS
+
+
+def _literals(tree: syntax.Tree) -> Focus | None:
+    """The values of `'a' | 'b' | 'c'`; None for anything else."""
+    if isinstance(tree, syntax.Literal) and tree.value is not None:
+        return [tree.value]
+    if not isinstance(tree, syntax.Binary) or tree.operator != "|":
+        return None
+    left, right = _literals(tree.left), _literals(tree.right)
+    return None if left is None or right is None else [*left, *right]
 
 
 def _once(made: Compiled) -> Compiled:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import lru_cache
 from pathlib import Path
 
@@ -33,7 +34,7 @@ SOMETIMES = {row["type"] for row in CLAIMS} - ALWAYS
 @pytest.fixture(scope="session")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("sample")
-    write_sample(40, 3, folder)
+    write_sample(int(os.environ.get("FHIR_TEST_EXAMPLES", "15")), 3, folder)
     return folder
 
 
@@ -46,6 +47,11 @@ def formats(guide: str) -> Formats:
 def mapped(sample: Path, guide: str) -> list[Resource]:
     bundles = (bundle for _, bundle in map_records([sample], formats(guide)) if bundle is not None)
     return [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
+
+
+def test_the_definitions_of_our_operations_are_sound() -> None:
+    files = (DATA_ROOT / "profiles" / "vn_basic" / "operation_definitions").glob("*.json")
+    assert [issue for file in files for issue in VALIDATOR.validate(decode(file.read_bytes()))] == []
 
 
 @pytest.mark.parametrize("profile", SHIPPED, ids=lambda one: str(one["id"]))
