@@ -54,9 +54,11 @@ class Export:
         self.format = format
         self.data: Mapping[str, Any] = decode((format.folder / "export.json").read_bytes())
         self.root: str = self.data["root"]
+        self.alone: bool = self.data.get("alone", False)
         self.many = {split_path(path) for path in self.data.get("many", ())}
         self.groups = [InverseGroup(one) for one in settled(format.data["resources"])]
         self.shared = {one.type for one in walk_groups(self.groups) if one.owner == "shared"}
+        self.own = {one.type for one in walk_groups(self.groups) if one.owner == "record"}
         self.copies = list(_copies(format.data["resources"], ()))
         self.stand_in: Mapping[str, Any] = self.data.get("stand_in", {})
         record = format.data["record"]

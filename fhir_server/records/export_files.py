@@ -120,7 +120,7 @@ def csv_columns(export: Export, layout: CsvLayout) -> list[str]:
         for at, names in order.items():
             if at[: len(path)] == path and (at == path or at not in own):
                 found += [_column(layout, (*at[len(path) :], name)) for name in names if (*at, name) not in order]
-    return list(dict.fromkeys(found))
+    return list(dict.fromkeys(filter(None, found)))
 
 
 def _column(layout: CsvLayout, keys: tuple[str, ...]) -> str:

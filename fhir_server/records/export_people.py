@@ -64,10 +64,21 @@ def _records(
     day = today(context)
     roots = [one for one in resources if one["resourceType"] == export.root]
     for root in sorted(roots, key=lambda one: (str((one.get("period") or {}).get("start", "")), one["id"])):
-        bag = [one for one in resources if one is root or one["resourceType"] != export.root]
+        bag = [one for one in resources if one is root or _belongs(export, one, root)]
         sender = facility or _sender(root, bag, export.format)
         made = export.record(bag, sender, _day(root) or day, day, root["id"])
         yield sender, made.content, made.left
+
+
+def _belongs(export: Export, one: Resource, root: Resource) -> bool:
+    """False for another root, and where the format is about one thing alone for what another record made."""
+    if one["resourceType"] == export.root:
+        return False
+    return not (export.alone and one["resourceType"] in export.own and _record_of(one) != _record_of(root))
+
+
+def _record_of(resource: Resource) -> str:
+    return str((resource.get("meta") or {}).get("source", ""))
 
 
 def today(context: Context) -> date:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any
@@ -77,6 +77,8 @@ class InverseGroup:
         self.from_root = each.startswith("/")
         self.keys = split_path(each)
         self.split: tuple[str, ...] = tuple(data.get("split", ()))
+        # States that its rows write themselves: the record says that it was not done.
+        self._told = {row["value"] for row in data["rows"] if isinstance(row.get("value"), str)}
         overwritten = {row["target"] for row in data["rows"] if "value" in row}
         self._fixed = {name: value for name, value in data.get("fixed", {}).items() if name not in overwritten}
         self._links: list[_Link] = []
@@ -143,7 +145,7 @@ class InverseGroup:
 
     def fits(self, resource: Resource, strictly: bool) -> bool:
         """True when the resource has what every one of the group has; not strictly: but for its state."""
-        if is_withdrawn(resource):
+        if is_withdrawn(resource, self._told):
             return False
         if not all(any(holds(one, value) for one in at(resource, names)) for names, value in self._always):
             return False
@@ -174,12 +176,13 @@ class InverseGroup:
         return found, is_named, order
 
 
-def is_withdrawn(resource: Resource) -> bool:
-    """True for what was entered in error, refuted or not done: it is not to be told again as a fact."""
+def is_withdrawn(resource: Resource, told: Collection[str] = ()) -> bool:
+    """True for what was entered in error, refuted or not done: it is not to be told again as a fact. told: states that
+    the format has words for."""
     states = {resource.get("status")}
     codings = (resource.get("verificationStatus") or {}).get("coding") or ()
     states |= {one.get("code") for one in codings if isinstance(one, dict)}
-    return not states.isdisjoint(_WITHDRAWN)
+    return not states.isdisjoint(_WITHDRAWN.difference(told))
 
 
 def is_invertible(row: Mapping[str, Any]) -> bool:

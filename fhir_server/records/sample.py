@@ -23,6 +23,7 @@ from fhir_server.records.population import (
 )
 from fhir_server.records.sample_basic import basic, csv_header, csv_lines
 from fhir_server.records.sample_bhxh import dossier
+from fhir_server.records.sample_doses import campaign_dose
 from fhir_server.records.sample_envelope import envelope_end, envelope_start
 from fhir_server.records.sample_health import Health, household_health
 from fhir_server.records.sample_hssk831 import hssk831
@@ -37,6 +38,7 @@ DOSSIERS_A_FILE = 200
 # Envelopes: format -> (root element, who sends it).
 _ENVELOPES = {"bhxh": ("GIAMDINHHS", HOSPITAL), "ksk": ("KHAMSUCKHOE", STATION)}
 CHECK_UP_EVERY = 10  # one of so many people has been to a check-up
+DOSE_EVERY = 4  # one of so many has a dose on the immunisation platform
 RECORDS_A_FILE = 5_000
 FILES_A_FOLDER = 1_000
 MOST_PEOPLE = 1_000_000
@@ -134,6 +136,8 @@ def _write(one: Sampled, folder: _Folder, terminology: Terminology) -> None:
     files += [folder.dossier("bhxh", dossier(person, one.household, visit)) for visit in one.health.hospital]
     if person.number % CHECK_UP_EVERY == 0:
         files.append(folder.dossier("ksk", check_up(person, one.health, one.household, folder.manifest.seed)))
+    if person.number % DOSE_EVERY == 0:
+        files.append(folder.dose(campaign_dose(person, one.household, folder.manifest.seed)))
     if person.odd:
         told = next(oddity for oddity in ODDITIES if oddity.name == person.odd[0])
         folder.manifest.oddities.append(
@@ -205,6 +209,16 @@ class _Folder:
         line = csv_lines(record) if form == "csv" else json.dumps(record, ensure_ascii=False) + "\n"
         self._open[form][0].write(line.encode())
         self._note(f"basic/{form}", fresh)
+        return path
+
+    def dose(self, record: dict[str, Any]) -> str:
+        written = self.manifest.records.get("tiemchung", 0)
+        fresh = written % RECORDS_A_FILE == 0
+        path = f"tiemchung/{written // RECORDS_A_FILE + 1:04d}.ndjson"
+        if fresh:
+            self._begin("tiemchung", path, "")
+        self._open["tiemchung"][0].write(f"{json.dumps(record, ensure_ascii=False)}\n".encode())
+        self._note("tiemchung", fresh)
         return path
 
     def dossier(self, name: str, body: bytes) -> str:

@@ -24,7 +24,7 @@ from fhir_server.records.scopes import split_path
 
 EXAMPLES = int(os.environ.get("FHIR_TEST_EXAMPLES", "200"))
 CATEGORY = "http://terminology.hl7.org/CodeSystem/condition-category"
-NAMES = ("hssk831", "basic", "bhxh", "ksk")
+NAMES = ("hssk831", "basic", "bhxh", "ksk", "tiemchung")
 
 
 @pytest.fixture(scope="module")
