@@ -90,7 +90,7 @@ def watch(
 
 @records.command("export")
 def export_(
-    format: Annotated[str, typer.Option("--format", help="hssk831, bhxh, ksk or basic")],
+    format: Annotated[str, typer.Option("--format", help="hssk831, bhxh, ksk, basic or tiemchung")],
     out: Annotated[Path, typer.Option(help="folder to write to")] = Path("export"),
     form: Annotated[str | None, typer.Option(help="xml, json, ndjson or csv, where the format has several")] = None,
     patient: Annotated[list[str] | None, typer.Option(help="id of a Patient; may be repeated; nobody: all")] = None,

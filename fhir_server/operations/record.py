@@ -1,7 +1,7 @@
 """Patient/[id]/$record: a person's record in a Vietnamese format, made of FHIR by the same tables that read it.
 
-An operation of our own. format: hssk831, bhxh, ksk or basic. form: xml, json, ndjson or csv where the format has
-several. facility: in whose name it is written. The answer is the file; who accepts FHIR alone gets it in a Binary.
+An operation of our own. format: hssk831, bhxh, ksk, basic or tiemchung. form: xml, json, ndjson or csv where the format
+has several. facility: in whose name it is written. The answer is the file; who accepts FHIR alone gets it in a Binary.
 """
 
 from __future__ import annotations

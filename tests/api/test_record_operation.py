@@ -80,6 +80,17 @@ async def test_other_forms_and_a_binary_are_given_on_request(client: Client) -> 
     assert posted.json()["hanh_chinh"]["ho_ten"] == "Nguyễn Văn An"
 
 
+async def test_a_dose_of_any_sender_is_given_as_the_platform_writes_it(client: Client) -> None:
+    id = await stored(client)
+    (dose,) = [(await client.get(f"Patient/{id}/$record?format=tiemchung")).json()]
+    immunization = (await client.get(f"Immunization?patient={id}")).json()["entry"][0]["resource"]["id"]
+    wanted = {"ma_mui_tiem": immunization, "ten_vac_xin": "Lao", "ngay_tiem": "1985-03-02", "mui_so": "1"}
+    assert {name: dose[name] for name in wanted} == wanted
+    assert (dose["ho_ten"], dose["don_vi_gui"]) == ("Nguyễn Văn An", "38901")
+    sheet = await client.get(f"Patient/{id}/$record?format=tiemchung&form=csv")
+    assert sheet.text.startswith("don_vi_gui,ma_mui_tiem,ma_doi_tuong,ho_ten,")
+
+
 async def test_what_cannot_be_given_is_refused(client: Client) -> None:
     id = await stored(client)
     assert (await client.get(f"Patient/{id}/$record?format=word")).status_code == 400

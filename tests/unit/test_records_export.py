@@ -12,9 +12,11 @@ import pytest
 from records_round_trip import Sameness, back, bare, day_of, mapped, resources_of, rows_of
 from records_sources import FORMATS, as_json, basic, dossier, health_record, one, person, read, total
 
+from fhir_server.model.resources import decode
 from fhir_server.records.export import export_of
 from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.files import read_files
+from fhir_server.records.importing import formats_for
 from fhir_server.records.inverse import is_invertible
 from fhir_server.records.record import Record
 from fhir_server.records.sample import generate, write_sample
@@ -40,7 +42,7 @@ def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generated(folder: Path, name: str) -> Iterator[Record]:
     count = 0
-    for source in read_files([folder], FORMATS):
+    for source in read_files([folder / name], FORMATS):
         if source.format == name and source.content is not None and count < EXAMPLES:
             record = mapped(FORMATS.by_name[name], source.content)
             if not record.refused:
@@ -180,7 +182,7 @@ def test_a_file_of_exported_records_is_read_as_those_records(commune: Path, name
 
 
 def generated_few(folder: Path, name: str) -> Iterator[Record]:
-    for source in read_files([folder], FORMATS):
+    for source in read_files([folder / name], FORMATS):
         if source.format == name and source.content is not None:
             yield mapped(FORMATS.by_name[name], source.content)
 
@@ -203,3 +205,33 @@ def test_a_relative_who_is_no_guardian_is_not_exported_as_a_legal_representative
     assert [one["ho_ten"] for one in exported.content["hanh_chinh"]["nguoi_dai_dien"]] == ["Lê Thị Ba"]
     (left,) = exported.left
     assert left.startswith("RelatedPerson/")
+
+
+@pytest.mark.parametrize(
+    ("table", "setting"),
+    [
+        ("XML6/DSACH_HO_SO_BENH_AN_CHAM_SOC_VA_DIEU_TRI_HIV_AIDS/HO_SO_BENH_AN_CHAM_SOC_VA_DIEU_TRI_HIV_AIDS", "hiv"),
+        ("XML15/DSACH_CHITIET_DIEUTRI_BENHLAO/CHITIET_DIEUTRI_BENHLAO", "tb"),
+    ],
+)
+def test_a_restricted_table_comes_back_in_every_field_where_it_is_taken_in_at_all(table: str, setting: str) -> None:
+    name, outer, inner = table.split("/")
+    (source,) = read(dossier(total()))
+    assert source.content is not None
+    content = {**source.content, name: {outer: {inner: [filled(name, source.content["XML1"])]}}}
+    record = mapped(formats_for("moh", "+07:00", setting).by_name["bhxh"], content)
+    assert not record.refused, record.mapped.problems
+    exported = back(record, resources_of(record))
+    same = Sameness(record.format, day_of(record), record.facility)
+    assert same.of(exported.content) == same.of(content)
+    assert exported.left == ()
+    kept_out = mapped(FORMATS.by_name["bhxh"], content)
+    assert name not in back(kept_out, resources_of(kept_out)).content
+
+
+def filled(table: str, visit: dict[str, str]) -> dict[str, str]:
+    """A row with something in every field: what the visit says where it is the same field, else what fits its kind."""
+    tables = decode((FORMATS.by_name["bhxh"].folder / "checks.json").read_bytes())["tables"]
+    (fields,) = [one["fields"] for one in tables if one["at"].split("/")[1] == table]
+    of_kind = {"day": "20260302", "number": "1"}
+    return {field: visit.get(field) or of_kind.get(kind[0], "A1") for field, kind in fields.items()}
