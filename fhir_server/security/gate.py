@@ -74,8 +74,8 @@ class Gate:
         if segments in PUBLIC:
             return context
         kept = await self._verified(_bearer(headers))
-        certificate = headers.get(self._header) if is_within(peer, self._proxies) else None
-        check_binding(kept.claims, certificate)
+        if "cnf" in kept.claims:
+            check_binding(kept.claims, headers.get(self._header) if is_within(peer, self._proxies) else None)
         caller, rights = kept.identity.caller, await self._rights(context, kept)
         if HEADER in headers:
             return await broken(context, kept.identity, rights, self._policy.types, headers[HEADER])

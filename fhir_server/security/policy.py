@@ -65,6 +65,7 @@ class Policy:
     def __init__(self, types: TypeLists) -> None:
         self.types = types
         self._grown: set[str] = set()
+        self._labelled: dict[int, dict[str, Filter]] = {}  # by the generation of the search keys
 
     @classmethod
     async def open(cls, lists: Mapping[str, Any], context: Context) -> Policy:
@@ -108,10 +109,13 @@ class Policy:
 
     async def _reported(self, context: Context) -> dict[str, Filter]:
         """By type, what bears the label of a patient's own report."""
-        label = self.types.patient_reported
-        wanted = (("_security", f"{label['system']}|{label['code']}"),)
-        found = {type: await _conditions(context, type, wanted) for type in self.types.citizen_writes}
-        return {type: filter for type, filter in found.items() if filter is not None}
+        generation = context.store.registry.generation
+        if generation not in self._labelled:
+            label = self.types.patient_reported
+            wanted = (("_security", f"{label['system']}|{label['code']}"),)
+            found = {type: await _conditions(context, type, wanted) for type in self.types.citizen_writes}
+            self._labelled = {generation: {type: filter for type, filter in found.items() if filter is not None}}
+        return self._labelled[generation]
 
     async def _view(self, context: Context, standing: Standing, action: Action) -> View:
         seen: Sights = {}

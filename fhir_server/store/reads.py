@@ -23,6 +23,7 @@ from fhir_server.store.indexes import Collections
 from fhir_server.store.ledger import MongoLedger
 
 MOST_IDS_A_QUERY = 1000
+MOST_VIEWS = 10_000  # of which the bytes are kept
 WALK_STEP = 200
 MOST_COLLECTIONS = 500  # more than R4 has types
 # What a tombstone never satisfies, as a range that the index of `o` answers.
@@ -55,6 +56,8 @@ class Reads:
         self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
         self._ledger = ledger
         self._waiting: dict[tuple[str, bytes], _Waiting] = {}
+        # By the id of what a View allows, its bytes, by which reads of alike Views are joined.
+        self._allowed: dict[int, tuple[Filter, bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     def collection(self, type: str) -> AsyncCollection[Document]:
@@ -74,8 +77,7 @@ class Reads:
             return None
         if type == LEDGER_TYPE:
             return (await self._ledger.read_many([id], view)).get(id)
-        allowed = view.of(type)
-        key = (type, b"" if allowed is None else bson.encode(allowed))
+        key = (type, self._bytes_of(view.of(type)))
         loop = asyncio.get_running_loop()
         future: asyncio.Future[Stored | FhirError | None] = loop.create_future()
         if key in self._waiting:
@@ -89,6 +91,16 @@ class Reads:
         if isinstance(answer, FhirError):
             raise replace(answer)  # each caller its own, so that tracebacks do not mix
         return answer
+
+    def _bytes_of(self, allowed: Filter | None) -> bytes:
+        if allowed is None:
+            return b""
+        known = self._allowed.get(id(allowed))
+        if known is not None:
+            return known[1]
+        if len(self._allowed) == MOST_VIEWS:
+            self._allowed.clear()
+        return self._allowed.setdefault(id(allowed), (allowed, bson.encode(allowed)))[1]
 
     async def _answer(self, key: tuple[str, bytes], view: View) -> None:
         asked: _Waiting = []
