@@ -65,7 +65,9 @@ class Collections:
 
     async def open(self) -> None:
         """Finishes what a killed process left half made: a collection without all its indexes."""
-        await self.ensure(sorted(name for name in await self.existing() if name[0].isupper()))
+        for name in sorted(name for name in await self.existing() if name[0].isupper()):
+            await self._index(name)
+            self._ready.add(name)
 
     async def existing(self) -> set[str]:
         return set(await self._database.list_collection_names())
@@ -77,9 +79,7 @@ class Collections:
     async def build(self) -> None:
         """Makes the indexes that were put off, all of a collection in one pass over it."""
         self.deferred = False
-        for name in sorted(name for name in await self.existing() if name[0].isupper()):
-            await self._index(name)
-            self._ready.add(name)
+        await self.open()
 
     async def without_indexes(self) -> list[str]:
         """Collections that lack one of their indexes."""
