@@ -21,10 +21,11 @@ from fhir_server.search.compile import conjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
 from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
-from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply, shorter
+from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply, is_exact, shorter
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_joins, is_read
-from fhir_server.store.contract import NOTHING, Filter, Find, Stored, View
+from fhir_server.search.unindexed import unindexed
+from fhir_server.store.contract import INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
 FEW_CANDIDATES = 100  # of a list that is shorter, nobody asks whether another is shorter still
@@ -237,12 +238,20 @@ class Finder:
             plan.type, {}, order.paths, limit, raw=raw, want_sort=order.by_value, want_keys=keys, hint=walk.hint
         )
         try:
+            most = await self._most_looked_at(plan, walk)
+            if most:
+                find = replace(find, hint=walk.hint or INDEX_ORDER)
+            walked = walk.walked(plan) if most else {}
             if order.span is None:
-                return await self._ask(replace(find, filter=conjunction((query, after(order, cursor)))), order)
+                place = after(order, cursor)
+                bound = Bound(conjunction((walked, place)), most) if most else None
+                return await self._ask(replace(find, filter=conjunction((query, place)), bound=bound), order)
             find = replace(find, sort=(), keys_within=(order.span.low, order.span.high))
             found: list[Stored] = []
             for stretch in along_after(order.span, cursor):
-                asked = replace(find, filter=conjunction((stretch, query)), limit=limit - len(found))
+                bound = Bound(conjunction((stretch, walked)), most) if most else None
+                filter = conjunction((stretch, query))
+                asked = replace(find, filter=filter, limit=limit - len(found), bound=bound)
                 found += await self._reader.find(asked, self._view)
             return found
         except FhirError as fault:
@@ -250,13 +259,26 @@ class Finder:
                 raise
             raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
 
+    async def _most_looked_at(self, plan: Plan, walk: Walk) -> int | None:
+        """The work limit, for a walk of which the index is known and that meets resources that do not fit; None where
+        the type has no more resources than the limit."""
+        if walk.driver is None:
+            known = walk.order.is_of_index and plan.node is not None and unindexed(plan.node) is not None
+        else:
+            known = walk.order.span is not None or is_exact(walk.driver)
+        if not known or not walk.looked_at(plan):
+            return None
+        most = self.work.most
+        return most if await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) > most else None
+
     async def _ask(self, find: Find, order: Order) -> list[Stored]:
         parts = shorter(find.filter) if order.is_of_index else [find.filter]
         if len(parts) == 1:
             return await self._reader.find(find, self._view)
         found: dict[str, Stored] = {}
         for part in parts:
-            found |= {stored.id: stored for stored in await self._reader.find(replace(find, filter=part), self._view)}
+            asked = replace(find, filter=part, bound=None)
+            found |= {stored.id: stored for stored in await self._reader.find(asked, self._view)}
         return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
 
     async def _refuse_large_sort(self, plan: Plan) -> None:

@@ -83,11 +83,18 @@ class Walk(msgspec.Struct, frozen=True):
         """The plan's filter, in the form that makes the database walk so; without the driver where that is a span."""
         if self.driver is None:
             return plan.filter
-        beside = [part for part in flat(plan.filter) if part != self.driver]
-        plain = [part for part in beside if set(part) <= {"o", "u"}]
-        looked_at = conjunction(part for part in beside if not set(part) <= {"o", "u"})
-        driver = {} if self.order.span else self.driver
-        return conjunction((driver, *plain, unwalked(looked_at) if looked_at else {}))
+        looked_at = self.looked_at(plan)
+        return conjunction((self.walked(plan), unwalked(looked_at) if looked_at else {}))
+
+    def walked(self, plan: Plan) -> Filter:
+        """The conditions that choose what is walked; without the driver where that is a span."""
+        driver = self.driver or {}
+        plain = [part for part in flat(plan.filter) if set(part) <= {"o", "u"} and part != driver]
+        return conjunction(({} if self.order.span else driver, *plain))
+
+    def looked_at(self, plan: Plan) -> Filter:
+        """The conditions that are looked at in the documents met on the way."""
+        return conjunction(part for part in flat(plan.filter) if not set(part) <= {"o", "u"} and part != self.driver)
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -198,14 +198,23 @@ class Written(msgspec.Struct, frozen=True):
     changed: bool
 
 
+class Bound(msgspec.Struct, frozen=True):
+    """How far a find may look: at so many of the resources that satisfy `walked`, in the order of the find. walked:
+    what the index is walked by, a part of the find's filter."""
+
+    walked: Filter
+    most: int
+
+
 class Find(msgspec.Struct, frozen=True):
     """One page of one type. sort: (path, 1 or -1) pairs over `o`, `_id`, `u`, `x.<letters>`; without any the order of
     the index that the filter needs. hint: name of the index to walk, if the collection has its indexes already.
 
     Over an `x.` path a list counts by its lowest value (descending: its highest), and a resource without a value comes
     last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. keys_within: (low, high), to give
-    those of `k` from low to before high alone. Time and work are bounded by the store's settings. Deleted resources are
-    never found.
+    those of `k` from low to before high alone. Time is bounded by the store's settings; what a query that takes over a
+    second may look at by `bound`, which needs an order that the index of the hint gives: FhirError TOO_COSTLY when the
+    page is not full within it. Deleted resources are never found.
     """
 
     type: str
@@ -217,6 +226,7 @@ class Find(msgspec.Struct, frozen=True):
     want_keys: bool = False
     keys_within: tuple[str, str] | None = None
     hint: str | None = None
+    bound: Bound | None = None
 
 
 class HistoryQuery(msgspec.Struct, frozen=True):

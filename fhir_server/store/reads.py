@@ -13,10 +13,10 @@ import msgspec
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
-from pymongo.errors import AutoReconnect, OperationFailure, ServerSelectionTimeoutError
+from pymongo.errors import AutoReconnect, ExecutionTimeout, OperationFailure, ServerSelectionTimeoutError
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Filter, Find, Stored, View, unwalked
+from fhir_server.store.contract import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Bound, Filter, Find, Stored, View, unwalked
 from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import RunAgain, lacks_index, wrapped
 from fhir_server.store.indexes import Collections
@@ -25,6 +25,7 @@ from fhir_server.store.ledger import MongoLedger
 MOST_IDS_A_QUERY = 1000
 MOST_VIEWS = 10_000  # of which the bytes are kept
 WALK_STEP = 200
+QUICK_MS = 1000  # a query that takes longer is asked again within its bound
 MOST_COLLECTIONS = 500  # more than R4 has types
 # What a tombstone never satisfies, as a range that the index of `o` answers.
 LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
@@ -165,8 +166,39 @@ class Reads:
     async def _documents(self, query: Find, filter: Filter, session: AsyncClientSession | None) -> Sequence[Document]:
         if any(path.startswith("x.") for path, _ in query.sort):
             return await self._find_by_values(query, filter, session)
+        if query.bound is None or session is not None:  # a transaction would end with a query that is given up
+            return await self._find_page(query, filter, session, self._limit_ms)
+        try:
+            if QUICK_MS > 0:
+                return await self._find_page(query, filter, session, min(QUICK_MS, self._limit_ms))
+        except ExecutionTimeout:
+            pass
+        return await self._find_within(query, query.bound, filter)
+
+    async def _find_page(
+        self, query: Find, filter: Filter, session: AsyncClientSession | None, limit_ms: int
+    ) -> Sequence[Document]:
         collection, fields = self.collection(query.type), _projection(query)
-        return await self._page(collection, filter, fields, query.limit, session, query.sort, query.hint)
+        return await self._page(collection, filter, fields, query.limit, session, query.sort, query.hint, limit_ms)
+
+    async def _find_within(self, query: Find, bound: Bound, filter: Filter) -> Sequence[Document]:
+        """A page of what the bound lets be looked at. Raises FhirError TOO_COSTLY when that does not fill it.
+
+        It looks ahead further than `find` does, so that is asked first: most pages are full long before any bound.
+        """
+        steps: list[Mapping[str, Any]] = [{"$match": live(bound.walked)}, {"$limit": bound.most}]
+        if query.sort:
+            steps.insert(1, {"$sort": dict(query.sort)})
+        options: dict[str, Any] = {"maxTimeMS": self._limit_ms} | ({"hint": query.hint} if query.hint else {})
+        page: list[Mapping[str, Any]] = [{"$match": filter}, {"$project": _projection(query)}, {"$limit": query.limit}]
+        collection = self.collection(query.type)
+        found = await (await collection.aggregate([*steps, *page], batchSize=query.limit, **options)).to_list()
+        if len(found) < query.limit:
+            counted = await (await collection.aggregate([*steps, {"$count": "n"}], **options)).to_list()
+            if counted and counted[0]["n"] == bound.most:
+                text = f"a search of {query.type} looked at {bound.most} resources for a page"
+                raise FhirError(Kind.TOO_COSTLY, text)
+        return found
 
     async def _page(
         self,
@@ -177,10 +209,12 @@ class Reads:
         session: AsyncClientSession | None,
         sort: Sequence[tuple[str, int]] = (),
         hint: str | None = None,
+        limit_ms: int | None = None,
     ) -> Sequence[Document]:
         """One page in one round trip: the `find` command as it is, at three quarters of the cost of a cursor."""
         command: dict[str, Any] = {"find": collection.name, "filter": filter, "projection": fields}
-        command |= {"limit": limit, "batchSize": limit, "maxTimeMS": self._limit_ms}
+        limit_ms = limit_ms or self._limit_ms
+        command |= {"limit": limit, "batchSize": limit, "maxTimeMS": limit_ms}
         command |= ({"sort": dict(sort)} if sort else {}) | ({"hint": hint} if hint else {})
         answer = (await self._ask(command, session))["cursor"]
         if answer["id"] == 0:
@@ -189,7 +223,7 @@ class Reads:
         # More than one reply holds (16 MiB): a cursor of the driver's, which asks for the rest.
         await self._ask({"killCursors": collection.name, "cursors": [answer["id"]]}, session)
         cursor = collection.find(
-            filter, fields, sort=list(sort) or None, limit=limit, hint=hint, session=session, max_time_ms=self._limit_ms
+            filter, fields, sort=list(sort) or None, limit=limit, hint=hint, session=session, max_time_ms=limit_ms
         )
         return await cursor.to_list()
 
@@ -276,7 +310,9 @@ def _narrowed(query: Find, view: View, by_ward: bool) -> tuple[Find, Filter]:
     ward = view.ward(query.type) if by_ward and query.hint == INDEX_KEYS else None
     if ward is None:
         return query, {"$and": [wanted, unwalked(allowed)]}
-    return msgspec.structs.replace(query, hint=INDEX_WARD), {"$and": [{"w": ward}, wanted, unwalked(allowed)]}
+    return msgspec.structs.replace(query, hint=INDEX_WARD, bound=None), {
+        "$and": [{"w": ward}, wanted, unwalked(allowed)]
+    }
 
 
 def live(filter: Filter) -> Filter:

@@ -10,13 +10,16 @@ from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
+from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest
 from fhir_server.interactions.search import search
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
+from fhir_server.store import reads
 from tests.api.search.conftest import fill, following
 
 PAGE = 20
@@ -123,19 +126,23 @@ DATED = [
 ]
 
 
-async def examined(context: Context, mongodb: MongoClient[dict[str, Any]], path: str, query: str) -> tuple[int, str]:
-    """How many documents the queries of one page looked at, and the query of the next page."""
+async def asked(context: Context, mongodb: MongoClient[dict[str, Any]], path: str, query: str) -> tuple[int, Any]:
+    """How many documents the queries of a search look at, and its bundle or what it is refused with."""
     database = mongodb[context.settings.mongodb_database]
-    database.command("profile", 0)
     database["system.profile"].drop()
     database.create_collection("system.profile", capped=True, size=16 << 20)
     database.command("profile", 2)
-    answer = await search(context, FhirRequest("GET", (path,), query_pairs(query)))
-    database.command("profile", 0)
-    bundle = decode(answer.body)
-    assert len(bundle["entry"]) == PAGE
-    looked = sum(row.get("docsExamined", 0) for row in database["system.profile"].find({"op": {"$ne": "insert"}}))
-    return looked, (following(bundle) or "").partition("?")[2]
+    try:
+        answer = await search(context, FhirRequest("GET", (path,), query_pairs(query)))
+    except FhirError as fault:
+        return examined(database), fault
+    finally:
+        database.command("profile", 0)
+    return examined(database), decode(answer.body)
+
+
+def examined(database: Database[dict[str, Any]]) -> int:
+    return sum(row.get("docsExamined", 0) for row in database["system.profile"].find())
 
 
 @pytest.mark.parametrize("query", [*SINGLE, *DATED])
@@ -144,5 +151,29 @@ async def test_a_page_looks_at_hardly_more_resources_than_it_gives(
 ) -> None:
     path, _, text = query.partition("?")
     for _ in range(2):
-        looked, text = await examined(context, mongodb, path, text)
+        looked, bundle = await asked(context, mongodb, path, text)
+        assert len(bundle["entry"]) == PAGE
         assert looked <= 1.1 * PAGE
+        text = (following(bundle) or "").partition("?")[2]
+
+
+LOST = [
+    "Patient?name:contains=zzz",
+    "Patient?name:contains=zzz&_sort=birthdate",
+    "Patient?gender:not=male,female",
+    "Patient?organization=1,2&gender=male&name:contains=zzz",
+    "Observation?code=a,b&value-quantity=ne5&_sort=-date",
+]
+
+
+@pytest.mark.parametrize("query", LOST)
+async def test_a_search_that_takes_long_looks_at_no_more_than_the_work_limit(
+    context: Context, mongodb: MongoClient[dict[str, Any]], query: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, _, text = query.partition("?")
+    monkeypatch.setattr(reads, "QUICK_MS", 0)
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 300}))
+    looked, fault = await asked(weak, mongodb, path, text)
+    assert isinstance(fault, FhirError), fault
+    assert fault.kind is Kind.TOO_COSTLY
+    assert looked <= 2 * 300  # for the page, and to tell that there was more

@@ -19,6 +19,7 @@ from fhir_server.interactions.matching import criterion, match
 from fhir_server.interactions.search import search
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
+from fhir_server.store import reads
 from fhir_server.store.contract import NOTHING, View
 from tests.api.search.conftest import Searcher, names
 from tests.api.search.test_search_parameters import FOUND
@@ -181,6 +182,64 @@ async def test_a_sort_of_more_than_the_work_limit_is_refused(context: Context) -
     with pytest.raises(FhirError, match="_sort would look at more than 3") as fault:
         await ask(weak, "Patient?_sort=family")
     assert fault.value.kind is Kind.TOO_COSTLY
+
+
+# Searches that look at more than two people, of whom few fit; and the part that is told.
+WORK = {
+    "Patient?gender:not=male": "gender:not",
+    "Patient?name:contains=guye": "name:contains",
+    "Patient?_tag=xa-a,xa-b&gender:not=male": "_tag and gender:not",
+}
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every query takes too long to be let go on without a bound."""
+    monkeypatch.setattr(reads, "QUICK_MS", 0)
+
+
+@pytest.mark.usefixtures("impatient")
+@pytest.mark.parametrize(("query", "part"), WORK.items())
+@pytest.mark.parametrize("sort", ["", "&_sort=birthdate", "&_sort=-birthdate"])
+async def test_a_search_that_looks_at_more_than_the_work_limit_is_refused_by_its_costly_part(
+    context: Context, query: str, part: str, sort: str
+) -> None:
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 2}))
+    with pytest.raises(FhirError, match=f"looked at 2 .*costly: {part}") as fault:
+        await ask(weak, query + sort)
+    assert fault.value.kind is Kind.TOO_COSTLY
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_what_is_answered_within_the_work_limit_is_what_is_answered_without(context: Context) -> None:
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 4}))
+    answered = refused = 0
+    for query in FOUND:
+        for sort in ("", "&_sort=birthdate") if query.startswith("Patient?") else ("",):
+            try:
+                found = names(await ask(weak, f"{query}{sort}"))
+            except FhirError as fault:
+                if fault.kind is not Kind.TOO_COSTLY:
+                    raise
+                refused += 1
+                continue
+            assert found == names(await ask(context, f"{query}{sort}")), query
+            answered += 1
+    assert answered > 100
+    assert refused > 5
+
+
+@pytest.mark.usefixtures("impatient")
+async def test_the_work_limit_is_for_each_page(context: Context) -> None:
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 4}))
+    told: list[str] = []
+    text = "gender:missing=false&_count=1&name:contains=n"
+    while text:
+        page = await ask(weak, f"Patient?{text}")
+        told += names(page)
+        text = next((link["url"] for link in page["link"] if link["relation"] == "next"), "").partition("?")[2]
+    assert sorted(told) == sorted(names(await ask(context, "Patient?name:contains=n")))
+    assert len(told) == 4
 
 
 @pytest.fixture
