@@ -6,11 +6,11 @@ extractor of search makes the keys of the templates, so an event has the keys th
 
 from __future__ import annotations
 
-import os
 import re
 from base64 import b64encode
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from random import getrandbits
 from typing import Any
 
 import msgspec
@@ -20,7 +20,6 @@ from fhir_server.audit.access import Access, Agent, Touched
 from fhir_server.audit.hiding import Hiding
 from fhir_server.model.dates import instant
 from fhir_server.model.registry import Registry, UnknownSystems
-from fhir_server.model.remember import remembered
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.model import SearchModel
 from fhir_server.store.ledger_contract import Event
@@ -110,10 +109,10 @@ class Events:
         parts = []
         for one in touched:
             parts.append(_entity(one))
-            self._add(keys, one.type, one.id)
-        for patient in patients:
-            parts.append(_patient(f"Patient/{patient}"))
-            self._add(keys, "Patient", patient)
+            self._add(keys, one.type, (one.id,))
+        if patients:
+            parts.append(",".join([f"{_PATIENT}{id}{_OF_PATIENT}" for id in patients]).encode())
+            self._add(keys, "Patient", patients)
         if asked := self._asked(access):
             parts.append(asked)
             if access.query is not None:
@@ -123,11 +122,12 @@ class Events:
         raw = b"".join((start.encode(), shape.head, moment.encode(), shape.tail, end))
         return Event(id, access.at, raw, tuple(keys))
 
-    def _add(self, keys: set[str], type: str, id: str) -> None:
+    def _add(self, keys: set[str], type: str, ids: Iterable[str]) -> None:
+        """The keys of entities of one type."""
         added = self._added.get(type) or self._keys_of(type, decode(_entity(Touched(type, _SAMPLE))))
         keys.update(added.always)
         for before, after in added.around:
-            keys.add(f"{before}{id}{after}")
+            keys.update([f"{before}{id}{after}" for id in ids])
 
     def _asked(self, access: Access) -> bytes:
         """The entity of the query, and of what else there is to tell."""
@@ -177,7 +177,7 @@ class Events:
 
 def id_at(ms: int) -> str:
     """A UUID of version 7 (RFC 9562) of that time."""
-    chance = int.from_bytes(os.urandom(10), "big")
+    chance = getrandbits(80)  # that nobody has the same matters, not that nobody can guess it
     text = f"{ms & (1 << 48) - 1:012x}{chance:020x}"
     return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{_VARIANTS[chance & 3]}{text[17:20]}-{text[20:]}"
 
@@ -193,8 +193,8 @@ async def made(events: Events, access: Access, intern: Callable[[Sequence[str]],
 
 def _others(access: Access) -> tuple[str, ...]:
     """The patients that the resources do not name themselves."""
-    if not access.patients:
-        return ()
+    if not access.resources:
+        return tuple(dict.fromkeys(access.patients))
     named = {one.id for one in access.resources if one.type == "Patient"}
     return tuple(patient for patient in dict.fromkeys(access.patients) if patient not in named)
 
@@ -284,6 +284,11 @@ def _agents(agent: Agent) -> Iterator[Resource]:
 _QUERY = {"type": {"system": ENTITY_TYPES, "code": "2"}, "role": {"system": ROLES, "code": "24"}}
 
 
+# The entity of a patient, around the id.
+_PATIENT = '{"what":{"reference":"Patient/'
+_OF_PATIENT = f'"}},"type":{{"system":"{ENTITY_TYPES}","code":"1"}},"role":{{"system":"{ROLES}","code":"1"}}}}'
+
+
 def _request(request: str) -> bytes:
     """The request id has no letter that JSON would escape."""
     return f'{{"detail":[{{"type":"request","valueString":"{request}"}}]}}'.encode() if request else b""
@@ -291,18 +296,9 @@ def _request(request: str) -> bytes:
 
 def _entity(one: Touched) -> bytes:
     version = f"/_history/{one.version}" if one.version is not None else ""
-    reference = f"{one.type}/{one.id}{version}"
     if one.type == "Patient":
-        return _patient(reference)
+        return f"{_PATIENT}{one.id}{version}{_OF_PATIENT}".encode()
     return (
-        f'{{"what":{{"reference":"{reference}"}},"type":{{"system":"{ENTITY_TYPES}","code":"2"}},'
+        f'{{"what":{{"reference":"{one.type}/{one.id}{version}"}},"type":{{"system":"{ENTITY_TYPES}","code":"2"}},'
         f'"role":{{"system":"{ROLES}","code":"4"}}}}'
-    ).encode()
-
-
-@remembered(4_096)
-def _patient(reference: str) -> bytes:
-    return (
-        f'{{"what":{{"reference":"{reference}"}},"type":{{"system":"{ENTITY_TYPES}","code":"1"}},'
-        f'"role":{{"system":"{ROLES}","code":"1"}}}}'
     ).encode()
