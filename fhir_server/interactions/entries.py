@@ -99,7 +99,8 @@ def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, s
     wanted = "representation" if asks(request) else prefer_return(asked, "minimal")
     if wanted == "OperationOutcome" and response.body:
         told["outcome"] = decode(response.body)
-    return entry(raw=response.body if wanted == "representation" else b"", response=told)
+    is_carried = wanted == "representation" and request.method != "HEAD"
+    return entry(raw=response.body if is_carried else b"", response=told)
 
 
 def refused(fault: FhirError, asked: Mapping[str, str]) -> bytes:

@@ -106,6 +106,15 @@ async def test_operations_that_only_read_are_entries_and_carry_their_answers(cli
     assert found == ["ValueSet", "Parameters", "OperationOutcome", None]
 
 
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_a_head_entry_is_answered_as_a_get_without_the_resource(client: Client, kind: str) -> None:
+    there = await client.created(a_patient())
+    bundle = a_bundle(kind, *[an_entry(method, f"Patient/{there['id']}") for method in ("HEAD", "GET")])
+    head, got = (await client.send("POST", "", bundle)).json()["entry"]
+    assert head == {"response": got["response"]}
+    assert got["resource"] == there
+
+
 async def test_an_operation_that_writes_is_no_part_of_a_transaction(client: Client) -> None:
     bundle = a_bundle(
         "transaction",
