@@ -8,7 +8,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from fhir_server.errors import FhirError, Issue, Kind
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import language, prefer_return
 from fhir_server.model.bundles import entry
@@ -16,6 +16,8 @@ from fhir_server.model.dates import instant
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.parse import query_pairs
+from fhir_server.validation.links import check_full_url
+from fhir_server.validation.messages import Report
 
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
 # Bundle.entry.request elements and the headers they stand for.
@@ -63,6 +65,7 @@ def entry_request(item: Any, place: str, base: str, asked_with: Mapping[str, str
     if resource is None and method in ("POST", "PUT", "PATCH") and not _asks(method, segments):
         raise FhirError(Kind.REQUIRED, f"{method} needs a resource", (f"{place}.resource",))
     _refuse_other_than_texts(item, asked, place)
+    _refuse_another_url(item, place)
     headers = {header: asked[name] for name, header in _HEADERS.items() if name in asked}
     headers |= {name: asked_with[name] for name in ("prefer", "accept-language") if name in asked_with}
     return FhirRequest(method, segments, query_pairs(query), headers, resource=resource)
@@ -85,6 +88,12 @@ def _refuse_other_than_texts(item: Resource, asked: Resource, place: str) -> Non
     for where, value in texts.items():
         if value is not None and not isinstance(value, str):
             raise FhirError(Kind.STRUCTURE, "this is written as a JSON string", (where,))
+
+
+def _refuse_another_url(item: Resource, place: str) -> None:
+    report = Report()
+    check_full_url(item, place, report)
+    refuse_faults(report.issues)
 
 
 def answered(response: FhirResponse, request: FhirRequest, asked: Mapping[str, str]) -> bytes:

@@ -18,6 +18,17 @@ _STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 _MOST_TARGETS_SHOWN = 12
 
 
+def check_full_url(entry: Resource, where: str, report: Report) -> None:
+    """A RESTful fullUrl must not disagree with the resource (R4 section 2.36.4, Bundle.entry.fullUrl)."""
+    url, resource = entry.get("fullUrl"), entry.get("resource")
+    parts = literal(url) if isinstance(url, str) and not url.startswith("urn:") else None
+    if parts is None or not isinstance(resource, dict) or not isinstance(resource.get("id"), str):
+        return
+    own = f"{resource.get('resourceType')}/{resource['id']}"
+    if f"{parts.type}/{parts.id}" != own or parts.version is not None:
+        report.tell("full-url", f"{where}.fullUrl", found=quote(url), own=quote(own))
+
+
 # (kind of message, property of the Reference, facts for the message)
 Fault = tuple[str, str, Mapping[str, str]]
 

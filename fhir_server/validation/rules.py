@@ -16,12 +16,11 @@ import msgspec
 from fhir_server.definitions.fhirpath import FhirPathError
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Constraint, Element, Type
-from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
-from fhir_server.validation.links import check_contained, contained_types, reference_faults
-from fhir_server.validation.messages import Report, quote
+from fhir_server.validation.links import check_contained, check_full_url, contained_types, reference_faults
+from fhir_server.validation.messages import Report
 from fhir_server.validation.narrative import narrative_faults
 from fhir_server.validation.places import Place, render
 from fhir_server.validation.primitives import PRIMITIVES
@@ -311,14 +310,7 @@ def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
 
 
 def _check_full_url(value: Resource, place: Place, walk: _Walk) -> None:
-    """A RESTful fullUrl must not disagree with the resource (R4 section 2.36.4, Bundle.entry.fullUrl)."""
-    url, resource = value.get("fullUrl"), value.get("resource")
-    parts = literal(url) if isinstance(url, str) and not url.startswith("urn:") else None
-    if parts is None or not isinstance(resource, dict) or not isinstance(resource.get("id"), str):
-        return
-    own = f"{resource.get('resourceType')}/{resource['id']}"
-    if f"{parts.type}/{parts.id}" != own or parts.version is not None:
-        walk.report.tell("full-url", f"{render(place)}.fullUrl", found=quote(url), own=quote(own))
+    check_full_url(value, render(place), walk.report)
 
 
 def _check_narrative(value: Resource, place: Place, walk: _Walk) -> None:

@@ -273,6 +273,22 @@ async def test_a_full_url_that_stands_twice_is_told_with_its_place(client: Clien
     assert [issue["expression"] for issue in refused.json()["issue"]] == [["Bundle.entry[1].fullUrl"]]
 
 
+async def test_a_full_url_that_is_another_resource_s_is_told_with_its_place(client: Client) -> None:
+    strays = (
+        an_entry("PUT", "Patient/b", a_patient(id="b"), "http://a.example/fhir/Patient/a"),
+        an_entry("POST", "Patient", a_patient(id="b"), "http://a.example/fhir/Patient/b/_history/2"),
+    )
+    own = an_entry("PUT", "Patient/c", a_patient(id="c"), "http://a.example/fhir/Patient/c")
+    told = await client.send("POST", "", a_bundle("transaction", *strays, own))
+    assert told.status_code == 400
+    places = [f"Bundle.entry[{number}].fullUrl" for number in (0, 1)]
+    assert [issue["expression"] for issue in told.json()["issue"]] == [[place] for place in places]
+    batch = (await client.send("POST", "", a_bundle("batch", *strays, own))).json()
+    assert [entry["response"]["status"][:3] for entry in batch["entry"]] == ["400", "400", "201"]
+    outcomes = [entry["response"]["outcome"]["issue"] for entry in batch["entry"][:2]]
+    assert [issues[0]["expression"] for issues in outcomes] == [[place] for place in places]
+
+
 async def test_history_inside_a_transaction_shows_what_the_transaction_writes(client: Client) -> None:
     await client.send("PUT", "Patient/an", a_patient(id="an"))
     bundle = a_bundle(
