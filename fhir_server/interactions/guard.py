@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.rights import Action, Rights
-from fhir_server.model.resources import decode
-from fhir_server.store.contract import Op, Put
+from fhir_server.model.references import Literal, literal
+from fhir_server.model.resources import Resource, decode
+from fhir_server.store.contract import Op, Put, Transaction, Written
 from fhir_server.store.evaluate import satisfies
 
 _KNOWING: tuple[Action, ...] = ("read", "search", "update", "delete")
@@ -43,8 +45,7 @@ class RightsGuard:
         # A tombstone has no keys, so it is held against nothing that was made of them.
         held = [*(() if is_new else (before,)), *((after,) if isinstance(op, Put) else ())]
         if not all(self._allows(action, type, document) for document in held if document is not None):
-            text = f"this caller may not {action} this {type}: it is outside of what the caller may write"
-            raise FhirError(Kind.FORBIDDEN, text)
+            raise _outside(action, type)
         if type != "Patient" and after["p"] is not None and (before is None or before["p"] != after["p"]):
             self.joined.add(after["p"])
         if before is not None and not is_new and isinstance(op, Put):
@@ -59,3 +60,38 @@ class RightsGuard:
     def _allows(self, action: Action, type: str, document: Document) -> bool:
         allowed = self.rights.view(action).of(type)
         return allowed is None or satisfies(document, allowed)
+
+
+async def refuse_strangers(
+    rights: Rights, transaction: Transaction, joined: Collection[str], written: Iterable[Written]
+) -> None:
+    """What is written must not bring in people who are not there for the caller: patients whose compartment it joins,
+    and whom a Person links, for whoever is linked acts for the others. Raises FhirError FORBIDDEN."""
+    if rights.places_patients and not await _are_there(rights, transaction, "Patient", set(joined)):
+        raise FhirError(Kind.FORBIDDEN, "a resource speaks of a patient who is not there for this caller")
+    for one in written:
+        if one.changed and one.stored.type == "Person" and not one.stored.deleted:
+            linked: dict[str, set[str]] = defaultdict(set)
+            for target in _linked(decode(one.stored.raw)):
+                linked[target.type].add(target.id)
+            for type, ids in sorted(linked.items()):
+                if not await _are_there(rights, transaction, type, ids):
+                    raise _outside("create" if one.created else "update", "Person")
+
+
+async def _are_there(rights: Rights, transaction: Transaction, type: str, ids: Collection[str]) -> bool:
+    if not ids or not rights.is_narrowed("read", type):
+        return True
+    return len(await transaction.read_many(type, sorted(ids), rights.view("read"))) == len(ids)
+
+
+def _outside(action: Action, type: str) -> FhirError:
+    text = f"this caller may not {action} this {type}: it is outside of what the caller may write"
+    return FhirError(Kind.FORBIDDEN, text)
+
+
+def _linked(person: Resource) -> Iterator[Literal]:
+    for link in person.get("link") or ():
+        target = literal((link.get("target") or {}).get("reference") or "")
+        if target is not None:
+            yield target

@@ -20,7 +20,7 @@ from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle_consents
 from fhir_server.interactions.evidence import evidence
 from fhir_server.interactions.exchange import Context, FhirResponse, Pairs, Shown
-from fhir_server.interactions.guard import RightsGuard
+from fhir_server.interactions.guard import RightsGuard, refuse_strangers
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.matching import criterion, match, unique_match
 from fhir_server.interactions.parameters import after_writing
@@ -477,10 +477,7 @@ async def _within_rights(
         return await transaction.apply(ops)
     guard = RightsGuard(context.rights, _named(targets))
     written = await transaction.apply(ops, guard)
-    if context.rights.places_patients and guard.joined:
-        patients = sorted(guard.joined)
-        if len(await transaction.read_many("Patient", patients, context.rights.view("read"))) < len(patients):
-            raise FhirError(Kind.FORBIDDEN, "a resource speaks of a patient who is not there for this caller")
+    await refuse_strangers(context.rights, transaction, guard.joined, written)
     return written
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.resources import Resource
 from fhir_server.security.sight import TypeLists
@@ -12,21 +13,21 @@ from fhir_server.security.sight import TypeLists
 
 @dataclass(frozen=True, slots=True)
 class Authorship:
-    """organisation: id of the Organization that sends; None for a citizen."""
+    """organisation: id of the Organization that sends; None for a citizen and an officer."""
 
     types: TypeLists
     rules: NarrowingRules
+    is_citizen: bool
     organisation: str | None
-
-    @property
-    def is_citizen(self) -> bool:
-        return self.organisation is None
 
     def sign(self, resource: Resource) -> Resource:
         """The resource with the mark of its author, and no other's. Raises FhirError FORBIDDEN, UNPROCESSABLE."""
-        if self.organisation is None:
+        if self.is_citizen:
             return self._reported(resource)
-        return self.rules.sent_by(self.organisation, resource)
+        if resource["resourceType"] == CONSENT and _permits(resource.get("provision") or {}):
+            text = "who asks for a record does not permit it: that is for the patient, or for who runs this server"
+            raise FhirError(Kind.FORBIDDEN, text, (f"{CONSENT}.provision",))
+        return self.rules.sent_by(self.organisation, resource) if self.organisation is not None else resource
 
     def _reported(self, resource: Resource) -> Resource:
         """A citizen's own report bears the label of one, and is unconfirmed; nobody's mark as a sender stays on it."""
@@ -58,6 +59,10 @@ class Authorship:
             raise FhirError(Kind.FORBIDDEN, text, tuple(f"Patient.{name}" for name in fixed))
         if _labels(before) != _labels(after):
             raise FhirError(Kind.FORBIDDEN, "labels and tags are not for the patient to change", ("Patient.meta",))
+
+
+def _permits(provision: Resource) -> bool:
+    return provision.get("type") == "permit" or any(map(_permits, provision.get("provision") or ()))
 
 
 def _labels(resource: Resource) -> tuple[object, object]:

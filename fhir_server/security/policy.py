@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fhir_server.errors import FhirError
+from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.rights import ACTIONS, Action, Rights, any_change, as_sent
 from fhir_server.search.parse import parse_parameter
@@ -48,6 +49,12 @@ class Standing:
     def is_citizen(self) -> bool:
         user = self.identity.caller.user
         return user.partition("/")[0] in _CITIZENS if user else self.identity.caller.patient is not None
+
+    @property
+    def is_free(self) -> bool:
+        """True for who runs the installation: bound to nobody, and meant to be."""
+        caller = self.identity.caller
+        return self.identity.unbound and caller.organisation is None and caller.unit is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +130,8 @@ class Policy:
             if action in scope.actions:
                 sights = self._consented(context, standing, self._within_scope(standing, scope, action))
                 seen = either(seen, await _constrained(context, scope, sights))
+        if CONSENT in seen and action in ("update", "delete") and not (standing.is_citizen or standing.is_free):
+            seen[CONSENT] = conjoined(seen[CONSENT], await self._not_of_patients(context))
         sensitivities = context.rules.allowed_sensitivities(standing.identity.scopes.sensitive)
         open_to_all: Filter = {"s": sensitivities[0]} if len(sensitivities) == 1 else {"s": {"$in": sensitivities}}
         if len(sensitivities) == 1 << len(context.rules.restricted):
@@ -132,14 +141,18 @@ class Policy:
     def _consented(self, context: Context, standing: Standing, sights: Sights) -> Sights:
         """Consents bind all but the patients themselves, those who act for them, and those whom nothing binds."""
         caller = standing.identity.caller
-        is_free = standing.identity.unbound and caller.organisation is None and caller.unit is None
-        if standing.is_citizen or is_free:
+        if standing.is_citizen or standing.is_free:
             return sights
         named = [caller.user, f"Organization/{caller.organisation}" if caller.organisation else None]
         actors = tuple(one.replace("/", ":") for one in named if one is not None)
         every = range(1 << len(context.rules.restricted))
         classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
         return with_consent(self.types, sights, Consented(actors, caller.purposes, classes))
+
+    async def _not_of_patients(self, context: Context) -> Filter:
+        """Consents that are not what patients have said themselves: those nobody else changes or takes away."""
+        own = (await self._reported(context)).get(CONSENT)
+        return {"$nor": [own]} if own is not None else NOTHING
 
     def _within_scope(self, standing: Standing, scope: Scope, action: Action) -> Sights:
         """What the caller sees under one scope, of the types that it names."""
@@ -177,12 +190,10 @@ class Policy:
         return seen
 
     def _author(self, context: Context, standing: Standing) -> Authorship | None:
-        caller = standing.identity.caller
-        if standing.is_citizen:
-            return Authorship(self.types, context.rules, None)
-        if caller.organisation is not None:
-            return Authorship(self.types, context.rules, caller.organisation)
-        return None
+        if standing.is_free and not standing.is_citizen:
+            return None
+        sender = None if standing.is_citizen else standing.identity.caller.organisation
+        return Authorship(self.types, context.rules, standing.is_citizen, sender)
 
 
 async def _constrained(context: Context, scope: Scope, sights: Sights) -> Sights:

@@ -201,6 +201,26 @@ async def test_a_citizen_gives_and_withdraws_consent(ask: Ask, admin: Caller) ->
     assert await seen(hospital) == MINE
 
 
+async def test_what_a_patient_has_said_nobody_else_changes_or_permits(ask: Ask, admin: Caller) -> None:
+    own = ask("patient/*.cruds", patient="an")
+    hospital, officer = ask("system/*.cruds", **HOSPITAL), ask("user/*.cruds", **OFFICER)
+    body = {name: value for name, value in consent({"type": "deny", "class": TYPES}).items() if name != "id"}
+    made = (await own.post("Consent", body)).json()
+    for other in (hospital, officer):
+        assert (await other.get(f"Consent/{made['id']}")).status_code == 200
+        assert (await other.put({**made, "status": "inactive"})).status_code == 403
+        assert (await other.send("DELETE", f"Consent/{made['id']}")).status_code == 403
+        permit = {**body, "provision": {"type": "deny", "provision": [{"type": "permit", "class": TYPES}]}}
+        refused = await other.post("Consent", permit)
+        assert (refused.status_code, refused.json()["issue"][0]["expression"]) == (403, ["Consent.provision"])
+    on_paper = (await hospital.post("Consent", body)).json()
+    assert (await admin.get(f"Consent/{on_paper['id']}")).status_code == 200
+    assert (await hospital.send("DELETE", f"Consent/{on_paper['id']}")).status_code == 204
+    assert (await admin.get(f"Consent/{on_paper['id']}")).status_code == 410
+    assert (await own.send("DELETE", f"Consent/{made['id']}")).status_code == 204
+    assert await seen(ask("user/*.rs", **HOSPITAL)) == MINE
+
+
 async def test_a_consent_that_was_there_before_its_patient_counts_with_the_patient(ask: Ask, admin: Caller) -> None:
     hospital = ask("user/*.rs", **HOSPITAL)
     person = {**patient("an"), "id": "later"}

@@ -285,6 +285,25 @@ async def test_an_answer_that_is_kept_is_given_to_its_caller_alone(ask: Ask, cit
     assert mine.json()["id"] != first.json()["id"]
 
 
+async def test_nobody_makes_themselves_or_others_the_representative_of_hidden_people(
+    hospital: Caller, officer: Caller, admin: Caller
+) -> None:
+    """A Person who links a patient and another's RelatedPerson would act for that other's child."""
+    hidden = {"resourceType": "RelatedPerson", "id": "of-binh", "active": True}
+    assert (await admin.put({**hidden, "patient": {"reference": "Patient/binh"}})).status_code == 201
+    for caller in (hospital, officer):
+        answers = []
+        for target in ("RelatedPerson/of-binh", "RelatedPerson/nobody", "Patient/binh", "Patient/nobody"):
+            links = [{"target": {"reference": name}} for name in ("Patient/an", target)]
+            answer = await caller.post("Person", {"resourceType": "Person", "link": links})
+            answers.append((answer.status_code, answer.text))
+        assert answers[0] == answers[1]
+        assert answers[2] == answers[3]
+        assert {status for status, _ in answers} == {403}
+    own = [{"target": {"reference": "Patient/an"}}]
+    assert (await officer.post("Person", {"resourceType": "Person", "link": own})).status_code == 201
+
+
 async def test_scopes_name_what_may_be_written(ask: Ask) -> None:
     creator = ask("patient/Condition.c", patient="an")
     made = await creator.post("Condition", a_condition("Patient/an", "J45"))
