@@ -48,6 +48,10 @@ MODIFIED = {
     "below": CODES,
 }
 WARD = "http://fhir.ehealth.gov.vn/core/CodeSystem/ward|14797"
+# What is no condition on a type's own values: it asks other parameters, or is not served.
+UNASKED = {"_query", "_filter"}
+# Parameters of every type (`_tag`, `_profile`, …) are one definition: they are asked of these types for all.
+FOR_ALL = ("Condition", "Patient", "ValueSet")
 # What cannot be asked so of a parameter: the element has no such thing, or the value is no value of it.
 NOT_ITS_OWN = (Kind.INVALID, Kind.VALUE, Kind.UNSUPPORTED_PARAMETER)
 
@@ -82,10 +86,11 @@ class Asked:
     context: Context
     shapes: set[str] = field(default_factory=set)
     searches: int = 0
+    taken: set[tuple[str, str]] = field(default_factory=set)
     named: set[str] = field(default_factory=set)
     unled: list[tuple[str, str, str]] = field(default_factory=list)
 
-    async def ask(self, type: str, pair: tuple[str, str]) -> None:
+    async def ask(self, type: str, param: SearchParameter, pair: tuple[str, str]) -> None:
         finder = Finder(self.context)
         try:
             ((_, tree),) = parse(self.context.search.parameters, [type], (pair,), strict=True).trees
@@ -95,6 +100,7 @@ class Asked:
                 raise
             return
         self.searches += 1
+        self.taken.add((param.type, pair[0].partition(":")[2]))
         found = self.context.search.parts(plan, (), self.context.store.registry, False)
         part = unindexed(rewrite(tree))
         if part is None and not has_joins(tree):
@@ -143,17 +149,25 @@ async def test_every_parameter_with_every_modifier_and_prefix_walks_an_index(
     database = mongodb[shared_settings.mongodb_database]
     database.create_collection("system.profile", capped=True, size=64 << 20)
     async with open_context(shared_settings) as context:
-        asked = Asked(context)
+        asked, unasked = Asked(context), set()
         database.command("profile", 2)
         for type in context.search.parameters.types:
             for param in context.search.parameters.of(type).values():
+                if param.code.startswith("_") and type not in FOR_ALL:
+                    continue
+                before = asked.searches
                 for pair in pairs(context, param):
-                    await asked.ask(type, pair)
+                    await asked.ask(type, param, pair)
+                if asked.searches == before:
+                    unasked.add(param.code)
         database.command("profile", 0)
     rows = list(database["system.profile"].find({"ns": f"{database.name}.Condition", "planSummary": {"$exists": True}}))
     assert [row["command"] for row in rows if "COLLSCAN" in row["planSummary"]] == []
     assert asked.unled == []
     assert asked.named == {"missing", "not", "not-in", "contains", "ne", "_text, _content"}
+    assert unasked == UNASKED
+    assert asked.taken >= {(kind, modifier) for kind, one in TYPES.items() for modifier in ("", *one.modifiers)}
+    assert asked.taken >= {(kind, "missing") for kind in TYPES if kind != "composite"}
     assert asked.searches > 10_000
     assert len(rows) >= len(asked.shapes) > 50
 
