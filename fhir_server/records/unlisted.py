@@ -24,15 +24,19 @@ async def warn_of_unlisted(context: Context, record: Record) -> None:
         return
     on = day_of(record.moment, context.settings.zone) if record.moment else None
 
-    def question(known: Terminology) -> list[Unlisted]:
-        made = (one.resource for one in record.mapped.made)
-        return [one for resource in made for one in unlisted(known, resource, on, of_tables=True)]
+    def question(known: Terminology) -> list[tuple[str, Unlisted]]:
+        return [
+            (record.format.sources_of(made.group, one.path), one)
+            for made in record.mapped.made
+            for one in unlisted(known, made.resource, on, of_tables=True)
+        ]
 
-    told = {(one.coding.system, one.coding.code): one for one in await context.terminology.ask(question)}
-    for one in {(one.title, one.coding.code): one for one in told.values()}.values():
+    # One field may become a code of two systems, and one code may stand in several fields: each field is told once.
+    told = {(field, one.title, one.coding.code): one for field, one in await context.terminology.ask(question)}
+    for (field, _, _), one in told.items():
         text = (f"not in the list «{one.title}» of {on or 'today'}", f"không có trong danh mục «{one.title}» {_on(on)}")
         near = ", ".join(map(named, one.judgement.neighbours))
-        record.mapped.problems.append(Problem("warning", RULE, text, found=one.coding.code, allowed=(near, near)))
+        record.mapped.problems.append(Problem("warning", RULE, text, field, one.coding.code, (near, near)))
 
 
 def _on(day: date | None) -> str:

@@ -347,6 +347,7 @@ async def test_an_import_tells_of_codes_that_the_table_of_the_day_does_not_have(
     await import_records(loaded, [path], None, outcomes.append)
     (told,) = [one for one in outcomes[0].problems if one.rule == "unknown-code"]
     assert (outcomes[0].status, told.severity, told.found) == ("stored", "warning", "J02.0")  # of the list of later
+    assert "ma_benh" in told.field.split(", ")
     assert told.allowed[0].startswith("J02.7 (Viêm họng theo danh mục cũ)")
     assert "02/03/2026" in told.text[1]
 
