@@ -182,13 +182,17 @@ class _Unmerge:
         merge = await self._record(transaction)
         self._merge = merge["id"]
         puts, counts, told = list[Put](), Counter[str](), list[str]()
-        for type, id, version in _versions(merge):
-            current = await transaction.read(type, id, EVERYTHING)
-            before, after = [await transaction.vread(type, id, one, EVERYTHING) for one in (version - 1, version)]
+        made = list(_versions(merge))
+        now = {type: await _current(transaction, type, made) for type in {type for type, _, _ in made}}
+        for type, id, version in made:
+            current = now[type].get(id)
+            before = await transaction.vread(type, id, version - 1, EVERYTHING)
+            is_as_merged = current is not None and current.version == version
+            after = current if is_as_merged else await transaction.vread(type, id, version, EVERYTHING)
             if current is None or current.deleted or before is None or after is None:
                 told.append(f"{type}/{id} is gone and stays so")
                 continue
-            if current.version != version:
+            if not is_as_merged:
                 told.append(f"{type}/{id} was changed since the merge: only what the merge did is taken back")
             restored = taken_back(decode(before.raw), decode(after.raw), decode(current.raw))
             puts.append(Put(await draft(self._context, restored, id), current.version))
@@ -285,6 +289,11 @@ def with_link(patient: Resource, reference: str, type: str) -> Resource:
 def _disagreements(source: Resource, target: Resource) -> Iterator[str]:
     for name in differing(target, source):
         yield f"the two disagree on {name}; the target's stays"
+
+
+async def _current(transaction: Transaction, type: str, made: Iterable[tuple[str, str, int]]) -> dict[str, Stored]:
+    """Those of a type as they are now, by id."""
+    return await transaction.read_many(type, [id for one, id, _ in made if one == type], EVERYTHING)
 
 
 def _touched(written: Written) -> Touched:
