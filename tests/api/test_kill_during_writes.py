@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
+import zlib
 from collections import Counter, defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pymongo import MongoClient
 from running_server import RunningServer, environment, needs_embedded, processes_of, run, running_server
 
+from fhir_server.store.embedded import running_uri
 from tests.builders import a_bundle, a_condition, a_patient, an_entry
 from tests.many_clients import Answer, Caller, at_once, callers, until_all_answer
 
@@ -24,6 +28,7 @@ ENOUGH = 10 * CLIENTS  # writes acknowledged before each kill
 MARK = "urn:mark"
 SHARED = 8  # patients that several clients write in transactions
 Identity = tuple[str, str]
+VERSION = re.compile(rb'"reference":"([^"]+/_history/[0-9]+)"')
 
 
 @dataclass
@@ -172,6 +177,15 @@ async def verify_histories(one: Caller, ledger: Ledger) -> None:
         assert told[type, id] <= set(versions)
 
 
+def verify_accesses(data_dir: Path, ledger: Ledger) -> None:
+    """Every write that was acknowledged is on record: in a page, or kept until somebody writes that page."""
+    with MongoClient[dict[str, Any]](running_uri(data_dir)) as client:
+        kept = [one["raw"] for one in client["fhir"]["audit_recorded"].find()]
+        written = [zlib.decompress(page["raws"]) for page in client["fhir"]["audit_pages"].find()]
+    told = {name.decode() for raw in (*kept, *written) for name in VERSION.findall(raw)}
+    assert {f"{type}/{id}/_history/{version}" for type, id, version in ledger.versions} <= told
+
+
 def marks_of(entries: list[dict[str, Any]]) -> list[str]:
     return [entry["resource"]["identifier"][0]["value"] for entry in entries]
 
@@ -210,5 +224,7 @@ def test_what_was_acknowledged_survives_kills_of_mongod_and_of_the_server(tmp_pa
         assert server.stop(signal.SIGKILL) == -signal.SIGKILL
         with running_server({**env, "FHIR_WORKERS": "1"}, "--no-sample") as again:
             asyncio.run(verify(again.base, ledger))
-            checked = run("check", "--store", env=env)
-            assert checked.returncode == 0, checked.stdout
+            verify_accesses(tmp_path / "data", ledger)
+            for command in (("check", "--store"), ("audit", "verify")):
+                checked = run(*command, env=env)
+                assert checked.returncode == 0, checked.stdout

@@ -1,4 +1,4 @@
-"""What a server has answered is on record, however it ends."""
+"""What a server has answered is on record when it stops; of one that is killed, tests/api/test_kill_during_writes."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def events_in(database: Any) -> list[dict[str, Any]]:
     return [msgspec.json.decode(raw) for events in packed for _, raw in events]
 
 
-def test_a_stopped_server_has_written_all_and_a_killed_one_its_writes_and_nothing_tells_of_anybody(
+def test_a_stopped_server_has_written_all_and_nothing_tells_of_anybody(
     mongodb_uri: str, database_name: str, mongodb: MongoClient[Any], tmp_path: Path
 ) -> None:
     own = {"FHIR_MONGODB_URI": mongodb_uri, "FHIR_MONGODB_DATABASE": database_name, "FHIR_LOG_LEVEL": "debug"}
@@ -86,10 +86,4 @@ def test_a_stopped_server_has_written_all_and_a_killed_one_its_writes_and_nothin
     kinds = [event["subtype"][0]["code"] for event in events_in(database)]
     assert len(kinds) >= 14
     assert NUMBER not in str(events_in(database))
-    again = RunningServer(env).wait_until_ready()
-    assert asked(again.base, "POST", "Patient", patient) == 201
-    again.stop(signal.SIGKILL)
-    kept = [msgspec.json.decode(one["raw"]) for one in database["audit_recorded"].find()]
-    made = database["Patient"].find_one(sort=[("u", -1)])
-    assert any(f"Patient/{made['_id']}/_history/1" in str(event) for event in (*kept, *events_in(database)))
     assert run("audit", "verify", env=env).returncode == 0
