@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from fhir_server.audit.access import Access, Agent, Touched
 from fhir_server.audit.hiding import Hiding
 from fhir_server.model.dates import instant
+from fhir_server.model.ids import uuid7
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.model import SearchModel
@@ -57,7 +58,6 @@ MOST_ENTITIES = 500  # of one event; what touches more is told by several
 MOST_SHAPES = 5_000
 _CODE = re.compile(r"\S+( \S+)*")  # R4 section 2.24.0.1, the datatype code
 _SAMPLE = "0-0-0"  # in place of the id in templates
-_VARIANTS = "89ab"
 
 
 class _Shape(msgspec.Struct, frozen=True):
@@ -104,7 +104,8 @@ class Events:
 
     def _event(self, access: Access, touched: Sequence[Touched], patients: Sequence[str]) -> Event:
         shape = self._shape(access)
-        id, moment = id_at(access.at), instant(access.at)
+        # That nobody has the same id matters, not that nobody can guess it.
+        id, moment = uuid7(access.at, getrandbits(80)), instant(access.at)
         keys = {*shape.keys}
         parts = []
         for one in touched:
@@ -173,13 +174,6 @@ class Events:
             around = tuple((before, after) for before, mark, after in halves if mark)
             found = self._added[name] = _Added(always, around)
         return found
-
-
-def id_at(ms: int) -> str:
-    """A UUID of version 7 (RFC 9562) of that time."""
-    chance = getrandbits(80)  # that nobody has the same matters, not that nobody can guess it
-    text = f"{ms & (1 << 48) - 1:012x}{chance:020x}"
-    return f"{text[:8]}-{text[8:12]}-7{text[13:16]}-{_VARIANTS[chance & 3]}{text[17:20]}-{text[20:]}"
 
 
 async def made(events: Events, access: Access, intern: Callable[[Sequence[str]], Any]) -> list[Event]:
