@@ -167,23 +167,35 @@ class Erasures:
         return await finder.page(await finder.plan(type, Or(leaves)), _STEP)
 
     async def _files(self, patient: str) -> tuple[list[Identity], list[Identity]]:
-        """The Binary resources that the person's documents name: those that are theirs alone, and the others."""
-        own: dict[Identity, None] = {}
+        """What is kept of files: those of the person alone, and those that other people's records name too."""
+        own: list[Identity] = []
+        shared: list[Identity] = []
         async for stored in self._members("DocumentReference", patient):
-            for content in decode(stored.raw).get("content", ()):
-                target = literal(content.get("attachment", {}).get("url", ""))
-                if target is not None and target.type == "Binary":
-                    own[target.type, target.id] = None
-        shared = [one for one in own if await self._is_shared(one, patient)]
-        return [one for one in own if one not in shared], shared
+            for file in _files_of(decode(stored.raw)):
+                is_shared = await self._is_shared("DocumentReference", "location", file, patient)
+                (shared if is_shared else own).append(file)
+        for document in dict.fromkeys([one async for one in self._sources(patient)]):
+            if await self._is_shared("Provenance", "entity", document, patient):
+                shared.append(document)
+            elif (found := await self.context.store.read(*document, EVERYTHING)) is not None:
+                own += [document, *_files_of(decode(found.raw))]
+        return own, shared
 
-    async def _is_shared(self, file: Identity, patient: str) -> bool:
-        param = self.context.search.parameters.of("DocumentReference").get("location")
+    async def _sources(self, patient: str) -> AsyncIterator[Identity]:
+        """The received files from which the person's records came."""
+        async for stored in self._members("Provenance", patient):
+            for entity in decode(stored.raw).get("entity", ()):
+                target = literal(entity.get("what", {}).get("reference", ""))
+                if target is not None and target.type == "DocumentReference":
+                    yield target.type, target.id
+
+    async def _is_shared(self, type: str, code: str, file: Identity, patient: str) -> bool:
+        """Whether a record of somebody else names a file."""
+        param = self.context.search.parameters.of(type).get(code)
         if param is None:
             return True
         finder = Finder(self.context, view=EVERYTHING)
-        leaf = Leaf("DocumentReference", param, None, ("/".join(file),))
-        found = await finder.page(await finder.plan("DocumentReference", leaf), _STEP)
+        found = await finder.page(await finder.plan(type, Leaf(type, param, None, ("/".join(file),))), _STEP)
         return any(one.patient != patient for one in found)
 
     async def _members(self, type: str, patient: str) -> AsyncIterator[Stored]:
@@ -196,6 +208,13 @@ class Erasures:
             if len(page) < _STEP:
                 return
             last = page[-1].id
+
+
+def _files_of(document: Resource) -> list[Identity]:
+    """The Binary resources that a DocumentReference names."""
+    urls = (content.get("attachment", {}).get("url", "") for content in document.get("content", ()))
+    targets = (literal(url) for url in urls)
+    return [(one.type, one.id) for one in targets if one is not None and one.type == "Binary"]
 
 
 def _hash(id: str, code: str) -> str:

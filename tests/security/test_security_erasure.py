@@ -104,6 +104,9 @@ async def test_after_it_nothing_is_left_but_a_tombstone_and_the_entry(
         file_of("an", "an-file"),
         file_of("an", "all-file"),
         file_of("binh", "all-file"),
+        {"resourceType": "Binary", "id": "sent-part", "contentType": "text/plain", "data": "YQ=="},
+        *received("sent", "an"),
+        *received("sent-of-all", "an", "binh"),
     ):
         assert (await admin.put(resource)).status_code in (200, 201)
     asked = await erasures.ask("an", *A, "decision 12")
@@ -112,14 +115,16 @@ async def test_after_it_nothing_is_left_but_a_tombstone_and_the_entry(
     done = await confirmed(erasures, asked)
     assert (done["asked_by"], done["confirmed_by"], done["despite_retention"]) == ("Nguyễn A", "Trần B", "12/QĐ")
     assert done["erased"]["versions"] >= 14
-    assert done["erased"]["shared_files"] == ["Binary/all-file"]
+    assert done["erased"]["shared_files"] == ["Binary/all-file", "DocumentReference/sent-of-all"]
     for gone in ("Patient/an", "Patient/an/_history/1", "Patient/an-2"):
         assert (await admin.get(gone)).status_code == 410
     others = {"Task/an-task", "Binary/an-file", "DocumentReference/an-an-file"}
+    others |= {"Binary/sent-part", "DocumentReference/sent", "Provenance/sent-an", "Provenance/sent-of-all-an"}
     for name in (names_of(("an",), hiv=True) | others) - {"Patient/an"}:
         assert (await admin.get(name)).status_code == 404
         assert (await admin.get(f"{name}/_history/1")).status_code == 404
-    for left in ("Patient/an-child", "Binary/all-file", "DocumentReference/binh-all-file"):
+    left_there = ("Binary/all-file", "DocumentReference/binh-all-file", "DocumentReference/sent-of-all")
+    for left in ("Patient/an-child", "Provenance/sent-of-all-binh", *left_there):
         assert (await admin.get(left)).status_code == 200
     database = mongodb[guarded.mongodb_database]
     for name in database.list_collection_names():
@@ -135,6 +140,24 @@ async def test_after_it_nothing_is_left_but_a_tombstone_and_the_entry(
     entry = await running.store.entry(REGISTER, asked.id)
     assert entry is not None
     assert asked.code not in str(entry)
+
+
+def received(id: str, *people: str) -> list[dict[str, Any]]:
+    """A file as an import keeps it, and the Provenance of each person's record in it."""
+    attachment = {"url": f"Binary/{id}-part"}
+    document = {"resourceType": "DocumentReference", "id": id, "status": "current"}
+    heads = [
+        {
+            "resourceType": "Provenance",
+            "id": f"{id}-{person}",
+            "target": [{"reference": f"Patient/{person}"}],
+            "recorded": "2026-01-01T00:00:00Z",
+            "agent": [{"who": {"display": "import"}}],
+            "entity": [{"role": "source", "what": {"reference": f"DocumentReference/{id}"}}],
+        }
+        for person in people
+    ]
+    return [{**document, "content": [{"attachment": attachment}]}, *heads]
 
 
 def file_of(patient: str, file: str) -> dict[str, Any]:
