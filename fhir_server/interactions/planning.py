@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import structlog
 
 from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
-from fhir_server.model.references import is_id
+from fhir_server.model.references import is_id, literal, references
 from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.store.contract import Draft, Indexed
@@ -54,7 +56,20 @@ async def draft(context: Context, resource: Resource, id: str) -> Draft:
     context.search.refuse_unfit(placed)
     indexed = await index(context, placed)
     patients = [key[1:] for key in indexed.keys if key.startswith("@") and ":" not in key]
+    if len(patients) > 1:
+        patients = _in_order(placed, patients)
     return Draft(placed["resourceType"], id, placed, indexed, context.rules.narrow(placed, id, patients))
+
+
+def _in_order(resource: Resource, patients: Sequence[str]) -> list[str]:
+    """Whose the resource is comes first: its subject, then as they stand in it. Keys have no order of their own."""
+    places: dict[str, tuple[bool, int]] = {}
+    for number, (path, text) in enumerate(references(resource)):
+        target = literal(text)
+        if target is not None and target.type == "Patient":
+            place = (path.partition(".")[0] not in ("subject", "patient"), number)
+            places[target.id] = min(places.get(target.id, place), place)
+    return sorted(patients, key=lambda id: (places.get(id, (True, len(places))), id))
 
 
 def writable_type(context: Context, type: str, interaction: str) -> None:

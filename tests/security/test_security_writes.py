@@ -304,6 +304,17 @@ async def test_nobody_makes_themselves_or_others_the_representative_of_hidden_pe
     assert (await officer.post("Person", {"resourceType": "Person", "link": own})).status_code == 201
 
 
+async def test_a_resource_about_several_people_is_its_subjects_else_the_first_ones(ask: Ask, admin: Caller) -> None:
+    here, there = (ask("user/*.rs", administrative_unit=f"ward:{ward}") for ward in (THANH_HOA, HA_NOI))
+    performer = [{"reference": "Patient/binh"}]
+    made = {"resourceType": "Observation", "status": "final", "performer": performer, "code": {"text": "x"}}
+    observation = (await admin.post("Observation", made | {"subject": {"reference": "Patient/dung"}})).json()["id"]
+    links = [{"target": {"reference": f"Patient/{id}"}} for id in ("dung", "an", "binh")]
+    person = (await admin.post("Person", {"resourceType": "Person", "link": links})).json()["id"]
+    for name in (f"Observation/{observation}", f"Person/{person}"):
+        assert [(await caller.get(name)).status_code for caller in (here, there)] == [200, 404]
+
+
 async def test_scopes_name_what_may_be_written(ask: Ask) -> None:
     creator = ask("patient/Condition.c", patient="an")
     made = await creator.post("Condition", a_condition("Patient/an", "J45"))
