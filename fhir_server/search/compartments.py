@@ -8,6 +8,9 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.search.tree import InCompartment, Leaf, Node, Or
 
 PATIENT = "Patient"
+# Types outside of R4's compartment that belong to the Patient whom this element names: who may not see the Patient does
+# not see them (R4 Binary.securityContext). They bear its key, and no compartment search has them.
+SECURED = {"Binary": "securityContext"}
 _MARK = "@"
 
 

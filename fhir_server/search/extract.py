@@ -14,7 +14,7 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource
-from fhir_server.search.compartments import PATIENT, patient_key
+from fhir_server.search.compartments import PATIENT, SECURED, patient_key
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
@@ -245,6 +245,8 @@ class Extractor:
         params = self._definitions.search_params(type)
         codes = self._definitions.compartment(PATIENT).get(type, ())
         found = dict.fromkeys(path for code in codes if code in params for path in self.paths(type, params[code]))
+        if type in SECURED:
+            found[Path("Reference", (Child(SECURED[type], many=False),))] = None
         for path in found:
             if path.type == "Reference":
                 yield path, _member_writer(self.setting.base)

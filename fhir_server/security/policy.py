@@ -10,6 +10,7 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.rights import ACTIONS, Action, Rights, any_change, as_sent
+from fhir_server.search.compartments import PATIENT, SECURED
 from fhir_server.search.parse import parse_parameter
 from fhir_server.search.result_parameters import Unusable
 from fhir_server.search.tree import And, Leaf
@@ -79,7 +80,7 @@ class Policy:
         """lists: profiles/vn_basic/access.json. The label of patients' own reports is given a number at once, for what
         bears it is found by it."""
         every = frozenset(context.capability.types)
-        types = TypeLists.of(lists, every, context.search.parameters.compartment("Patient"))
+        types = TypeLists.of(lists, every, context.search.parameters.compartment(PATIENT) | SECURED.keys())
         await context.store.intern([types.patient_reported["system"]])
         return cls(types)
 

@@ -24,7 +24,7 @@ Sights = dict[str, Filter | None]  # by resource type; a type that is absent is 
 @dataclass(frozen=True, slots=True)
 class TypeLists:
     """The resource types as access control divides them. every: all that are served. compartment: of the Patient
-    compartment. See profiles/vn_basic/access.json for the others."""
+    compartment, and what is secured as if it were. See profiles/vn_basic/access.json for the others."""
 
     every: frozenset[str]
     compartment: frozenset[str]
