@@ -45,6 +45,8 @@ KINDS = {
     "import": ((DICOM, "110107"), None, "C"),
     "export": ((DICOM, "110106"), None, "R"),
     "erase": ((LIFECYCLE, "destroy"), None, "D"),
+    "erase-ask": ((LIFECYCLE, "destroy"), (OPERATIONS, "erase-ask"), "E"),
+    "erase-confirm": ((LIFECYCLE, "destroy"), (OPERATIONS, "erase-confirm"), "E"),
     "prune": ((LIFECYCLE, "destroy"), (DICOM, "110101"), "D"),
     "audit-export": ((DICOM, "110101"), (DICOM, "110106"), "R"),
     "audit-read": ((DICOM, "110101"), None, "R"),

@@ -40,6 +40,8 @@ _WHAT: Mapping[str, Text] = {
     "110106": ("xuất hồ sơ", "exported the record"),
     "110101": ("xem nhật ký truy cập", "read the record of accesses"),
     "destroy": ("xóa vĩnh viễn", "erased for good"),
+    "erase-ask": ("yêu cầu xóa vĩnh viễn", "asked for erasure"),
+    "erase-confirm": ("xác nhận xóa vĩnh viễn", "confirmed an erasure"),
     "attest": ("ghi nhận sự đồng ý", "noted a consent"),
     "amend": ("ghi yêu cầu của người dân", "noted a petition"),
     "access": ("xem yêu cầu của người dân", "read petitions"),

@@ -50,13 +50,13 @@ def ask(settings: Settings, patient: str, by: str, passphrase: str, reason: str)
 
     async def work(opened: Context) -> dict[str, Any]:
         found = await Erasures(opened).ask(patient, by, passphrase, reason)
-        await on_record(opened, "erase", (("erasure", found.id), ("step", "asked"), ("officer", by)), (patient,))
+        await on_record(opened, "erase-ask", (("erasure", found.id), ("officer", by)), (patient,))
         told: dict[str, Any] = {"id": found.id, "code": found.code}
         if found.kept is not None:
             told |= {"kept": found.kept.name, "until": found.kept.until.isoformat(), "why": found.kept.why}
         return told
 
-    return _act(settings, "erase ask", work)
+    return _act(settings, "erase ask", "erase-ask", work)
 
 
 def confirm(settings: Settings, id: str, code: str, by: str, passphrase: str, despite_retention: str | None) -> str:
@@ -66,22 +66,22 @@ def confirm(settings: Settings, id: str, code: str, by: str, passphrase: str, de
         entry = await opened.store.entry(REGISTER, id) or {}
         patients = (entry["patient"],) if entry else ()
         about = (("erasure", id), ("officer", by))
-        await on_record(opened, "erase", (*about, ("step", "confirmed")), patients)
+        await on_record(opened, "erase-confirm", about, patients)
         done = await Erasures(opened).confirm(id, code, by, passphrase, despite_retention)
         versions = str(done["erased"]["versions"])
-        await on_record(opened, "erase", (*about, ("step", "erased"), ("versions", versions)), patients)
+        await on_record(opened, "erase", (*about, ("versions", versions)), patients)
         return {"id": id, **done}
 
-    return _act(settings, "erase confirm", work)
+    return _act(settings, "erase confirm", "erase-confirm", work)
 
 
-def _act(settings: Settings, command: str, work: Callable[[Context], Awaitable[Mapping[str, Any]]]) -> str:
+def _act(settings: Settings, command: str, kind: str, work: Callable[[Context], Awaitable[Mapping[str, Any]]]) -> str:
     async def run(opened: Context) -> str:
         try:
             return json.dumps(await work(opened), ensure_ascii=False)
         except NotErased as fault:
             about = (fault.patient,) if fault.patient is not None else ()
-            await on_record(opened, "erase", (("refused", str(fault)),), about, status=403)
+            await on_record(opened, kind, (("refused", str(fault)),), about, status=403)
             raise CannotRun(f"Nothing was erased: {fault}.", WRONG_USE) from None
 
     return act(settings, command, run)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import zlib
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from time import monotonic
-from typing import Any
+from typing import Any, TypeVar
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, UpdateOne
 from pymongo.asynchronous.client_session import AsyncClientSession
@@ -20,6 +21,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource, decode
 from fhir_server.store.contract import LEDGER_TYPE, NOTHING, ORDER_SHIFT, Filter, Find, Indexed, Stored, View
 from fhir_server.store.documents import Document
@@ -44,6 +46,8 @@ from fhir_server.store.ledger_pages import (
     raws_of,
 )
 
+T = TypeVar("T")
+
 RECORDED, SEALS, STATE = "audit_recorded", "audit_seals", "audit_state"
 COLLECTIONS = (PAGES, RECORDED, SEALS, STATE)
 _INDEXES = (
@@ -60,8 +64,15 @@ _NARROWING: Document = {"p": None, "w": None, "s": 0, "c": 0, "a": []}
 class MongoLedger:
     """ledger_contract.Ledger on one database, and what transactions write for it."""
 
-    def __init__(self, database: AsyncDatabase[Document], limit_seconds: float) -> None:
+    def __init__(
+        self,
+        database: AsyncDatabase[Document],
+        limit_seconds: float,
+        learn: Callable[[Sequence[str]], Awaitable[None]],
+    ) -> None:
+        """learn: the numbers of code systems, which another process may have given."""
         self._database = database
+        self._learn = learn
         self._limit_seconds = limit_seconds
         self._pages: AsyncCollection[Document] = database[PAGES].with_options(write_concern=MAJORITY)
         self._recorded: AsyncCollection[Document] = database[RECORDED]
@@ -106,11 +117,19 @@ class MongoLedger:
             return []
         known = await self.read_many(list(found), View())
         await self.forget(list(known))
-        return [
-            Event(id, int(one["at"]), bytes(one["raw"]), plain_keys(self._index(decode(one["raw"])).keys))
-            for id, one in found.items()
-            if id not in known
-        ]
+        left = [(id, int(one["at"]), bytes(one["raw"])) for id, one in found.items() if id not in known]
+        return [Event(id, at, raw, await self._knowing(partial(self._keys, raw))) for id, at, raw in left]
+
+    def _keys(self, raw: bytes) -> tuple[str, ...]:
+        return plain_keys(self._index(decode(raw)).keys)
+
+    async def _knowing(self, read: Callable[[], T]) -> T:
+        """What is read of events, learning first the code systems that another process was the first to meet."""
+        while True:
+            try:
+                return read()
+            except UnknownSystems as unknown:
+                await self._learn(sorted(unknown.uris))
 
     async def seal(self, chain: str, pages: int, head: bytes, at: int) -> Seal:
         with wrapped("sealing the audit events"):
@@ -165,7 +184,8 @@ class MongoLedger:
             return
         deadline = monotonic() + self._limit_seconds
         async for document in self._candidates(page_filter(filter), way):
-            yield document["to" if way == DESCENDING else "from"], self._events(document, filter)
+            events = await self._knowing(partial(self._events, document, filter))
+            yield document["to" if way == DESCENDING else "from"], events
             await asyncio.sleep(0)
             if monotonic() > deadline:
                 text = f"a search of {LEDGER_TYPE} took more than {self._limit_seconds:g} seconds; narrow it by date"
@@ -239,7 +259,7 @@ class MongoLedger:
     async def unfindable(self) -> AsyncIterator[tuple[str, int]]:
         async for document in self._walk(self._pages, {"$gt": ""}, 50):
             try:
-                found = self._is_findable(document)
+                found = await self._knowing(partial(self._is_findable, document))
             except (ValueError, KeyError, FhirError):
                 continue  # its events are not those that were written: verification tells that
             if not found:
@@ -253,7 +273,7 @@ class MongoLedger:
         times, ids = [at for at, _ in events], [id_of(raw) for _, raw in events]
         if times != [ms_of(id) for id in ids] or (document["from"], document["to"]) != (min(times), max(times)):
             return False
-        told = keys_of([plain_keys(self._index(decode(raw)).keys) for _, raw in events], ids)
+        told = keys_of([self._keys(raw) for _, raw in events], ids)
         try:
             return dict(noted(told)) == dict(noted(document))
         except ValueError:

@@ -126,7 +126,7 @@ class MongoStore:
         self.tables = MongoTables(self._database, settings.search_seconds)
         self._packages = Packages(self._database)
         self._registers = Registers(self._database)
-        ledger = MongoLedger(self._database, settings.search_seconds)
+        ledger = MongoLedger(self._database, settings.search_seconds, self.intern)
         self.ledger: Ledger = ledger
         self._reads = Reads(self._database, self._collections, settings.search_seconds, ledger)
         self._weights = Weights(self._database)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -9,6 +11,8 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from fhir_server.cli.erase import ask, confirm
+from fhir_server.cli.faults import CannotRun
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
 from fhir_server.security.data_subjects import rules
@@ -168,6 +172,28 @@ def file_of(patient: str, file: str) -> dict[str, Any]:
         "subject": {"reference": f"Patient/{patient}"},
         "content": [{"attachment": {"url": f"Binary/{file}"}}],
     }
+
+
+async def test_each_step_at_the_command_line_is_on_record_and_refusals_too(
+    running: Context, admin: Caller, guarded: Settings
+) -> None:
+    asked = json.loads(await asyncio.to_thread(ask, guarded, "chi", *A, "petition 9"))
+    with pytest.raises(CannotRun, match="not the passphrase"):
+        await asyncio.to_thread(confirm, guarded, asked["id"], asked["code"], B[0], A[1], "12/QĐ")
+    done = json.loads(await asyncio.to_thread(confirm, guarded, asked["id"], asked["code"], *B, "12/QĐ"))
+    assert done["erased"]["versions"] >= 8
+    found = (await admin.get("AuditEvent?patient=chi&type=destroy&_sort=date")).json()["entry"]
+    told = [
+        (entry["resource"].get("subtype", [{"code": ""}])[0]["code"], entry["resource"]["outcome"]) for entry in found
+    ]
+    assert sorted(told) == [
+        ("", "0"),
+        ("erase-ask", "0"),
+        ("erase-confirm", "0"),
+        ("erase-confirm", "0"),
+        ("erase-confirm", "4"),
+    ]
+    assert asked["code"] not in str(found)
 
 
 async def test_what_is_older_than_its_legal_time_needs_no_decision(running: Context, admin: Caller) -> None:
