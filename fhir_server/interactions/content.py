@@ -5,7 +5,7 @@ from __future__ import annotations
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import prefer_return, version_headers
-from fhir_server.interactions.writing import Done
+from fhir_server.interactions.write import Done
 from fhir_server.model.json_body import decode_body
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, encode

@@ -8,7 +8,8 @@ from fhir_server.interactions.content import answer, resource_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.unlisted import with_warnings
-from fhir_server.interactions.writing import Write, perform
+from fhir_server.interactions.write import Write
+from fhir_server.interactions.writing import perform
 from fhir_server.search.parse import query_pairs
 
 

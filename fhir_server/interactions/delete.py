@@ -8,7 +8,8 @@ from fhir_server.interactions.content import told
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, prefer_return, version_headers
 from fhir_server.interactions.planning import writable_type
-from fhir_server.interactions.writing import Done, Write, perform
+from fhir_server.interactions.write import Done, Write
+from fhir_server.interactions.writing import perform
 
 
 async def delete(context: Context, request: FhirRequest) -> FhirResponse:

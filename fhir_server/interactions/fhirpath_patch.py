@@ -10,7 +10,7 @@ from typing import Any
 from fhir_server.definitions.load import Definitions
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.simple_fhirpath import Impossible, Steps, steps
-from fhir_server.interactions.writing import Change
+from fhir_server.interactions.write import Change
 from fhir_server.model.resources import Resource, copy_of
 
 OPERATION_LIMIT = 1000

@@ -17,7 +17,8 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.fhirpath_patch import FhirpathPatch
 from fhir_server.interactions.headers import if_match
 from fhir_server.interactions.planning import writable_type
-from fhir_server.interactions.writing import Change, Write, perform
+from fhir_server.interactions.write import Change, Write
+from fhir_server.interactions.writing import perform
 from fhir_server.model.json_body import decode_body
 from fhir_server.model.resources import Resource, copy_of, encode
 from fhir_server.store.contract import LARGEST_RESOURCE_BYTES

@@ -13,7 +13,8 @@ from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
 from fhir_server.interactions.planning import faults, writable_type
-from fhir_server.interactions.writing import Done, Write, faults_of, perform_all
+from fhir_server.interactions.write import Done, Write
+from fhir_server.interactions.writing import faults_of, perform_all
 from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource

@@ -9,7 +9,8 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import if_match, is_create_only
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.unlisted import with_warnings
-from fhir_server.interactions.writing import Write, perform
+from fhir_server.interactions.write import Write
+from fhir_server.interactions.writing import perform
 
 
 async def update(context: Context, request: FhirRequest) -> FhirResponse:

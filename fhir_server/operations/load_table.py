@@ -9,7 +9,8 @@ from itertools import islice
 from pathlib import Path
 
 from fhir_server.interactions.exchange import Context, FhirResponse
-from fhir_server.interactions.writing import Write, perform
+from fhir_server.interactions.write import Write
+from fhir_server.interactions.writing import perform
 from fhir_server.model.resources import Resource
 from fhir_server.store.table_contract import Row, Table
 from fhir_server.terminology.loaded import aliases

@@ -1,0 +1,157 @@
+"""Writes whose identities are settled, applied inside a transaction: links rewritten, rights held, consents settled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from msgspec.structs import replace
+
+from fhir_server.definitions.links import uri_element_names
+from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.consenting import TYPE as CONSENT
+from fhir_server.interactions.consenting import settle_consents
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.guard import RightsGuard, refuse_strangers
+from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
+from fhir_server.interactions.planning import draft, let_others_run
+from fhir_server.interactions.provenance import record
+from fhir_server.interactions.rights import ALL_RIGHTS
+from fhir_server.interactions.write import Done, Target, Write
+from fhir_server.model.references import by_table, literal, rewriter
+from fhir_server.store.contract import EVERYTHING, Draft, Op, Put, Remove, Transaction, Written
+
+
+async def drafted(context: Context, targets: Sequence[Target], links: dict[str, str]) -> dict[int, Draft]:
+    """The drafts by place in `targets`, links rewritten to the identities that were settled."""
+    table = {**links, **_table(targets)}
+    names = uri_element_names(context.definitions) if table else frozenset()
+    linked = rewriter(by_table(table), names)
+    drafts = {}
+    for place, target in enumerate(targets):
+        await let_others_run(place)
+        resource = target.write.resource
+        if resource is not None and target.found is None and target.id is not None:
+            made = linked(resource) if table else resource
+            drafts[place] = await draft(context, context.rights.sign(made), target.id)
+    return drafts
+
+
+def _table(targets: Iterable[Target]) -> dict[str, str]:
+    """Each entry's fullUrl, and the relative form of a RESTful one, to the `Type/id` it was given."""
+    table: dict[str, str] = {}
+    for target in targets:
+        url, identity = target.write.full_url, f"{target.write.type}/{target.id}"
+        if url is None or target.id is None:
+            continue
+        restful = literal(url)
+        if restful is not None and f"{restful.type}/{restful.id}" == identity:
+            continue  # it keeps its identity, so links to it stay as they were sent
+        table[url] = identity
+        if restful is not None:
+            table[f"{restful.type}/{restful.id}"] = identity
+    return table
+
+
+async def apply(
+    context: Context, transaction: Transaction, targets: Sequence[Target], drafts: dict[int, Draft]
+) -> list[Done]:
+    """Writes the drafts and takes the removed away; what became of each target, in their order. Raises FhirError with
+    the places of the entries."""
+    ops: list[Op] = []
+    owners: list[int] = []
+    for place, target in enumerate(targets):
+        for op in await _ops(context, transaction, target, drafts.get(place)):
+            ops.append(op)
+            owners.append(place)
+    if context.settings.check_references:
+        places = {target.write.place or target.write.type: drafts[n] for n, target in enumerate(targets) if n in drafts}
+        await refuse_dangling(context, transaction, places)
+        await refuse_orphans(context, transaction, ops)
+    done = [Done(target.found) for target in targets]
+    try:
+        applied = await _written(context, transaction, targets, ops)
+    except FhirError as fault:
+        raise _at_entries(fault, targets) from None
+    for place, written in zip(owners, applied, strict=True):
+        first = done[place]
+        done[place] = _done(written) if first.stored is None else replace(first, more=(*first.more, written.stored))
+    return done
+
+
+def _at_entries(fault: FhirError, targets: Iterable[Target]) -> FhirError:
+    """With the places of the entries in place of the identities that the store tells."""
+    places = {f"{target.write.type}/{target.id}": target.write.at() for target in targets}
+    issues = [
+        replace(issue, expression=places.get("".join(issue.expression), issue.expression))
+        for issue in fault.all_issues()
+    ]
+    return FhirError(fault.kind, fault.diagnostics, issues=tuple(issues), headers=fault.headers)
+
+
+async def _written(
+    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
+) -> list[Written]:
+    """Applies the ops within the caller's rights, and what follows from them. Raises FhirError FORBIDDEN."""
+    consents = [op.draft.id for op in ops if isinstance(op, Put) and op.draft.type == CONSENT]
+    before = await transaction.read_many(CONSENT, consents, EVERYTHING) if consents else {}
+    written = await _applied(context, transaction, targets, ops)
+    after = [one.stored for one in written if one.changed and one.stored.type == CONSENT]
+    patients = {one.patient for one in (*before.values(), *after) if one.patient is not None}
+    if after:
+        await settle_consents(context, transaction, patients)
+    return written
+
+
+async def _applied(
+    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
+) -> list[Written]:
+    written = await _within_rights(context, transaction, targets, ops)
+    if context.rights.provenance or context.settings.provenance == "all":
+        await record(context, transaction, written)
+    return written
+
+
+async def _within_rights(
+    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
+) -> list[Written]:
+    if context.rights is ALL_RIGHTS:
+        return await transaction.apply(ops)
+    guard = RightsGuard(context.rights, _named(targets))
+    written = await transaction.apply(ops, guard)
+    await refuse_strangers(context.rights, transaction, guard.joined, written)
+    return written
+
+
+def _named(targets: Iterable[Target]) -> set[tuple[str, str]]:
+    """The identities that the request itself names, in the URL or in the body of a PUT."""
+    return {
+        (target.write.type, target.id)
+        for target in targets
+        if target.id is not None and target.write.method != "POST" and target.id == _named_id(target.write)
+    }
+
+
+def _named_id(write: Write) -> str | None:
+    return write.id if write.id is not None else (write.resource or {}).get("id")
+
+
+async def _ops(context: Context, transaction: Transaction, target: Target, made: Draft | None) -> list[Op]:
+    write = target.write
+    if target.found is not None or target.id is None:
+        return []
+    if write.method == "DELETE":
+        ids = (target.id, *target.more)
+        return [Remove(write.type, id, write.expected) for id in ids]
+    if made is None:
+        raise FhirError(Kind.REQUIRED, f"{write.method} needs a resource", write.at())
+    if write.method == "POST" or write.create_only:
+        return [Put(made, 0, write.method)]
+    if write.method == "PUT" and not context.settings.update_create and context.rights is ALL_RIGHTS:
+        current = await transaction.read(write.type, target.id, EVERYTHING)
+        if current is None:
+            raise FhirError(Kind.METHOD_NOT_ALLOWED, "clients may not choose ids here (R4 section 3.1.0.4)", write.at())
+    return [Put(made, write.expected, write.method)]
+
+
+def _done(written: Written) -> Done:
+    return Done(written.stored, written.created, written.changed)
