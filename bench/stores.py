@@ -39,10 +39,12 @@ from fhir_server.records.population import Place
 from fhir_server.records.record import map_record
 from fhir_server.records.sample import Sampled, generate
 from fhir_server.records.sample_basic import basic
-from fhir_server.store.contract import ORDER_SHIFT
 from fhir_server.store.documents import live_document
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import LIVE_INDEXES
+from fhir_server.store.values import (
+    ORDER_SHIFT,
+)
 from fhir_server.terminology.load import Terminology
 
 SEED = 7

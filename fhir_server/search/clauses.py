@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fhir_server.store.contract import Filter
+from fhir_server.store.values import (
+    Filter,
+)
 
 _LAST = "\U0010ffff"
 

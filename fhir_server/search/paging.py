@@ -13,7 +13,10 @@ import msgspec
 
 from fhir_server.search.clauses import between
 from fhir_server.search.compile import conjunction
-from fhir_server.store.contract import Filter, Stored
+from fhir_server.store.values import (
+    Filter,
+    Stored,
+)
 
 
 class Span(msgspec.Struct, frozen=True):

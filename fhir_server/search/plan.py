@@ -19,7 +19,12 @@ from fhir_server.search.order import Phase
 from fhir_server.search.paging import BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Node
-from fhir_server.store.contract import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
+from fhir_server.store.values import (
+    INDEX_KEYS,
+    INDEX_ORDER,
+    Filter,
+    unwalked,
+)
 
 _MANY = 50  # keys of one list, of which each may be few
 MOST_WAYS = 8  # alternatives that are answered one behind the other; more are left to the database at once

@@ -14,9 +14,11 @@ from typing import Any
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, Answers
-from fhir_server.store.contract import Deferred
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY
+from fhir_server.store.values import (
+    Deferred,
+)
 
 DEFERRALS = "deferrals"
 

@@ -16,7 +16,7 @@ from typing import Any
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.dates import instant
 from fhir_server.model.resources import decode, render, same_content
-from fhir_server.store.contract import (
+from fhir_server.store.values import (
     EARLIEST_ORDER,
     LARGEST_RESOURCE_BYTES,
     LATEST_ORDER,

@@ -28,8 +28,10 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.store import guarded_exec
-from fhir_server.store.contract import StartError as StartError
 from fhir_server.store.failed_start import why_it_ended
+from fhir_server.store.values import (
+    StartError as StartError,
+)
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,9 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fhir_server.store.contract import Filter
+from fhir_server.store.values import (
+    Filter,
+)
 
 Values = list[Any]
 

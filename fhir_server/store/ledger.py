@@ -23,7 +23,6 @@ from pymongo.errors import DuplicateKeyError
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource, decode
-from fhir_server.store.contract import LEDGER_TYPE, NOTHING, ORDER_SHIFT, Filter, Find, Indexed, Stored, View
 from fhir_server.store.documents import Document
 from fhir_server.store.evaluate import satisfies
 from fhir_server.store.faults import wrapped
@@ -44,6 +43,16 @@ from fhir_server.store.ledger_pages import (
     page_of,
     plain_keys,
     raws_of,
+)
+from fhir_server.store.values import (
+    LEDGER_TYPE,
+    NOTHING,
+    ORDER_SHIFT,
+    Filter,
+    Find,
+    Indexed,
+    Stored,
+    View,
 )
 
 T = TypeVar("T")

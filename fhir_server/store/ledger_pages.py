@@ -16,9 +16,12 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.store.contract import ORDER_SHIFT, Filter
 from fhir_server.store.documents import Document
 from fhir_server.store.ledger_contract import Event, Page
+from fhir_server.store.values import (
+    ORDER_SHIFT,
+    Filter,
+)
 
 PAGES = "audit_pages"
 _DIGEST = 32

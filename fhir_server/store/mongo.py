@@ -18,21 +18,7 @@ from fhir_server.store.answers import Answers
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
 from fhir_server.store.contract import (
-    LEDGER_TYPE,
-    Change,
-    ChangeSpan,
-    Deferred,
-    Filter,
-    Find,
-    HistoryQuery,
-    Indexed,
-    Installed,
-    Narrowing,
-    Problem,
-    StartError,
-    Stored,
     Transaction,
-    View,
 )
 from fhir_server.store.deferrals import Deferrals
 from fhir_server.store.documents import Document
@@ -51,6 +37,22 @@ from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
 from fhir_server.store.renarrowing import renarrow_versions
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
+from fhir_server.store.values import (
+    LEDGER_TYPE,
+    Change,
+    ChangeSpan,
+    Deferred,
+    Filter,
+    Find,
+    HistoryQuery,
+    Indexed,
+    Installed,
+    Narrowing,
+    Problem,
+    StartError,
+    Stored,
+    View,
+)
 from fhir_server.store.versions import versions
 from fhir_server.store.weights import Weights
 

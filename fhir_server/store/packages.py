@@ -13,9 +13,11 @@ from secrets import token_hex
 
 from pymongo.asynchronous.database import AsyncDatabase
 
-from fhir_server.store.contract import Installed
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY
+from fhir_server.store.values import (
+    Installed,
+)
 
 PACKAGES = "packages"
 RESOURCES = "package_resources"

@@ -18,11 +18,13 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
 from fhir_server.model.resources import Resource, decode, encode
-from fhir_server.store.contract import Filter
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, wrapped
 from fhir_server.store.indexes import MAJORITY, create
 from fhir_server.store.table_contract import Row, Table, beginning_with, row_id, with_codes
+from fhir_server.store.values import (
+    Filter,
+)
 
 TABLES, CONCEPTS = "code_tables", "concepts"
 _FILLING, _READY, _REMOVING = "filling", "ready", "removing"

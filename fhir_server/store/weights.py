@@ -11,9 +11,12 @@ from bson.min_key import MinKey
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
-from fhir_server.store.contract import INDEX_KEYS, Filter
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import lacks_index, wrapped
+from fhir_server.store.values import (
+    INDEX_KEYS,
+    Filter,
+)
 
 _SECONDS = 600.0
 _MOST_REMEMBERED = 20_000

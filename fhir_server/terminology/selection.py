@@ -8,7 +8,6 @@ from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import NOTHING, Filter
 from fhir_server.store.table_contract import (
     ABOVE,
     ABSTRACT,
@@ -18,6 +17,10 @@ from fhir_server.store.table_contract import (
     VALUES,
     beginning_with,
     with_codes,
+)
+from fhir_server.store.values import (
+    NOTHING,
+    Filter,
 )
 from fhir_server.terminology.code_systems import CodeSystem
 from fhir_server.terminology.filters import as_meant, split_values

@@ -8,8 +8,14 @@ import pytest
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.answers import PART_BYTES
-from fhir_server.store.contract import EVERYTHING, Put, Transaction
+from fhir_server.store.contract import (
+    Transaction,
+)
 from fhir_server.store.mongo import MongoStore
+from fhir_server.store.values import (
+    EVERYTHING,
+    Put,
+)
 from tests.contract.drafts import a_draft
 
 LEASE = 30.0

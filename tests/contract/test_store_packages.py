@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from fhir_server.config import Settings
-from fhir_server.store.contract import Installed
 from fhir_server.store.mongo import MongoStore, open_store
+from fhir_server.store.values import (
+    Installed,
+)
 
 FACTS = {"name": "x", "version": "1"}
 

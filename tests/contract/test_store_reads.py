@@ -11,6 +11,10 @@ from pymongo import MongoClient
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.contract import (
+    Transaction,
+)
+from fhir_server.store.mongo import MongoStore, open_store
+from fhir_server.store.values import (
     EVERYTHING,
     INDEX_KEYS,
     INDEX_ORDER,
@@ -22,10 +26,8 @@ from fhir_server.store.contract import (
     Narrowing,
     Put,
     Stored,
-    Transaction,
     View,
 )
-from fhir_server.store.mongo import MongoStore, open_store
 from tests.contract.drafts import a_draft, put, remove
 
 Server = MongoClient[dict[str, Any]]

@@ -10,7 +10,9 @@ from fhir_server.model.resources import decode
 from fhir_server.records.doubts import open_doubts
 from fhir_server.records.importing import import_records
 from fhir_server.records.report import ImportReport
-from fhir_server.store.contract import EVERYTHING
+from fhir_server.store.values import (
+    EVERYTHING,
+)
 
 
 class Desk:

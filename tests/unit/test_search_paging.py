@@ -11,7 +11,9 @@ from hypothesis import strategies as st
 from fhir_server.errors import FhirError
 from fhir_server.search.page_links import Page, decode_query, encode_query, seal, unseal
 from fhir_server.search.paging import BY_DATE, BY_ID, Cursor, Order, advance, after, key_of, values_of
-from fhir_server.store.contract import Stored
+from fhir_server.store.values import (
+    Stored,
+)
 
 KEY = os.urandom(32)
 TEXT = st.text(max_size=20)
