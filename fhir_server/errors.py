@@ -10,7 +10,7 @@ import msgspec
 
 
 class Kind(Enum):
-    """What went wrong: (HTTP status, R4 issue-type code). R4 sections 3.1.0 and 2.28 (IssueType)."""
+    """What went wrong: (HTTP status, R4 issue-type code). R4 RESTful API, HTTP Status Codes; R4 OperationOutcome."""
 
     INVALID = (400, "invalid")
     STRUCTURE = (400, "structure")

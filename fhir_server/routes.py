@@ -1,4 +1,4 @@
-"""The route table: which interaction answers which method and path. R4 section 3.1.0.1.5 lists the paths.
+"""The route table: which interaction answers which method and path. R4 RESTful API, Summary, lists the paths.
 
 Paths are FHIR-shaped: a type starts with a capital letter, an operation with `$`, everything else that starts with `_`
 is a word of the standard; so `$everything` is never taken for an id.

@@ -69,7 +69,7 @@ def search_parameters(definitions: Iterable[Json]) -> list[Json]:
     return sorted([*kept, LIST], key=lambda one: one["url"])
 
 
-# R4 section 3.1.1 (Search, list) names _list for every resource; the package has no definition of it.
+# R4 Search names _list for every resource; the package has no definition of it.
 LIST = {
     "url": "http://hl7.org/fhir/R4/search.html#list",
     "code": "_list",
@@ -120,7 +120,7 @@ def compartments(definitions: Iterable[Json]) -> Json:
 
 STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 FHIR_TYPE = STRUCTURE + "structuredefinition-fhir-type"
-# Two profiles that R4 uses as if they were types (Quantity(SimpleQuantity), R4 section 2.24, Data Types).
+# Two profiles that R4 uses as if they were types (Quantity(SimpleQuantity), R4 Data Types).
 QUANTITY_PROFILES = ("SimpleQuantity", "MoneyQuantity")
 
 
@@ -179,7 +179,7 @@ def type_of(structure: Json, path: str, type: Json) -> str | list[str]:
     if not code.startswith("http://hl7.org/fhirpath/"):
         return [code, *targets] if targets else str(code)
     if structure["kind"] == "resource" and path == "id":
-        return "id"  # the package says string; R4 section 2.27 (Resource) says id
+        return "id"  # the package says string; R4 Resource says id
     named = [one["valueUrl"] for one in type.get("extension", ()) if one["url"] == FHIR_TYPE]
     return str(named[0]) if named else "string"
 
@@ -233,7 +233,7 @@ def all_codes(concepts: Iterable[Json]) -> Iterable[str]:
 def operations(definitions: Iterable[Json]) -> Json:
     """Canonical URL -> {name, types, levels, parameters}; a parameter is [in or out, name, cardinality, type, parts].
 
-    R4 section 3.2 (Operations); affectsState is told only where it is true.
+    R4 Operations; affectsState is told only where it is true.
     """
     return {one["url"]: trimmed_operation(one) for one in sorted(definitions, key=lambda one: str(one["url"]))}
 

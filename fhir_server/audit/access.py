@@ -57,7 +57,7 @@ class Touched(msgspec.Struct, frozen=True):
 class Access(msgspec.Struct, frozen=True):
     """What an agent did, or was refused.
 
-    interaction: a code of restful-interaction (R4 section 4.3), or one of `event.KINDS`. status: HTTP status of the
+    interaction: a code of restful-interaction (R4 Code Systems), or one of `event.KINDS`. status: HTTP status of the
     answer. at: ms since the epoch. patients: ids of all whose data were shown or written. path: below the base URL.
     query: what was asked beside the path; None where the resources say all. operation: its name, without `$`.
     request: the request id. details: facts to tell, (name, value).

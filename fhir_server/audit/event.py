@@ -1,4 +1,4 @@
-"""From an access to an R4 AuditEvent: its bytes and search keys, by templates. R4 section 6.4.
+"""From an access to an R4 AuditEvent: its bytes and search keys, by templates.
 
 What accesses of one kind by one agent have in common is written and indexed once; then an event costs a few joins. The
 extractor of search makes the keys of the templates, so an event has the keys that it would get as any other resource.
@@ -36,7 +36,7 @@ REASONS = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 EMERGENCY = "BTG"
 OPERATIONS = "urn:vn-basic:CodeSystem:operation"
 
-# AuditEvent.action of each interaction; the rest is E, execute (R4 section 6.4.4.3).
+# AuditEvent.action of each interaction; the rest is E, execute (R4 AuditEvent, action).
 _ACTIONS = {"create": "C", "update": "U", "patch": "U", "delete": "D", "read": "R", "vread": "R"}
 _ACTIONS |= {"history-instance": "R", "history-type": "R", "history-system": "R"}
 # Kinds of access that are no RESTful interaction: type system and code, subtype system and code, action.
@@ -58,7 +58,7 @@ KINDS = {
 }
 MOST_ENTITIES = 500  # of one event; what touches more is told by several
 MOST_SHAPES = 5_000
-_CODE = re.compile(r"\S+( \S+)*")  # R4 section 2.24.0.1, the datatype code
+_CODE = re.compile(r"\S+( \S+)*")  # R4 Data Types, primitive types: code
 _SAMPLE = "0-0-0"  # in place of the id in templates
 
 
@@ -247,7 +247,7 @@ def _coding(system: str, code: str) -> Resource:
 
 
 def _outcome(status: int) -> str:
-    """R4 section 6.4.4.4: 0 success, 4 the request is at fault, 8 the server is."""
+    """R4 AuditEvent, outcome: 0 success, 4 the request is at fault, 8 the server is."""
     return "0" if status < 400 else "4" if status < 500 else "8"
 
 

@@ -108,7 +108,7 @@ async def _deletions(store: Store, type: str, old: bool, after: str) -> Lines:
 
 
 def _deletion(stored: Stored) -> dict[str, Any]:
-    """As an entry of a history Bundle (R4 section 3.1.0.12)."""
+    """As an entry of a history Bundle (R4 RESTful API, history)."""
     return {
         "request": {"method": "DELETE", "url": f"{stored.type}/{stored.id}"},
         "response": {"status": "204", "etag": f'W/"{stored.version}"', "lastModified": instant(stored.updated)},

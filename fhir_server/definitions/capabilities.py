@@ -21,7 +21,7 @@ class Declared:
 
 
 class Capability:
-    """The statement as read; `statement` is the JSON itself, R4 section 2.21 (CapabilityStatement)."""
+    """The statement as read; `statement` is the JSON itself (R4 CapabilityStatement)."""
 
     def __init__(self, statement: Resource) -> None:
         self.statement = statement

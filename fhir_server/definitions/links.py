@@ -1,4 +1,4 @@
-"""Which elements hold links: those of type uri, url, oid and uuid. R4 section 3.1.0.11.2 has them rewritten."""
+"""Which elements hold links: those of type uri, url, oid and uuid. A transaction rewrites them (R4 RESTful API)."""
 
 from __future__ import annotations
 

@@ -182,9 +182,10 @@ class Definitions:
         return {code: {type: tuple(params) for type, params in rows.items()} for code, rows in table.items()}
 
     def compartment(self, code: str) -> Mapping[str, tuple[str, ...]]:
-        """Resource type -> the search parameters that make it a member, R4 section 3.3; empty for an unknown code.
+        """Resource type -> the search parameters that make it a member; empty for an unknown code.
 
-        A resource is always a member of its own compartment: R4 writes that as the parameter `{def}` of some types.
+        R4 CompartmentDefinition. A resource is always a member of its own compartment: R4 writes that as the parameter
+        `{def}` of some types.
         """
         return self._compartments.get(code, {})
 

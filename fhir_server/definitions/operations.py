@@ -1,4 +1,4 @@
-"""Operation definitions: what each operation takes and gives. R4 section 3.2 and the resource OperationDefinition."""
+"""Operation definitions: what each operation takes and gives. R4 Operations and the resource OperationDefinition."""
 
 from __future__ import annotations
 

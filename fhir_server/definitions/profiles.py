@@ -1,4 +1,4 @@
-"""Profiles: StructureDefinitions read as trees of what they add to the type they constrain, R4 section 5.1.
+"""Profiles: StructureDefinitions read as trees of what they add to the type they constrain (R4 Profiling FHIR).
 
 A profile's tree holds its own differential laid over its parent's, down to R4 itself, whose tree is empty; that is the
 snapshot without what base R4 says anyway. A definition without a differential is read from its snapshot.

@@ -1,4 +1,4 @@
-"""Search parameter definitions, R4 section 3.1.1.4 and the resource SearchParameter."""
+"""Search parameter definitions, R4 Search and the resource SearchParameter."""
 
 from __future__ import annotations
 

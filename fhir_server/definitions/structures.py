@@ -1,4 +1,4 @@
-"""Structures: what R4 says about each element of a resource or datatype, R4 section 5.3 (StructureDefinition)."""
+"""Structures: what R4 says about each element of a resource or datatype (R4 StructureDefinition)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Resources between JSON and XML by the definitions, element order included. R4 sections 2.6.1 and 2.24.0."""
+"""Resources between JSON and XML by the definitions, element order included.
+
+R4 XML Representation of Resources; R4 Data Types.
+"""
 
 from __future__ import annotations
 
@@ -21,7 +24,7 @@ XHTML = "http://www.w3.org/1999/xhtml"
 _F = f"{{{FHIR}}}"
 _DIV = f"{{{XHTML}}}div"
 _PREFIXES: Any = {None: FHIR}  # the default namespace, which the stubs of lxml do not know
-# The lexical forms that JSON can hold as a number (R4 section 2.24.0.1); anything else is left for validation to tell.
+# The lexical forms that JSON can hold as a number; the rest is left for validation to tell (R4 Data Types).
 _DECIMAL = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 _INTEGER = re.compile(r"-?(0|[1-9]\d{0,18})", re.ASCII)
 # Characters that JSON can carry and XML 1.0 cannot; they are shown as the replacement character.
@@ -143,7 +146,7 @@ class XmlFormat:
             told = str(fault).partition(" (<string>")[0]  # line and column stand before it
             raise FhirError(Kind.STRUCTURE, f"the body is not well-formed XML: {told}") from None
         if root.getroottree().docinfo.internalDTD is not None:
-            raise FhirError(Kind.STRUCTURE, "a DOCTYPE is not allowed in FHIR XML (R4 section 2.6.1)")
+            raise FhirError(Kind.STRUCTURE, "a DOCTYPE is not allowed in FHIR XML (R4 XML Representation of Resources)")
         faults: list[Issue] = []
         resource = self._read_resource(root, etree.QName(root).localname, faults, 0)
         if faults:

@@ -1,4 +1,4 @@
-"""Binary in its own content type, when the client does not ask for a FHIR format. R4 section 2.42 (Binary)."""
+"""Binary in its own content type, when the client does not ask for a FHIR format. R4 Binary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which format a client wants and which it sent, R4 sections 3.1.0.1.9 and 3.1.0.1.11."""
+"""Which format a client wants and which it sent. R4 RESTful API, Content Types and encodings."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _named(format: str) -> str:
 
 
 def _range(text: str) -> tuple[str, float]:
-    """(media type, quality). One of another version of FHIR is not to be had (R4 section 3.1.0.1.12)."""
+    """(media type, quality). One of another version of FHIR is not to be had (R4 RESTful API, fhirVersion)."""
     name, *parameters = (part.strip().lower() for part in text.split(";"))
     quality = next((value[2:] for value in parameters if value.startswith("q=")), "1")
     try:
@@ -79,5 +79,5 @@ def sent(content_type: str) -> str:
     if _of_other_version(parameters):
         raise FhirError(Kind.MEDIA_TYPE, f"this server speaks FHIR 4.0 alone, not {content_type[:80]!r}")
     if charset not in ("utf-8", "utf8", "us-ascii"):
-        raise FhirError(Kind.MEDIA_TYPE, f"FHIR is exchanged in UTF-8 (R4 section 3.1.0.1.11), not in {charset[:32]!r}")
+        raise FhirError(Kind.MEDIA_TYPE, f"FHIR is exchanged in UTF-8 (R4 RESTful API), not in {charset[:32]!r}")
     return _NAMES.get(name, JSON)

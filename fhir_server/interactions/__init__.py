@@ -1,1 +1,1 @@
-"""The FHIR interactions of R4 section 3.1, one file each."""
+"""The FHIR interactions of R4 (RESTful API), one file each."""

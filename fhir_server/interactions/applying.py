@@ -159,7 +159,7 @@ async def _ops(context: Context, transaction: Transaction, target: Target, made:
     if write.method == "PUT" and not context.settings.update_create and context.rights is ALL_RIGHTS:
         current = await transaction.read(write.type, target.id, EVERYTHING)
         if current is None:
-            raise FhirError(Kind.METHOD_NOT_ALLOWED, "clients may not choose ids here (R4 section 3.1.0.4)", write.at())
+            raise FhirError(Kind.METHOD_NOT_ALLOWED, "clients may not choose ids here (R4 RESTful API)", write.at())
     return [Put(made, write.expected, write.method)]
 
 

@@ -1,4 +1,4 @@
-"""batch: every entry on its own, several at a time. R4 section 3.1.0.11.1."""
+"""batch: every entry on its own, several at a time. R4 RESTful API, batch."""
 
 from __future__ import annotations
 

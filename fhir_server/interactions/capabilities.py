@@ -1,4 +1,7 @@
-"""capabilities: GET /metadata, made from capability_statement.json. R4 sections 3.1.0.10, 2.21 and 4.8.22."""
+"""capabilities: GET /metadata, made from capability_statement.json.
+
+R4 RESTful API, capabilities; R4 CapabilityStatement and TerminologyCapabilities.
+"""
 
 from __future__ import annotations
 

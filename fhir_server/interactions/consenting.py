@@ -1,4 +1,4 @@
-"""What a patient's Consents say, as codes that stand on every resource of the compartment (R4 section 6.2, Consent).
+"""What a patient's Consents say, as codes that stand on every resource of the compartment (R4 Consent).
 
 `+Organization:12@TREAT#Condition` permits, `-…` denies: the actor or `*`, the purpose or `*`, and, where the provision
 names them, a resource type (`#`) or a class of sensitivity (`!` and its bit). The codes are written anew in the

@@ -26,7 +26,7 @@ def resource_of(request: FhirRequest) -> Resource:
 
 
 def answer(context: Context, request: FhirRequest, type: str, done: Done) -> FhirResponse:
-    """200 or 201 with the version's headers, and the body that Prefer asks for (R4 section 3.1.0.1.8)."""
+    """200 or 201 with the version's headers, and the body that Prefer asks for. R4 RESTful API."""
     stored = done.stored
     if stored is None:
         return FhirResponse(204)

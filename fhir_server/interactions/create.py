@@ -1,4 +1,4 @@
-"""create and conditional create, R4 section 3.1.0.8."""
+"""create and conditional create. R4 RESTful API, create."""
 
 from __future__ import annotations
 

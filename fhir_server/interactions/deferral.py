@@ -1,8 +1,8 @@
 """Prefer: respond-async: a request that is answered later, at the URL that Content-Location names.
 
-R4 section 3.1.6 (Asynchronous Request Pattern): 202 with Content-Location; there 202 until it is done, then 200; DELETE
-cancels. R4 lays down the answer for bulk data alone, so the answer here is that of R5 section 3.2.0.8.2: a
-batch-response of one entry.
+R4 Asynchronous Request Pattern: 202 with Content-Location; there 202 until it is done, then 200; DELETE cancels.
+R4 lays down the answer for bulk data alone, so the answer here is that of R5 (Asynchronous Interaction Request
+Pattern): a batch-response of one entry.
 """
 
 from __future__ import annotations

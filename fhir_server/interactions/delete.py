@@ -1,4 +1,4 @@
-"""delete and conditional delete, R4 section 3.1.0.7."""
+"""delete and conditional delete. R4 RESTful API, delete."""
 
 from __future__ import annotations
 

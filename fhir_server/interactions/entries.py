@@ -1,4 +1,4 @@
-"""The entries of a batch or transaction as requests, and their answers as entries. R4 section 3.1.0.11."""
+"""The entries of a batch or transaction as requests, and their answers. R4 RESTful API, batch/transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""FHIRPath Patch: a Parameters resource whose operations name their places by FHIRPath. R4 section 3.1.0.5.1."""
+"""FHIRPath Patch: a Parameters resource whose operations name their places by FHIRPath. R4 FHIRPath Patch."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class FhirpathPatch:
     def _delete(self, resource: Resource, places: list[Place]) -> None:
         if len(places) > 1:
             raise Impossible("the path names more than one element")
-        for place in places:  # to delete what is not there is no fault (R4 section 3.1.0.5.1)
+        for place in places:  # to delete what is not there is no fault (R4 FHIRPath Patch)
             if place.parent is resource and place.key in ("id", "resourceType"):
                 raise Impossible("the id and the type stay")
             if isinstance(place.parent, list):

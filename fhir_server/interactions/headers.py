@@ -55,7 +55,7 @@ def is_create_only(headers: Mapping[str, str]) -> bool:
 
 
 def is_unchanged(headers: Mapping[str, str], stored: Stored) -> bool:
-    """True when the caller already has this version (conditional read, R4 section 3.1.0.2.1); ETags go first."""
+    """True when the caller already has this version (R4 RESTful API, conditional read); ETags go first."""
     tags = headers.get("if-none-match")
     if tags is not None:
         return tags.strip() == "*" or str(stored.version) in _tags(tags)

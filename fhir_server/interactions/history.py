@@ -1,4 +1,4 @@
-"""history of an instance, a type or the whole system, R4 section 3.1.0.12."""
+"""history of an instance, a type or the whole system. R4 RESTful API, history."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def _link(context: Context, request: FhirRequest, pairs: Pairs) -> str:
 
 
 def _entry(context: Context, version: Stored) -> bytes:
-    """request and response as of the write that made the version (R4 section 3.1.0.12, the entry's request)."""
+    """request and response as of the write that made the version (R4 RESTful API, history)."""
     name = f"{version.type}/{version.id}"
     status = "204" if version.deleted else "201" if version.created else "200"
     return entry(

@@ -1,4 +1,4 @@
-"""_include and _revinclude: what stands on top of a page of matches. R4 section 3.1.1.5."""
+"""_include and _revinclude: what stands on top of a page of matches. R4 Search, Managing Returned Resources."""
 
 from __future__ import annotations
 

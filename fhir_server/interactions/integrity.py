@@ -1,6 +1,6 @@
 """Referential integrity, when the operator asks for it: no dangling reference is written, no delete leaves one.
 
-R4 sections 2.3.0.1 and 3.1.0.7 leave both to the server.
+R4 Resource References and R4 RESTful API, delete, leave both to the server.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Joins: what a search asks of other resources, by chains, _has and hierarchies, or of a resource's own content.
 
-A join (R4 section 3.1.1.4, Chained Parameters and Reverse Chaining) whose other side is short is resolved first and
+A join (R4 Search, Chained Parameters and Reverse Chaining) whose other side is short is resolved first and
 becomes a list of references or ids in the query. When the other side is long the candidates are walked in their order,
 a batch at a time, and each batch is asked whether the join holds: the page is exact however many resources stand on the
 other side.

@@ -1,6 +1,6 @@
 """Conditions of conditional interactions and references: always strict, so that a slip never matches everyone.
 
-R4 sections 3.1.0.8.1 (conditional create), 3.1.0.4.3 (update), 3.1.0.7.1 (delete) and 3.1.0.11.2 (references).
+R4 RESTful API: conditional create, update and delete, and the conditional references of transaction.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Idempotency-Key: a request that is sent again is carried out once, and answered as it was the first time.
 
-The header is that of the IETF draft httpapi-idempotency-key-header; R4 itself has no more than If-None-Exist (section
-3.1.0.8.1). The answer is kept in the transaction that writes, so there is no moment in which one is there without the
-other. What was refused has written nothing and kept no answer: sent again, it is tried again.
+The header is that of the IETF draft httpapi-idempotency-key-header; R4 itself has no more than If-None-Exist (RESTful
+API, conditional create). The answer is kept in the transaction that writes, so there is no moment in which one is there
+without the other. What was refused has written nothing and kept no answer: sent again, it is tried again.
 """
 
 from __future__ import annotations

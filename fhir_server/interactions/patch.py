@@ -1,4 +1,4 @@
-"""patch and conditional patch, R4 section 3.1.0.5: JSON Patch, JSON Merge Patch (RFC 7396) and FHIRPath Patch."""
+"""patch and conditional patch: JSON Patch, JSON Merge Patch (RFC 7396) and FHIRPath Patch. R4 RESTful API, patch."""
 
 from __future__ import annotations
 

@@ -24,7 +24,7 @@ log = structlog.get_logger("fhir_server.validation")
 
 
 async def faults(context: Context, resource: Resource, type: str, path: str | None = None) -> list[Issue]:
-    """Every fault of base R4 (R4 section 2.1.5) and of the profiles that are claimed; `path` stands in front of the
+    """Every fault of base R4 (Validating Resources) and of the profiles that are claimed; `path` stands in front of the
     places told.
 
     With the setting `validation=report` only what could not be stored or found again is left; the rest is logged.

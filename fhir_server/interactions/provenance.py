@@ -1,5 +1,5 @@
 """The Provenance that stands beside what a citizen writes, or everybody by setting: who, for whom, by what, when, to
-which version, by which request. R4 section 6.3 (Provenance)."""
+which version, by which request. R4 Provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""read and vread, with conditional read, R4 sections 3.1.0.2 and 3.1.0.3."""
+"""read and vread, with conditional read. R4 RESTful API, read and vread."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _answer(context: Context, request: FhirRequest, stored: Stored | None, name:
 
 
 def _shaped(context: Context, request: FhirRequest, stored: Stored) -> bytes:
-    """The whole resource, or the part that `_summary` or `_elements` asks for (R4 section 3.1.0.2)."""
+    """The whole resource, or the part that `_summary` or `_elements` asks for (R4 RESTful API, read)."""
     asked = [(name, value) for name, value in request.query if name in ("_summary", "_elements")]
     if not asked:
         return stored.raw

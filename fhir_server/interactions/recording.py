@@ -19,7 +19,7 @@ from fhir_server.store.values import (
     Stored,
 )
 
-# Interactions on each kind of place (R4 section 3.1.0.1.5), by method; HEAD is GET.
+# Interactions on each kind of place (R4 RESTful API, Summary), by method; HEAD is GET.
 _SYSTEM = {"GET": "search-system", "POST": "transaction"}
 _TYPE = {"GET": "search-type", "POST": "create", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}
 _INSTANCE = {"GET": "read", "PUT": "update", "PATCH": "patch", "DELETE": "delete"}

@@ -1,4 +1,4 @@
-"""search of a type, a compartment or the whole system, by GET and by POST _search. R4 sections 3.1.0.9 and 3.1.1."""
+"""search of a type, a compartment or the whole system, by GET and POST _search. R4 RESTful API, search; R4 Search."""
 
 from __future__ import annotations
 
@@ -142,7 +142,7 @@ async def asked_page(context: Context, request: FhirRequest, path: tuple[str, ..
 
 
 def _form(request: FhirRequest) -> Pairs:
-    """The parameters in the body of POST _search. R4 section 3.1.0.9: those of the URL and the body count together."""
+    """The parameters in the body of POST _search; those of the URL count with them (R4 RESTful API, search)."""
     if request.method != "POST" or not request.body.strip():
         return ()
     media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -337,7 +337,7 @@ class _Answer(msgspec.Struct, frozen=True):
         return [] if inside else [self._entry(match.stored, "match")]
 
     async def _within(self, match: Match) -> list[bytes]:
-        """The entries of the resources in a match that matched (R4 section 3.1.1.5, Contained Resources)."""
+        """The entries of the resources in a match that matched (R4 Search, Contained Resources)."""
         node = self.parts[match.place].plan.joins
         assert isinstance(node, Contains)
         url = f"{self.context.base}/{match.stored.type}/{match.stored.id}"
@@ -350,11 +350,11 @@ class _Answer(msgspec.Struct, frozen=True):
         return raw if self.results.is_whole else self.context.search.subsets.cut(raw, self.results)
 
     def _entry(self, stored: Stored, mode: str) -> bytes:
-        # An id needs no escapes in JSON (R4 section 2.24.0.1), so the entry is joined as it stands.
+        # An id needs no escapes in JSON (R4 Data Types, primitive types), so the entry is joined as it stands.
         name = f"/{stored.type}/{stored.id}".encode()
         return b"".join((self.start, name, b'","resource":', self._cut(stored.raw), _MODES[mode]))
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
-        """One entry for all that was left out, or none. R4 section 3.1.1.3.1."""
+        """One entry for all that was left out, or none. R4 Search, Handling Errors."""
         issues = (*self.parsed.ignored, *more)
         return [entry(raw=encode(outcome(issues)), search={"mode": "outcome"})] if issues else []

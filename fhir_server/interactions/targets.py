@@ -1,4 +1,4 @@
-"""Which resource each write is about: conditions answered, ids given, patches made. R4 section 3.1.0.11.2."""
+"""Which resource each write is about: conditions answered, ids given, patches made. R4 RESTful API, transaction."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ async def identify(context: Context, transaction: Transaction, write: Write, fre
 async def _identify_put(
     context: Context, transaction: Transaction, write: Write, found: Stored | None, fresh: str
 ) -> Target:
-    """R4 section 3.1.0.4.3, conditional update: the five cases of matches and an id in the body."""
+    """R4 RESTful API, conditional update: the five cases of matches and an id in the body."""
     sent = (write.resource or {}).get("id")
     if found is not None:
         if sent is not None and sent != found.id:
@@ -108,7 +108,7 @@ async def _is_live(context: Context, transaction: Transaction, type: str, id: st
 
 
 def refuse_twins(targets: Iterable[Target]) -> None:
-    """Two entries for one identity are refused (R4 section 3.1.0.11.2), never dropped in silence."""
+    """Two entries for one identity are refused (R4 RESTful API, transaction), never dropped in silence."""
     first: dict[tuple[str, str], str] = {}
     removed: set[tuple[str, str]] = set()
     issues = []

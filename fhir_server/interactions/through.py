@@ -1,4 +1,4 @@
-"""_has as a walk: what the sources point at, in the order in which they are met. R4 section 3.1.1.4, Reverse Chaining.
+"""_has as a walk: what the sources point at, in the order in which they are met. R4 Search, Reverse Chaining.
 
 `Patient?_has:Condition:patient:code=J45` has no order of its own, so the people may come as their diagnoses do: a page
 reads as many diagnoses as it gives people, however many of either there are. Who was met on an earlier page is told by

@@ -1,4 +1,4 @@
-"""A chain as a walk: what points at the targets, target after target. R4 section 3.1.1.4, Chained Parameters.
+"""A chain as a walk: what points at the targets, target after target. R4 Search, Chained Parameters.
 
 `Immunization?patient.name=nguyễn` has no order of its own, so the doses may come person by person, the newest of each
 first: a page reads about as many people as it needs for its doses, however many of that name there are.

@@ -1,4 +1,4 @@
-"""transaction: all entries or none, in R4's order DELETE, POST, PUT and PATCH, GET. R4 section 3.1.0.11.2."""
+"""transaction: all entries or none, in R4's order DELETE, POST, PUT and PATCH, GET. R4 RESTful API, transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""update, update as create, and conditional update, R4 sections 3.1.0.4 to 3.1.0.4.3."""
+"""update, update as create, and conditional update. R4 RESTful API, update."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """All writes, from one create to a transaction of thousands, by one path: identities, links, drafts, one commit.
 
-R4 section 3.1.0.11.2: conditions are resolved first, then links are rewritten, then everything is written or nothing.
+Conditions are resolved first, then links are rewritten, then everything is written or nothing (R4 RESTful API,
+transaction).
 """
 
 from __future__ import annotations
@@ -159,6 +160,6 @@ async def _faults(context: Context, write: Write, resource: Resource) -> list[Is
         return [Issue("error", "invalid", text, (f"{place}.resourceType",))]
     issues = await faults(context, resource, write.type, write.place or None)
     if write.method == "PUT" and write.id is not None and resource.get("id") != write.id:
-        text = f"the id in the body must be the id in the URL, {write.id!r} (R4 section 3.1.0.4)"
+        text = f"the id in the body must be the id in the URL, {write.id!r} (R4 RESTful API, update)"
         issues = [*issues, Issue("error", "invalid", text, (f"{place}.id",))]
     return issues

@@ -1,4 +1,4 @@
-"""Bundles joined from stored bytes, so that no resource is parsed only to be written again. R4 section 2.36."""
+"""Bundles joined from stored bytes, so that no resource is parsed only to be written again. R4 Bundle."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""R4 dates, dateTimes and instants as ranges on one time line (R4 sections 2.24.0.1 and 3.1.1.4.7)."""
+"""R4 dates, dateTimes and instants as ranges on one time line (R4 Data Types, primitive types; R4 Search, date)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def offset_of(zone: str) -> int:
 def span_of(text: str, zone: str) -> Span | None:
     """The ticks since the epoch that a date, dateTime or instant covers by its precision; None when it is no date.
 
-    zone: where the value itself names none. Hours and minutes without seconds are read too (R4 section 3.1.1.4.7).
+    zone: where the value itself names none. Hours and minutes without seconds are read too (R4 Search, date).
     A value with a fraction of a second is one tick wide; digits after the seventh are dropped.
     """
     if "T" in text:

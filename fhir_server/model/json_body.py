@@ -23,7 +23,8 @@ def decode_body(body: bytes) -> Any:
     """The value of a body; a byte order mark is passed over.
 
     Raises FhirError STRUCTURE with line and column for malformed JSON, for a name that stands twice in one object,
-    since one of its values would be lost (R4 section 2.6.2), and for what is nested more than DEEPEST deep.
+    since one of its values would be lost (R4 JSON Representation of Resources), and for what is nested more than
+    DEEPEST deep.
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     value = decode(body)

@@ -1,4 +1,4 @@
-"""OperationOutcome, R4 section 2.28."""
+"""OperationOutcome, by R4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""References between resources: their text forms, and rewriting them through a whole resource. R4 section 2.3."""
+"""References between resources: their text forms, and rewriting them in a whole resource. R4 Resource References."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 
 from fhir_server.model.resources import Resource
 
-# R4 section 2.24.0.1: the id type, and the shape of a RESTful reference.
+# R4 Data Types, primitive types: the id type, and the shape of a RESTful reference.
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _RESTFUL = re.compile(
     r"(?P<base>https?://[^?#]+/)?(?P<type>[A-Z][A-Za-z]{1,63})/(?P<id>[A-Za-z0-9\-.]{1,64})"
@@ -40,7 +40,7 @@ def literal(text: str) -> Literal | None:
 
 
 def conditional(text: str) -> tuple[str, str] | None:
-    """`Patient?identifier=x` as (type, query), the form of a conditional reference (R4 section 3.1.0.11.2)."""
+    """`Patient?identifier=x` as (type, query), the form of a conditional reference (R4 RESTful API, transaction)."""
     type, mark, query = text.partition("?")
     return (type, query) if mark and type.isalpha() and type[:1].isupper() else None
 
@@ -73,7 +73,7 @@ def has_conditional(resource: Resource) -> bool:
 
 def rewriter(change: Callable[[str], str], uri_names: Collection[str]) -> Callable[[Resource], Resource]:
     """What applies `change` to each link of a resource: Reference.reference, elements named in uri_names (those of type
-    uri, url, oid, uuid) and href or src in narrative. R4 section 3.1.0.11.2 says which. The input stays as it was.
+    uri, url, oid, uuid) and href or src in narrative (R4 RESTful API, transaction). The input stays as it was.
     """
     links = frozenset(("reference", *uri_names))
 

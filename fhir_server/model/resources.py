@@ -1,4 +1,4 @@
-"""Resources as plain dicts, and their JSON bytes with every decimal kept digit for digit (R4 section 2.24.0.1)."""
+"""Resources as plain dicts, and their JSON bytes with every decimal kept digit for digit (R4 Data Types)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ValueSet/$expand. R4 section 4.9.16."""
+"""ValueSet/$expand, R4."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fhir_server.terminology.load import Terminology
 
 DEFINITION = "http://hl7.org/fhir/OperationDefinition/ValueSet-expand"
 
-# What an expansion tells of how it was asked for (R4 section 4.9.8), with the name of the value[x].
+# What an expansion tells of how it was asked for (R4 ValueSet, expansion), with the name of the value[x].
 _TOLD = {
     "filter": "valueString",
     "date": "valueDateTime",

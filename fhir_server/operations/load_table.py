@@ -82,7 +82,7 @@ async def _publish(context: Context, head: Resource, codes: int) -> None:
 
 
 def _descriptions(head: Resource, codes: int) -> Iterator[Resource]:
-    """A CodeSystem for each URL; R4 section 4.8.10: content `not-present`, for the concepts are in the table."""
+    """A CodeSystem for each URL; content `not-present` (R4 CodeSystem), for the concepts are in the table."""
     yield {**head, "count": codes}
     for alias in aliases(head):
         name = alias.rstrip("/").rpartition("/")[2]

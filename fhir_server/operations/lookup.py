@@ -1,4 +1,4 @@
-"""CodeSystem/$lookup. R4 section 4.8.16."""
+"""CodeSystem/$lookup, R4."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ async def _patient(context: Context, asked: Arguments, side: str) -> str:
 
 
 def _escaped(number: Resource, name: str) -> str:
-    """R4 section 3.1.1.4.7: what has a meaning in a search value stands behind a backslash."""
+    """R4 Search, Escaping Search Parameters: what has a meaning in a search value stands behind a backslash."""
     return "".join(f"\\{one}" if one in "\\,$|" else one for one in str(number.get(name, "")))
 
 

@@ -1,4 +1,4 @@
-"""What an operation is asked: the query or the Parameters body, held against its definition (R4 section 3.2.0.1).
+"""What an operation is asked: the query or the Parameters body, held against its definition (R4 Operations).
 
 asked = arguments(context, request, "http://hl7.org/fhir/OperationDefinition/CodeSystem-lookup")
 asked.one("code")        the value, None when it was not sent
@@ -21,7 +21,7 @@ from fhir_server.model.resources import Digits, Resource
 from fhir_server.validation.primitives import PRIMITIVES
 
 _BODY = "Parameters.parameter"
-# Types of which a query can name a value (R4 section 3.2.0.1: GET is for primitive parameters alone).
+# Types of which a query can name a value (R4 Operations: GET is for primitive parameters alone).
 _PRIMITIVES = PRIMITIVES.keys()
 
 
@@ -198,7 +198,7 @@ def _is_within(issue: Issue, places: tuple[str, ...]) -> bool:
 def _bare_resource(
     context: Context, body: Resource, known: Mapping[str, Parameter], unchecked: Collection[str], issues: list[Issue]
 ) -> list[Argument]:
-    """R4 section 3.2.0.1: the one resource that an operation takes may be sent as the body itself."""
+    """R4 Operations: the one resource that an operation takes may be sent as the body itself."""
     type = body["resourceType"]
     taken = [one for one in known.values() if _is_resource(context.definitions, one.type)]
     if len(taken) != 1 or taken[0].type not in (type, "Resource"):

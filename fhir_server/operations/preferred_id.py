@@ -1,4 +1,4 @@
-"""NamingSystem/$preferred-id. R4 section 5.10.6."""
+"""NamingSystem/$preferred-id, R4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""CodeSystem/$subsumes. R4 section 4.8.18."""
+"""CodeSystem/$subsumes, R4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The table of operations: which `$name` is answered at which level, and by what. R4 section 3.2."""
+"""The table of operations: which `$name` is answered at which level, and by what. R4 Operations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""ConceptMap/$translate. R4 section 4.10.8."""
+"""ConceptMap/$translate, R4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""$validate: whether a resource could be stored, changed or deleted, and conforms to profiles. R4 section 3.1.0.8.
+"""$validate: whether a resource could be stored, changed or deleted, and conforms to profiles. R4 Validating Resources.
 
 Nothing is ever stored. The answer is 200 whatever is found; another status means that nothing could be validated.
 """
@@ -116,7 +116,7 @@ async def _update(context: Context, type: str, id: str | None, resource: Resourc
     issues = await _writable(context, type, "update", resource)
     if own is None or own != (id or own):
         text = f"an update needs the id in the body, {id!r}" if id else "an update needs the id in the body"
-        issues.append(Issue("error", "invalid", f"{text} (R4 section 3.1.0.4)", (f"{type}.id",)))
+        issues.append(Issue("error", "invalid", f"{text} (R4 RESTful API, update)", (f"{type}.id",)))
     return issues
 
 

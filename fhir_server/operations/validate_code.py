@@ -1,4 +1,4 @@
-"""CodeSystem/$validate-code and ValueSet/$validate-code. R4 sections 4.8.17 and 4.9.17."""
+"""CodeSystem/$validate-code and ValueSet/$validate-code, R4."""
 
 from __future__ import annotations
 

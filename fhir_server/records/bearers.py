@@ -91,7 +91,7 @@ class Bearers:
 
 
 def _token(number: Number) -> str:
-    """The number as a value of a token search, R4 section 3.1.1.4.10."""
+    """The number as a value of a token search (R4 Search, token)."""
     return f"{_SPECIAL.sub(_ESCAPE, number.system)}|{_SPECIAL.sub(_ESCAPE, number.value)}"
 
 

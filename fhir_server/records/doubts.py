@@ -1,4 +1,4 @@
-"""Doubts about who is who, kept for a human as Tasks (R4 section 12.2) until somebody has settled them.
+"""Doubts about who is who, kept for a human as Tasks (R4 Task) until somebody has settled them.
 
 Two Patients who may be one person, or a newborn that stands under another person's number, are never joined by guess.
 What was found is written once, whatever is sent again: a Task says which two, and why. Merging the two settles it, and

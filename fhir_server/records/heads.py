@@ -1,4 +1,4 @@
-"""The head of a record: the Provenance (R4 section 6.3) that says where it came from, what it made, and how."""
+"""The head of a record: the Provenance that says where it came from, what it made, and how."""
 
 from __future__ import annotations
 

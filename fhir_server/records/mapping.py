@@ -150,7 +150,7 @@ class Group:
 
 
 class Labels:
-    """Security labels (R4 section 6.1.0) with the conditions under which they are given."""
+    """Security labels (R4 Security Labels) with the conditions under which they are given."""
 
     def __init__(self, data: Sequence[Mapping[str, Any]]) -> None:
         self._labels = [(compile_test(one.get("when")), one["value"]) for one in data]

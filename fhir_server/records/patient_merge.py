@@ -1,6 +1,6 @@
 """Two Patients that are one person joined into one, and taken apart again as they were before.
 
-R4 has no operation for it; `Patient.link` says what became of whom (R4 section 8.1.10.2), and the operation follows
+R4 has no operation for it; `Patient.link` says what became of whom (R4 Patient, link), and the operation follows
 Patient-merge of FHIR R6. Both records stay: the source is inactive and `replaced-by` the target, which `replaces` it.
 What referred to the source refers to the target. A Provenance names every version that was made; by it the merge is
 undone: what nobody has changed since is as it was, of the rest the references alone are put back.
@@ -290,7 +290,7 @@ def _rewriting(context: Context, source: str, target: str) -> Callable[[Resource
 
 
 def with_link(patient: Resource, reference: str, type: str) -> Resource:
-    """The Patient with a link (R4 section 8.1.10.2); the same object where it has that link already."""
+    """The Patient with a link (R4 Patient, link); the same object where it has that link already."""
     link, held = {"other": {"reference": reference}, "type": type}, patient.get("link", [])
     return patient if link in held else {**patient, "link": [*held, link]}
 
@@ -328,7 +328,7 @@ def _entity(role: str, reference: str) -> Resource:
 def _provenance(
     context: Context, code: str, display: str, written: Iterable[Written], entities: Sequence[Resource]
 ) -> Resource:
-    """R4 section 6.3; the codes are those of the record lifecycle (ISO 21089)."""
+    """R4 Provenance; the codes are those of the record lifecycle (ISO 21089)."""
     named = {"reference": context.caller.user} if context.caller.user else {"display": who(context)}
     return {
         "resourceType": "Provenance",

@@ -1,6 +1,6 @@
 """Received files kept byte for byte: a Binary for each part of a file, and the DocumentReference that names them.
 
-R4 sections 2.42 (Binary) and 2.43.15 (DocumentReference). A file is many people's at once and may tell of HIV: what is
+R4 Binary and DocumentReference. A file is many people's at once and may tell of HIV: what is
 kept is restricted, whatever the file says.
 """
 

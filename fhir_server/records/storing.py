@@ -189,7 +189,7 @@ class Stores:
 
     def _doubt_newborn(self, plan: Plan, by_number: Mapping[Number, Sequence[Known]]) -> None:
         """A newborn under another's number is a doubt for a human; whoever is known to bear it is the one whom the
-        RelatedPerson stands for (R4 section 8.1.10.2, Patient.link)."""
+        RelatedPerson stands for (R4 Patient, link)."""
         if plan.known is None:
             return
         for number, relative in plan.record.holders:

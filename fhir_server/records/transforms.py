@@ -73,7 +73,7 @@ def money(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
 
 
 def narrative(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
-    """A Narrative (R4 section 2.4) that shows the text as it was written, line by line."""
+    """A Narrative that shows the text as it was written, line by line."""
     shown = escape(found).replace("\n", "<br/>")
     return {"status": "generated", "div": f'<div xmlns="http://www.w3.org/1999/xhtml">{shown}</div>'}
 
@@ -145,7 +145,7 @@ def number_of_kind(number: str, kind: str, facts: Facts, facility: str | None = 
 
 
 def logical_reference(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
-    """A Reference that names its target by a number (R4 section 2.3.0.4). options: kind, type."""
+    """A Reference that names its target by a number (R4 Resource References). options: kind, type."""
     return {"type": options["type"], "identifier": number_of_kind(found, options["kind"], facts)}
 
 

@@ -1,4 +1,4 @@
-"""Membership of compartments (R4 section 3.3): a key of its own for Patient, reference parameters for the others."""
+"""Membership of compartments (R4 CompartmentDefinition): a key for Patient, reference parameters for the others."""
 
 from __future__ import annotations
 

@@ -123,7 +123,7 @@ def id_filter(leaf: Leaf) -> Filter:
 
 
 def last_updated_filter(leaf: Leaf, zone: str) -> Filter:
-    """`_lastUpdated` over `u`, which is one millisecond wide. R4 section 3.1.1.4.5 for the prefixes."""
+    """`_lastUpdated` over `u`, which is one millisecond wide. The prefixes: R4 Search, Prefixes."""
     return disjunction(_updated(value, zone) for value in leaf.values)
 
 

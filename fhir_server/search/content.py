@@ -1,4 +1,4 @@
-"""Full text: whether the words of a search stand in a resource or in its narrative. R4 section 3.1.1.4."""
+"""Full text: whether the words of a search stand in a resource or its narrative. R4 Search, Text Search Parameters."""
 
 from __future__ import annotations
 

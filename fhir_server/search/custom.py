@@ -1,4 +1,4 @@
-"""Search parameters that an operator adds at run time, as SearchParameter resources. R4 section 3.1.1.4."""
+"""Search parameters that an operator adds at run time, as SearchParameter resources. R4 Search."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The escapes of search values: `\\,` `\\$` `\\|` `\\\\` (R4 section 3.1.1.4, Escaping)."""
+"""The escapes of search values: `\\,` `\\$` `\\|` `\\\\` (R4 Search, Escaping Search Parameters)."""
 
 from __future__ import annotations
 

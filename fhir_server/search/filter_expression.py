@@ -1,4 +1,4 @@
-"""The expression language of `_filter` to the search tree that plain parameters make. R4 section 3.1.3."""
+"""The expression language of `_filter` to the search tree that plain parameters make. R4 _filter Parameter."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _DEEPEST = 32  # brackets within brackets
 
 _RANGES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "ap", "sa", "eb"})
 _BY_PREFIX = frozenset({"number", "date", "quantity"})
-# operator -> modifier, for each type of parameter where R4 section 3.1.3.2 gives the operator a meaning.
+# operator -> modifier, for each type of parameter to which R4 gives the operator a meaning (_filter Parameter).
 _OPERATORS: dict[str, dict[str, str | None]] = {
     "string": {"eq": "equals", "co": "contains", "sw": None, "ew": "ends"},
     "token": {"eq": None, "ss": "above", "sb": "below", "in": "in"},
@@ -206,7 +206,7 @@ class _Reader:
 
 
 def _escape(value: str, param: SearchParameter) -> str:
-    """The value with the escapes of R4 section 3.1.1.4, since `_filter` has none: a comma in it is only a comma."""
+    """The value with the escapes of R4 Search, since `_filter` has none: a comma in it is only a comma."""
     marks = "\\,|$" if param.type in ("string", "uri") else "\\," if param.type == "composite" else "\\,$"
     for mark in marks:
         value = value.replace(mark, "\\" + mark)

@@ -1,4 +1,4 @@
-"""Folding of text for search: case, marks, đ, punctuation and repeated blanks do not matter (R4 section 3.1.1.4.8)."""
+"""Folding of text for search: case, marks, đ, punctuation and repeated blanks do not matter (R4 Search, string)."""
 
 from __future__ import annotations
 

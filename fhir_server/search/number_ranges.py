@@ -1,4 +1,4 @@
-"""Comparison of numbers by prefix, for number and quantity parameters (R4 sections 3.1.1.4.5 and 3.1.1.4.6)."""
+"""Comparison of numbers by prefix, for number and quantity parameters (R4 Search, Prefixes and number)."""
 
 from __future__ import annotations
 

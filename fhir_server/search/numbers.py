@@ -1,4 +1,4 @@
-"""Decimals as texts that sort as the numbers do, and the ranges that written ones stand for (R4 section 3.1.1.4.6)."""
+"""Decimals as texts that sort as the numbers do, and the ranges that written ones stand for (R4 Search, number)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From _sort to the order in which the database is asked. R4 section 3.1.1.5.1."""
+"""From _sort to the order in which the database is asked. R4 Search, Sorting."""
 
 from __future__ import annotations
 

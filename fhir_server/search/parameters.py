@@ -67,6 +67,6 @@ class Parameters:
         return [param for param in wanted if param.type == "reference"]
 
     def compartment(self, code: str) -> frozenset[str]:
-        """The served types that can be members of a compartment, empty for an unknown code. R4 section 3.3."""
+        """The served types that can be members of a compartment, empty for an unknown code (CompartmentDefinition)."""
         members = {type for type, params in self._definitions.compartment(code).items() if params}
         return frozenset((members | {code}) & set(self.types)) if members else frozenset()

@@ -1,8 +1,8 @@
-"""From query pairs to a search tree: parameters, modifiers, chains, _has, compartments. R4 section 3.1.1.
+"""From query pairs to a search tree: parameters, modifiers, chains, _has, compartments. R4 Search.
 
 Nothing here knows the database. A parameter that cannot be used is an error when handling is strict; when it is lenient
-it is left out and told (R4 section 3.1.1.3.1). A modifier that R4 does not allow on a known parameter is always an
-error, since to leave it out would widen the answer.
+it is left out and told (R4 Search, Handling Errors). A modifier that R4 does not allow on a known parameter is always
+an error, since to leave it out would widen the answer.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def parse(
 
 
 def _narrow_types(parameters: Parameters, types: tuple[str, ...], pairs: Pairs) -> tuple[str, ...]:
-    """`_type` (R4 section 3.1.1.2.2) keeps the order in which it names the types."""
+    """`_type` (R4 Search, Specifying the type of Resource) keeps the order in which it names the types."""
     named = [name for key, value in pairs if key == "_type" for name in value.split(",")]
     if not named:
         return types
@@ -142,7 +142,7 @@ def _known(parameters: Parameters, type: str, code: str) -> SearchParameter:
 
 
 def _has(parameters: Parameters, type: str, name: str, value: str, depth: int) -> Node:
-    """`_has:Observation:patient:code`, R4 section 3.1.1.4, Reverse Chaining; the last part may be any name again."""
+    """`_has:Observation:patient:code`, R4 Search, Reverse Chaining; the last part may be any name again."""
     parts = name.split(":", 3)
     if len(parts) < 4:
         raise FhirError(Kind.VALUE, "_has must be _has:Type:reference:parameter", (name[:64],))
@@ -158,7 +158,7 @@ def _has(parameters: Parameters, type: str, name: str, value: str, depth: int) -
 def _chain(
     parameters: Parameters, type: str, param: SearchParameter, modifier: str, rest: str, value: str, depth: int
 ) -> Node:
-    """`subject:Patient.name`, R4 section 3.1.1.4, Chained Parameters. Without a type every target that knows `rest` is
+    """`subject:Patient.name`, R4 Search, Chained Parameters. Without a type every target that knows `rest` is
     asked."""
     if param.type != "reference":
         raise Unusable(f"{param.code} is no reference, so nothing can follow it")
@@ -185,7 +185,7 @@ def _check_target(parameters: Parameters, param: SearchParameter, target: str) -
 
 
 def _list(parameters: Parameters, type: str, values: tuple[str, ...]) -> Node:
-    """`_list=42` (R4 section 3.1.1.4, _list) is `_has:List:item:_id=42`."""
+    """`_list=42` (R4 Search, Searching by list) is `_has:List:item:_id=42`."""
     if any(not is_id(value) for value in values):
         text = "_list takes the id of a List resource; functional lists are not served"
         raise FhirError(Kind.UNSUPPORTED_PARAMETER, text, ("_list",))
@@ -221,7 +221,7 @@ def _refused(param: SearchParameter, modifier: str) -> FhirError:
 def _hierarchy(
     parameters: Parameters, type: str, param: SearchParameter, modifier: str, values: tuple[str, ...]
 ) -> Node:
-    """`location:below=42`, R4 section 3.1.1.4, Searching Hierarchies. Canonical URLs have `:below`, by version."""
+    """`location:below=42`, R4 Search, Searching Hierarchies. Canonical URLs have `:below`, by version."""
     branches = []
     for target in parameters.targets(param):
         parent = parameters.parent(target)

@@ -1,4 +1,4 @@
-"""The parameters that shape an answer and choose no resource: _sort, _count, _include and so on. R4 section 3.1.1.5."""
+"""The parameters that shape an answer and choose no resource (R4 Search, Managing Returned Resources)."""
 
 from __future__ import annotations
 
@@ -149,7 +149,7 @@ def _inclusion(parameters: Parameters, name: str, modifier: str, value: str) -> 
             raise FhirError(Kind.VALUE, f"{name}: this server has no resource type {type[:64]!r}", (name,))
     inclusion = Inclusion(source, param, target, name == "_revinclude", bool(modifier))
     if inclusion.reverse and inclusion.iterate and param == "*":
-        # FHIR: R4 section 3.1.1.5 leaves the depth of inclusion to the server and warns of iterated wild cards.
+        # FHIR: R4 (Search) leaves the depth of inclusion to the server and warns of iterated wild cards.
         raise Unusable("a _revinclude of every parameter (*) is not iterated")
     if param != "*" and source != "*":
         found = parameters.of(source).get(param)

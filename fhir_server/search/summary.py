@@ -1,4 +1,4 @@
-"""_summary and _elements: less of a resource than is stored, marked as SUBSETTED. R4 section 3.1.1.5."""
+"""_summary and _elements: less of a resource than is stored, marked as SUBSETTED. R4 Search."""
 
 from __future__ import annotations
 

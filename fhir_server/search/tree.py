@@ -12,7 +12,7 @@ from fhir_server.definitions.search_params import SearchParameter
 class Leaf(msgspec.Struct, frozen=True):
     """One parameter of one resource type with its values, any of which may match.
 
-    values: the raw texts after the split at unescaped commas; the escapes of R4 section 3.1.1.4 (`\\,` `\\$` `\\|`
+    values: the raw texts after the split at unescaped commas; the escapes of R4 Search (`\\,` `\\$` `\\|`
     `\\\\`) are still in them, so that the type can split at `|` and `$`. modifier: without the colon; `not`, `not-in`
     and a resource type never come here: they are told by Not and by the values.
     """
@@ -54,7 +54,7 @@ class Has(msgspec.Struct, frozen=True):
 
 
 class InCompartment(msgspec.Struct, frozen=True):
-    """Membership of the compartment `code` (Patient, Encounter, …) of the resource `id`. R4 section 3.3."""
+    """Membership of the compartment `code` (Patient, Encounter, …) of the resource `id`. R4 CompartmentDefinition."""
 
     type: str
     code: str
@@ -63,7 +63,7 @@ class InCompartment(msgspec.Struct, frozen=True):
 
 class InHierarchy(msgspec.Struct, frozen=True):
     """`param:below` or `:above`: the reference points at one of `ids` of `target`, or at what is below (above) it by
-    the reference `parent` of target. R4 section 3.1.1.4, Searching Hierarchies.
+    the reference `parent` of target. R4 Search, Searching Hierarchies.
     """
 
     type: str
@@ -86,7 +86,7 @@ class Content(msgspec.Struct, frozen=True):
 
 
 class Contains(msgspec.Struct, frozen=True):
-    """`_contained`: a resource of `contained` stands within this one and satisfies child. R4 section 3.1.1.5."""
+    """`_contained`: a resource of `contained` stands within this one and satisfies child. R4 Search."""
 
     type: str
     contained: str

@@ -1,4 +1,4 @@
-"""What a Consent says to one who asks. R4 section 6.2 (Consent): the base rule, and exceptions nested in it."""
+"""What a Consent says to one who asks. R4 Consent: the base rule, and exceptions nested in it."""
 
 from __future__ import annotations
 

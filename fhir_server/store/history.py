@@ -1,4 +1,4 @@
-"""History of an instance, a type or the whole system, newest first (R4 section 3.1.0.12).
+"""History of an instance, a type or the whole system, newest first (R4 RESTful API, history).
 
 First the places of a page are found in every collection concerned, mostly from the index of times alone; then their
 bodies are read. So a page of the whole system costs one page of bodies, not one of each collection.

@@ -46,7 +46,7 @@ _Waiting = list[tuple[str, asyncio.Future[Stored | FhirError | None]]]
 
 
 def is_id(id: str) -> bool:
-    """R4 section 2.24.0.1, the datatype id. Nothing else can be stored under."""
+    """R4 Data Types, primitive types: id. Nothing else can be stored under."""
     return _ID.fullmatch(id) is not None
 
 

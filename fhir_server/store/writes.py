@@ -218,7 +218,7 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
         left = tombstone(previous, now, generation) if previous is not None and is_live else None
         return _Step(op, type, id, previous, left)
     if not is_id(id):
-        raise FhirError(Kind.VALUE, f"{id[:80]!r} is no id of R4 (section 2.24.0.1)")
+        raise FhirError(Kind.VALUE, f"{id[:80]!r} is no id of R4 (Data Types, primitive types)")
     if previous is not None and is_live and same_version(op.draft, previous):
         fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
         document = {**previous, **fields, "g": generation}

@@ -1,4 +1,4 @@
-"""Code systems as they are asked: by code, by name, by date, by place in a hierarchy. R4 section 4.8 (CodeSystem)."""
+"""Code systems as they are asked: by code, by name, by date, by place in a hierarchy. R4 CodeSystem."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fhir_server.terminology.folding import fold_name, fold_words
 from fhir_server.terminology.neighbours import nearest
 
 EFFECTIVE_PERIOD = "http://hl7.org/fhir/StructureDefinition/resource-effectivePeriod"
-# CodeSystem.hierarchyMeaning that says nothing about subsumption (R4 section 4.8.10).
+# CodeSystem.hierarchyMeaning that says nothing about subsumption (R4 CodeSystem).
 _NOT_SUBSUMING = frozenset({"grouped-by", "part-of", "classified-with"})
 
 
@@ -74,7 +74,7 @@ class Concept(msgspec.Struct, frozen=True):
         return True in self.values("notSelectable")
 
     def active(self, on: date | None = None) -> bool:
-        """False when the concept is inactive, retired, or not of that day (properties of R4 section 4.8.9)."""
+        """False when the concept is inactive, retired, or not of that day (R4 CodeSystem, properties)."""
         if True in self.values("inactive") or "retired" in self.values("status"):
             return False
         starts, ends = self.values("effectiveDate"), self.values("deprecationDate")

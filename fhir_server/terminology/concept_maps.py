@@ -1,4 +1,4 @@
-"""Concept maps as they are asked. R4 section 4.10 (ConceptMap)."""
+"""Concept maps as they are asked. R4 ConceptMap."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 from fhir_server.terminology.code_systems import period_of
 
-# ConceptMap.equivalence that is no translation (R4 section 4.10.2).
+# ConceptMap.equivalence that is no translation (R4 ConceptMap).
 NO_MATCH = frozenset({"unmatched", "disjoint"})
 # Best first: what a translation to one code prefers.
 _ORDER = ("equal", "equivalent", "wider", "subsumes", "narrower", "specializes", "relatedto", "inexact")
@@ -87,7 +87,7 @@ class ConceptMap:
         return tuple(dict.fromkeys(group.source for group in self.groups))
 
     def matches(self, code: str, system: str | None = None) -> list[Match]:
-        """The targets of a code, best first; `unmapped` modes `provided` and `fixed` apply (R4 section 4.10.3)."""
+        """The targets of a code, best first; `unmapped` modes `provided` and `fixed` apply (R4 ConceptMap)."""
         found = [
             match
             for group in self.groups

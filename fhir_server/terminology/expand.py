@@ -1,4 +1,4 @@
-"""ValueSet/$expand, and the codes that search modifiers stand for. R4 sections 4.9.16 and 3.1.1.4 (Modifiers)."""
+"""ValueSet/$expand, and the codes that search modifiers stand for. R4 Search, Modifiers."""
 
 from __future__ import annotations
 
@@ -110,7 +110,7 @@ def _told(asked: Expansion) -> list[dict[str, Any]]:
 
 
 def _versions(used: Mapping[str, CodeSystem | None]) -> Iterator[dict[str, Any]]:
-    """R4 section 4.9.8: the versions of the code systems that the expansion was made from."""
+    """R4 ValueSet, expansion: the versions of the code systems that the expansion was made from."""
     for url, system in used.items():
         if system is not None and system.version:
             yield {"name": "version", "valueUri": f"{url}|{system.version}"}
@@ -298,7 +298,7 @@ def codes(terminology: Terminology, modifier: str, value: str) -> list[tuple[str
     """The (system, code) pairs that a search modifier stands for.
 
     modifier `in`: value is the canonical URL (or id) of a value set. `below` and `above`: value is `system|code`; the
-    code itself belongs to both (R4 section 3.1.1.4, Modifiers). Raises FhirError(INVALID) for what is not loaded,
+    code itself belongs to both (R4 Search, Modifiers). Raises FhirError(INVALID) for what is not loaded,
     FhirError(TOO_COSTLY) for more than MOST_CODES codes, FhirError(UNPROCESSABLE) for codes that cannot be listed; and
     Unread.
     """

@@ -1,4 +1,4 @@
-"""The filters of a value set's include, decided for one code. R4 section 4.9.4 (ValueSet.compose.include.filter)."""
+"""The filters of a value set's include, decided for one code. R4 ValueSet, compose.include.filter."""
 
 from __future__ import annotations
 

@@ -326,7 +326,7 @@ class Terminology:
         return concept if concept is not None and concept.active(on) else None
 
     def supplemented(self, system: str, concept: Concept) -> Concept:
-        """A concept of a system with the names and properties that supplements add to it. R4 section 4.8.6."""
+        """A concept of a system with the names and properties that supplements add to it (R4 CodeSystem)."""
         for entry in self._index.supplements.get(system, ()):
             more: CodeSystem | None = self._made_of(entry)
             added = more.concepts.get(concept.code) if more is not None else None

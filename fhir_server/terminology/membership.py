@@ -1,4 +1,4 @@
-"""Whether a code is in a value set. R4 section 4.9.5 (ValueSet.compose)."""
+"""Whether a code is in a value set. R4 ValueSet, compose."""
 
 from __future__ import annotations
 
@@ -158,7 +158,7 @@ def _members(
         return
     compose = value_set.get("compose", {})
     include, exclude = compose.get("include", ()), compose.get("exclude", ())
-    if compose.get("inactive") is False:  # R4 section 4.9.4: inactive codes are no members
+    if compose.get("inactive") is False:  # R4 ValueSet, compose: inactive codes are no members
         rest = {**value_set, "compose": {**compose, "inactive": True}}
         yield from (one for one in _members(terminology, rest, on, depth) if one[1].active(on))
         return

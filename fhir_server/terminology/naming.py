@@ -1,4 +1,4 @@
-"""Naming systems: every known URI of a number is one number. R4 section 5.10 (NamingSystem)."""
+"""Naming systems: every known URI of a number is one number. R4 NamingSystem."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ class NamingSystems:
         return system.kind
 
     def preferred_id(self, id: str, type: str = "uri") -> str | None:
-        """NamingSystem/$preferred-id (R4 section 5.10.6): the preferred name of what `id` names; None for an unknown
+        """R4 NamingSystem/$preferred-id: the preferred name of what `id` names; None for an unknown
         one and for a type (`oid`, `uuid`, `other`) in which nothing is named."""
         kind = self.kind(id)
         if kind is None:
@@ -127,7 +127,7 @@ class NamingSystems:
 def preferred_of(resources: Iterable[Mapping[str, Any]], id: str, type: str) -> str | None:
     """NamingSystem/$preferred-id among resources of any kind: the preferred name of this type, else its first one.
 
-    An OID or UUID is found with and without `urn:oid:` or `urn:uuid:` (R4 section 5.10.6).
+    An OID or UUID is found with and without `urn:oid:` or `urn:uuid:` (R4 NamingSystem/$preferred-id).
     """
     wanted = _bare(id)
     for resource in resources:

@@ -1,4 +1,4 @@
-"""The part of a value set that lies in one table, as a filter over its rows. R4 section 4.9.4 (ValueSet.compose)."""
+"""The part of a value set that lies in one table, as a filter over its rows. R4 ValueSet, compose."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def _source_code(terminology: Terminology, concept_map: ConceptMap, source: str,
 
 
 def translation(terminology: Terminology, maps: Iterable[ConceptMap], asked: Asked) -> Resource:
-    """ConceptMap/$translate (R4 section 4.10.8) as Parameters: result, message, match. maps: those to translate by."""
+    """R4 ConceptMap/$translate as Parameters: result, message, match. maps: those to translate by."""
     found = [
         (match, one) for one in maps for coding in asked.codings for match in _found(terminology, one, coding, asked)
     ]

@@ -1,4 +1,4 @@
-"""CodeSystem/$validate-code and ValueSet/$validate-code. R4 sections 4.8.17 and 4.9.17."""
+"""CodeSystem/$validate-code and ValueSet/$validate-code, R4."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Judgement(msgspec.Struct, frozen=True):
 
     def resource(self, language: str | None = None) -> Resource:
         """As Parameters: result, message, display. language: `vi` for the message in Vietnamese. A code that nothing is
-        known of is not valid (R4 section 4.9.17: the server cannot say that it is)."""
+        known of is not valid (R4 ValueSet/$validate-code: the server cannot say that it is)."""
         parts: list[Resource] = [{"name": "result", "valueBoolean": self.valid is True}]
         message = self.vi if (language or "").lower().startswith("vi") else self.message
         if message:
@@ -72,7 +72,7 @@ def code_of(terminology: Terminology, system: str, code: str, asked: Asked) -> J
 def code_in_value_set(
     terminology: Terminology, value_set: Resource, coding: Coding | str, on: date | None = None
 ) -> Judgement:
-    """Whether a Coding, or a bare code, is in a value set on a day. R4 section 4.9.17."""
+    """Whether a Coding, or a bare code, is in a value set on a day. R4 ValueSet/$validate-code."""
     if isinstance(coding, str):
         return member(terminology, value_set, Coding("", coding), Asked(on=on))
     return member(terminology, value_set, coding, Asked(coding.display, on=on))

@@ -1,4 +1,4 @@
-"""References: their form, the types they may point at, and contained resources (R4 section 2.3)."""
+"""References: their form, the types they may point at, and contained resources (R4 Resource References)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _MOST_TARGETS_SHOWN = 12
 
 
 def check_full_url(entry: Resource, where: str, report: Report) -> None:
-    """A RESTful fullUrl must not disagree with the resource (R4 section 2.36.4, Bundle.entry.fullUrl)."""
+    """A RESTful fullUrl must not disagree with the resource (R4 Bundle, entry.fullUrl)."""
     url, resource = entry.get("fullUrl"), entry.get("resource")
     parts = literal(url) if isinstance(url, str) and not url.startswith("urn:") else None
     if parts is None or not isinstance(resource, dict) or not isinstance(resource.get("id"), str):

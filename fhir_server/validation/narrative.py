@@ -1,4 +1,4 @@
-"""Narrative: what XHTML R4 allows in Narrative.div (txt-1, txt-2; R4 section 2.4, Narrative)."""
+"""Narrative: what XHTML R4 allows in Narrative.div (txt-1, txt-2; R4 Narrative)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Values held beside those that a profile gives (fixed[x], pattern[x]; R4 section 5.1.0.13), and the codes in them."""
+"""Values held beside those that a profile gives (fixed[x], pattern[x]; R4 Profiling FHIR), and the codes in them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The formats of R4's primitive types as regular expressions and ranges, R4 section 2.24 (Data Types).
+"""The formats of R4's primitive types as regular expressions and ranges, R4 Data Types.
 
 The expressions use only what Python's `re` and Rust's linear-time `regex` have in common: the JSON Schema of the gate
 and the closures that name faults are made from the same table, and no text of a sender can make them slow.

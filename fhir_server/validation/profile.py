@@ -1,7 +1,7 @@
 """Validation of a resource against a profile: what the profile adds to base R4, which is checked before.
 
 Cardinality, types and targets, fixed values and patterns, lengths and ranges, bindings of all strengths, slices, the
-profiles of types and extensions, and invariants. R4 section 5.1 (Profiling FHIR).
+profiles of types and extensions, and invariants. R4 Profiling FHIR.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which slice an item belongs to: discriminators by value, pattern, exists, type and profile. R4 section 5.1.0.7."""
+"""Which slice an item belongs to: discriminators by value, pattern, exists, type, profile. R4 Profiling FHIR."""
 
 from __future__ import annotations
 

@@ -303,7 +303,7 @@ def _decimal(value: Any, where: str, report: Report, level: int) -> None:
 
 
 def _with_concept(check: Check, element: Element, codes: Codes) -> Check:
-    """A CodeableConcept bound as required: one of its codings is from the value set (R4 section 4.1)."""
+    """A CodeableConcept bound as required: one of its codings is from the value set (R4 Using Codes in Resources)."""
     url = element.binding.value_set if element.binding else ""
     shown = _choices(frozenset(code for system in codes.values() for code in system))
 

@@ -1,4 +1,4 @@
-"""batch and transaction over HTTP. R4 section 3.1.0.11."""
+"""batch and transaction over HTTP. R4 RESTful API, batch/transaction."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prefer: respond-async: accepted at once, answered later, by whichever process. R4 section 3.1.6."""
+"""Prefer: respond-async: accepted at once, answered later, by whichever process. R4 Asynchronous Request Pattern."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""XML, gzip and Binary content over HTTP. R4 sections 3.1.0.1.9 and 2.42."""
+"""XML, gzip and Binary content over HTTP. R4 RESTful API, Content Types and encodings; R4 Binary."""
 
 from __future__ import annotations
 

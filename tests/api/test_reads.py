@@ -1,4 +1,4 @@
-"""read, vread, history, metadata, and every path that is none. R4 sections 3.1.0.2, 3.1.0.3, 3.1.0.12."""
+"""read, vread, history, metadata, and every path that is none. R4 RESTful API, read, vread and history."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""create, update, delete and patch over HTTP. R4 sections 3.1.0.4 to 3.1.0.8."""
+"""create, update, delete and patch over HTTP. R4 RESTful API."""
 
 from __future__ import annotations
 

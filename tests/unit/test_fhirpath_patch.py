@@ -1,4 +1,4 @@
-"""FHIRPath Patch: what each operation does, and what is refused. R4 section 3.1.0.5.1."""
+"""FHIRPath Patch: what each operation does, and what is refused. R4 FHIRPath Patch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The headers that FHIR gives a meaning to. R4 section 3.1.0.1."""
+"""The headers that FHIR gives a meaning to. R4 RESTful API."""
 
 from __future__ import annotations
 

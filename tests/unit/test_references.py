@@ -1,4 +1,4 @@
-"""References: their forms, and rewriting them. R4 sections 2.3 and 3.1.0.11.2."""
+"""References: their forms, and rewriting them. R4 Resource References; R4 RESTful API, transaction."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ def period() -> st.SearchStrategy[dict[str, Any]]:
     return whole | dates().map(lambda start: {"start": start}) | dates().map(lambda end: {"end": end})
 
 
-# --- the oracle: R4 sections 3.1.1.4.5 and 3.1.1.4.7 by datetimes, each range closed at both ends
+# --- the oracle: R4 Search, Prefixes and date, by datetimes, each range closed at both ends
 
 TICK = timedelta(microseconds=1)
 FIRST, LAST = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)

@@ -16,7 +16,7 @@ NUMBERS = st.sampled_from(
 
 
 def matches(prefix: str, text: str, low: Decimal, high: Decimal) -> bool:
-    """R4 section 3.1.1.4.6 for a value from low to high."""
+    """R4 Search, number: for a value from low to high."""
     at = Decimal(text)
     digits, exponent = at.as_tuple().digits, at.as_tuple().exponent
     assert isinstance(exponent, int)

@@ -1,4 +1,4 @@
-"""JSON and XML are two forms of one resource. R4 section 2.6.1."""
+"""JSON and XML are two forms of one resource. R4 XML Representation of Resources."""
 
 from __future__ import annotations
 

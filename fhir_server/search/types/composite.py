@@ -1,4 +1,4 @@
-"""Composite parameters: values that belong together within one element (R4 section 3.1.1.4, Composite).
+"""Composite parameters: values that belong together within one element (R4 Search, Composite Search Parameters).
 
 Each pair (or triple) of one element is one sub-document in `x`, its components named a, b, c, and a query compares all
 of them there at once. Keys join the heads of the first two components.

@@ -1,4 +1,4 @@
-"""Date parameters: dates, instants, periods and timings as ranges (R4 section 3.1.1.4.7).
+"""Date parameters: dates, instants, periods and timings as ranges (R4 Search, date).
 
 `x` keeps the first and last tick of each value, and every query compares both ends of one value there. The keys only
 narrow the walk: the second a value begins in and, when it is wider than a day, the second it ends in. The type's
@@ -202,7 +202,7 @@ def bounds(param: str, value: str, lookup: Lookup) -> tuple[str, int, int]:
 
 
 def condition(prefix: str, low: int, high: int) -> Filter:
-    """What the two ends `l` and `h` of one value must satisfy (R4 section 3.1.1.4.5)."""
+    """What the two ends `l` and `h` of one value must satisfy (R4 Search, Prefixes)."""
     match prefix:
         case "eq":
             return {"l": {"$gte": low}, "h": {"$lte": high}}

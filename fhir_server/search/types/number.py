@@ -1,4 +1,4 @@
-"""Number parameters: decimals, integers and ranges of them (R4 section 3.1.1.4.6)."""
+"""Number parameters: decimals, integers and ranges of them (R4 Search, number)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Quantity parameters: with a unit, converted when it is UCUM, or without (R4 section 3.1.1.4.11).
+"""Quantity parameters: with a unit, converted when it is UCUM, or without (R4 Search, quantity).
 
 Facts of a value: `l` and `h` as written, `s` number of the unit's system, `c` its code, `u` the unit for people; and
 for a UCUM unit `q`, the canonical unit, with `m` and `n`, both ends in it. Quantity.comparator plays no part.

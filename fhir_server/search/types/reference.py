@@ -1,4 +1,4 @@
-"""Reference parameters: relative, absolute, versioned, canonical and by identifier (R4 section 3.1.1.4.12)."""
+"""Reference parameters: relative, absolute, versioned, canonical and by identifier (R4 Search, reference)."""
 
 from __future__ import annotations
 
@@ -159,7 +159,7 @@ def _targets(leaf: Leaf, value: str, lookup: Lookup) -> tuple[tuple[str, str | N
 
 
 def _version_below(text: str, letters: str) -> Filter:
-    """R4 section 3.1.1.4, References and Versions: every version of a canonical URL, or those that begin with `|1`."""
+    """R4 Search, References and Versions: every version of a canonical URL, or those that begin with `|1`."""
     address, bar, version = text.partition("|")
     if bar:
         return disjunction(

@@ -1,4 +1,4 @@
-"""`Location.near`: places within a distance of a point (R4 section 8.6, Location search parameters).
+"""`Location.near`: places within a distance of a point (R4 Location, Location search parameters).
 
 Keys are the cells of three grids in which a place lies; a query looks into the few cells around its point in the grid
 that suits the distance, and measures the great circle to each place found there.

@@ -1,4 +1,4 @@
-"""String parameters: names, addresses and other texts (R4 section 3.1.1.4.8).
+"""String parameters: names, addresses and other texts (R4 Search, string).
 
 A text writes its folded beginning as a key; names and whole addresses write their words (`search/word_keys.py`). `x`
 keeps the folded texts (`f`, for sorting and `:contains`) and the texts as they stand (`e`, for `:exact`).

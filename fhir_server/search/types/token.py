@@ -1,4 +1,4 @@
-"""Token parameters: codes, codings, identifiers, flags (R4 section 3.1.1.4.10).
+"""Token parameters: codes, codings, identifiers, flags (R4 Search, token).
 
 A coding writes three keys, so that each form of query is one equality: `code`, `code` with its system's number, and the
 number alone. Where no value has a system of its own (code, boolean, string, ContactPoint, …) there is one key.
@@ -280,6 +280,6 @@ def _of_type(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
 
 
 def _mime_type(value: str, letters: str) -> Filter:
-    """R4 section 3.1.1.4.10.1: `text/xml` and below it `text/xml; charset=UTF-8`."""
+    """R4 Search, token (MIME types): `text/xml` and below it `text/xml; charset=UTF-8`."""
     base = plain(unescape(value))
     return disjunction([key(letters + base), beginning(f"{letters}{base};"), beginning(f"{letters}{base} ")])

@@ -1,4 +1,4 @@
-"""Uri parameters: exact, or by whole path segments with `:below` and `:above` (R4 section 3.1.1.4.9)."""
+"""Uri parameters: exact, or by whole path segments with `:below` and `:above` (R4 Search, uri)."""
 
 from __future__ import annotations
 

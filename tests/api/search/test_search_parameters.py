@@ -8,7 +8,7 @@ from tests.api.search.conftest import Searcher, names
 
 # A query, and the ids that it finds: what R4 says of the world in world.py.
 FOUND = {
-    # section 3.1.1.4.8 string: case, marks and đ do not matter; any word's beginning
+    # R4 Search, string: case, marks and đ do not matter; any word's beginning
     "Patient?name=nguyen": "an",
     "Patient?name=NGUYỄN văn": "an",
     "Patient?name=an nguyen": "an",
@@ -110,7 +110,7 @@ FOUND = {
     "Observation?patient._has:Condition:patient:code=E11": "an-can-nang an-can-nang-2",
     "Organization?_has:Patient:organization:_has:Condition:patient:code=J45": "tram",
     "Patient?_has:Condition:patient:onset-date=ge2022": "an",
-    # section 3.3 compartments
+    # R4 CompartmentDefinition
     "Patient/an/Condition": "an-dai-thao-duong an-tang-huyet-ap",
     "Patient/an/Condition?code=E11": "an-dai-thao-duong",
     "Patient/binh/Condition?code=E11": "",
