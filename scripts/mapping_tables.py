@@ -1,4 +1,4 @@
-"""Writes docs/mappings/: one table per record format, from the mapping data alone.
+"""Writes docs/mappings/: one table per record format, and one of its rules where listed, from the mapping data alone.
 
 python scripts/mapping_tables.py          writes the pages
 python scripts/mapping_tables.py --check  exits 1 when a page is not what the data says
@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+from rule_tables import rules_page
 
 from fhir_server.records.mapping_files import read_mapping, read_shared
 
@@ -266,7 +268,11 @@ def pages() -> dict[Path, str]:
     found = {}
     shared = read_shared(MAPPINGS)
     for file in sorted(MAPPINGS.glob("*/mapping.json")):
-        found[PAGES / f"{file.parent.name}.md"] = page(read_mapping(file.parent, shared))
+        name, data = file.parent.name, read_mapping(file.parent, shared)
+        found[PAGES / f"{name}.md"] = page(data)
+        if (file.parent / "rules.json").exists():
+            listed, checks = (json.loads((file.parent / f"{one}.json").read_bytes()) for one in ("rules", "checks"))
+            found[PAGES / f"{name}-rules.md"] = rules_page(name, data["title"], listed, checks, condition)
     return found
 
 

@@ -62,7 +62,8 @@ Columns of the CSV: `file`, `record` (number in the file), `line`, `key` (the se
 `severity`, `rule`, `part` (table), `field`, `value`, and in both languages `message`, `allowed` and `do`.
 
 The checks of the receivers (`mappings/<format>/checks.json`: required fields, lengths, forms, order of dates, sums,
-tables that must agree) are warnings unless `FHIR_RECORD_CHECKS` says `refuse` or `off`.
+tables that must agree) are warnings unless `FHIR_RECORD_CHECKS` says `refuse` or `off`. The insurer's own list of rules
+stands [field by field](../mappings/bhxh-rules.md), each with the check that applies it or why none does.
 
 ## Rules
 

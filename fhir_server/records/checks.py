@@ -225,15 +225,17 @@ def _not_before(data: Mapping[str, Any]) -> Rule:
 
 
 def _same(data: Mapping[str, Any]) -> Rule:
-    fields, keys = data["fields"], split_path(data["as"])
+    """The field says what the other table says; `named`: the name that a field bears there."""
+    keys, named = split_path(data["as"]), data.get("named", {})
+    fields = [(name, named.get(name, name)) for name in data["fields"]]
     text = (f"not as in {keys[-1]}", f"khác với bảng {keys[-1]}")
 
     def run(row: Row, content: Tree) -> Iterator[Finding]:
         other = walk(content, keys)
         if not isinstance(other, dict):
             return
-        for name in fields:
-            value, expected = row.get(name), other.get(name)
+        for name, there in fields:
+            value, expected = row.get(name), other.get(there)
             if isinstance(value, str) and isinstance(expected, str) and value != expected:
                 yield "field-differs", name, value, text, ("", "")
 
@@ -253,14 +255,21 @@ def _together(data: Mapping[str, Any]) -> Rule:
 
 
 def _days(data: Mapping[str, Any]) -> Rule:
+    """The field is the days between two others, or `at_most` those."""
     name, start, end, plus = data["field"], data["from"], data["to"], data["plus"]
+    fewer = data.get("at_most", False)
     text = ("not the days between the two dates", "không bằng số ngày giữa hai ngày")
+    if fewer:
+        text = ("more than the days between the two dates", "nhiều hơn số ngày giữa hai ngày")
 
     def run(row: Row, content: Tree) -> Iterator[Finding]:
         told, first, last = _number(row.get(name)), _day(row.get(start)), _day(row.get(end))
-        if told is not None and first and last and told != (last - first).days + plus:
-            expected = str((last - first).days + plus)
-            yield "field-sum", name, str(row[name]), text, (expected, expected)
+        if told is None or not first or not last:
+            return
+        expected = (last - first).days + plus
+        if told > expected or (told < expected and not fewer):
+            sign = "≤ " if fewer else ""
+            yield "field-sum", name, str(row[name]), text, (f"{sign}{expected}", f"{sign}{expected}")
 
     return run
 

@@ -63,6 +63,20 @@ def test_each_field_of_an_xml_record_is_mapped_or_left_out_with_a_reason(name: s
     assert format.known & format.left_out.keys() == set()
 
 
+@pytest.mark.parametrize("restricted", ["", "hiv,tb"])
+def test_each_field_of_the_insurance_tables_is_mapped_or_left_out_with_a_reason(restricted: str) -> None:
+    format = Formats.load(DATA_ROOT, restricted=restricted).by_name["bhxh"]
+    read = {(path[0], path[-1]) for path in format.known if path}
+    tables = orjson.loads((format.folder / "rules.json").read_bytes())["tables"]
+    fields = {(table["at"][1:], one[1]) for table in tables for one in table["fields"]}
+    assert len(fields) == 481
+    assert {table for table, _ in fields} == {f"XML{number}" for number in range(16)}
+    unread = fields - read
+    assert {one for one in unread if one not in format.left_out and one[:1] not in format.left_out} == set()
+    assert {table for table, _ in unread} == {"XML12", "XML1", *(() if restricted else ("XML6", "XML15"))}
+    assert {one for one in unread if one[0] == "XML1"} == {("XML1", "STT")}
+
+
 def test_every_field_of_the_basic_schema_is_mapped_or_left_out() -> None:
     format = FORMATS.by_name["basic"]
     schema = orjson.loads((format.folder / "schema.json").read_bytes())
