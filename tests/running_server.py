@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -22,6 +23,7 @@ from pymongo import MongoClient
 from pymongo.errors import PyMongoError
 from pymongo.read_concern import ReadConcern
 
+from fhir_server.__main__ import main
 from fhir_server.store.embedded import running_uri
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,6 +87,39 @@ def run(*arguments: str, env: Mapping[str, str], seconds: float = 150) -> subpro
         stdin=subprocess.DEVNULL,
         check=False,
     )
+
+
+@contextmanager
+def settings_of(env: Mapping[str, str]) -> Iterator[None]:
+    """The settings of an environment, and no others, in this process."""
+    with pytest.MonkeyPatch.context() as patched:
+        for name in [name for name in os.environ if name.startswith("FHIR_")]:
+            patched.delenv(name)
+        for name, value in env.items():
+            if name.startswith("FHIR_"):
+                patched.setenv(name, value)
+        yield
+
+
+def run_here(
+    *arguments: str, env: Mapping[str, str], capture: pytest.CaptureFixture[str], piped: bytes = b""
+) -> subprocess.CompletedProcess[str]:
+    """`run` in this process, which has the definitions already: for what a process of its own would prove no better.
+
+    capture: capsys of the test. piped: what standard input holds.
+    """
+    code: object = 0
+    capture.readouterr()
+    with settings_of(env), pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["fhir-server", *arguments])
+        patched.setattr(sys, "stdin", TextIOWrapper(BytesIO(piped)))
+        try:
+            main()
+        except SystemExit as ended:
+            code = ended.code
+    told = capture.readouterr()
+    assert isinstance(code, int)
+    return subprocess.CompletedProcess(arguments, code, told.out, told.err)
 
 
 class RunningServer:

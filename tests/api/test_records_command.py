@@ -1,4 +1,8 @@
-"""`fhir-server records`, `sample`, `check` and `migrate` as processes: what they print, and the code they end with."""
+"""`fhir-server records`, `sample`, `check` and `migrate`: what they print, and the code they end with.
+
+One server runs for all. A command is a process of its own where that is the point; otherwise it runs here, which saves
+reading the definitions again.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +15,7 @@ from typing import Any
 
 import pytest
 from pymongo import MongoClient
-from running_server import PROGRAM, environment, needs_embedded, run, running_server
+from running_server import PROGRAM, environment, needs_embedded, run, run_here, running_server
 
 from fhir_server.cli.faults import CANNOT_RUN, DONE, INCOMPLETE, WRONG_USE
 from fhir_server.config import DATA_ROOT
@@ -19,6 +23,8 @@ from fhir_server.records.sample import write_sample
 from fhir_server.store.embedded import running_uri
 
 pytestmark = needs_embedded
+
+Capture = pytest.CaptureFixture[str]
 
 EXAMPLES = DATA_ROOT / "mappings" / "basic" / "examples" / "records.ndjson"
 
@@ -34,7 +40,7 @@ def env(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 @pytest.fixture
 def nowhere(tmp_path: Path) -> dict[str, str]:
     """An environment in which every attempt to reach a database would fail."""
-    return environment(tmp_path / "absent", FHIR_MONGODB_URI="mongodb://127.0.0.1:1/")
+    return environment(tmp_path / "absent", FHIR_MONGODB_URI="mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=100")
 
 
 def examples() -> list[dict[str, Any]]:
@@ -46,9 +52,9 @@ def written(path: Path, records: list[dict[str, Any]]) -> str:
     return str(path)
 
 
-def test_importing_a_file_twice_changes_nothing_and_says_so(env: Mapping[str, str]) -> None:
+def test_importing_a_file_twice_changes_nothing_and_says_so(env: Mapping[str, str], capsys: Capture) -> None:
     first = run("records", "import", str(EXAMPLES), env=env)
-    again = run("records", "import", str(EXAMPLES), env=env)
+    again = run_here("records", "import", str(EXAMPLES), env=env, capture=capsys)
     assert (first.returncode, again.returncode) == (DONE, DONE)
     count = len(examples())
     assert f"1 files, {count} records: {count} stored, 0 unchanged, 0 refused" in first.stdout
@@ -58,14 +64,14 @@ def test_importing_a_file_twice_changes_nothing_and_says_so(env: Mapping[str, st
 
 
 def test_a_broken_record_is_refused_with_its_place_in_both_languages_and_the_others_go_in(
-    env: Mapping[str, str], tmp_path: Path
+    env: Mapping[str, str], tmp_path: Path, capsys: Capture
 ) -> None:
     good, broken = examples()[0], examples()[0]
     good["ma_ho_so"], broken["ma_ho_so"] = "good", "broken"
     broken["hanh_chinh"] |= {"gioi_tinh": "7", "so_dinh_danh": "038085000999"}
     file = written(tmp_path / "mixed.ndjson", [broken, good])
     report = tmp_path / "report.ndjson"
-    ended = run("records", "import", file, "--report", str(report), env=env)
+    ended = run_here("records", "import", file, "--report", str(report), env=env, capture=capsys)
     assert ended.returncode == INCOMPLETE
     assert "1 stored, 0 unchanged, 1 refused" in ended.stdout
     assert "mixed.ndjson" in ended.stderr
@@ -80,12 +86,12 @@ def test_a_broken_record_is_refused_with_its_place_in_both_languages_and_the_oth
     assert problem["vi"] in ended.stderr
 
 
-def test_mapping_writes_fhir_to_stdout_and_needs_no_database(nowhere: dict[str, str]) -> None:
+def test_mapping_writes_fhir_to_stdout_and_needs_no_database(nowhere: dict[str, str], capsys: Capture) -> None:
     lines = run("records", "map", str(EXAMPLES), env=nowhere)
     assert lines.returncode == DONE
     types = [json.loads(line)["resourceType"] for line in lines.stdout.splitlines()]
     assert {"Patient", "Condition", "Immunization", "AllergyIntolerance", "Encounter"} <= set(types)
-    bundles = run("records", "map", "--format", "bundle", str(EXAMPLES), env=nowhere)
+    bundles = run_here("records", "map", "--format", "bundle", str(EXAMPLES), env=nowhere, capture=capsys)
     made = [json.loads(line) for line in bundles.stdout.splitlines()]
     assert [bundle["type"] for bundle in made] == ["transaction"] * len(examples())
     assert sum(len(bundle["entry"]) for bundle in made) == len(types)
@@ -106,7 +112,7 @@ def test_two_processes_share_the_records_of_an_import_and_leave_none_out(
     env: Mapping[str, str], tmp_path: Path
 ) -> None:
     folder = tmp_path / "commune"
-    manifest = write_sample(20, 11, folder)
+    manifest = write_sample(5, 11, folder)
     with (folder / "large.ndjson").open("w", encoding="utf-8") as file:  # large enough for both to read it
         for number in range(5):
             file.write(json.dumps({**examples()[0], "ma_ho_so": f"L{number}"}) + " " * 900_000 + "\n")
@@ -115,18 +121,17 @@ def test_two_processes_share_the_records_of_an_import_and_leave_none_out(
     assert f" files, {count} records: {count} stored, 0 unchanged, 0 refused" in ended.stdout
 
 
-def test_archives_and_standard_input_are_read(env: Mapping[str, str], tmp_path: Path) -> None:
+def test_archives_and_standard_input_are_read(env: Mapping[str, str], tmp_path: Path, capsys: Capture) -> None:
     archive = tmp_path / "sent.zip"
     sent = {**examples()[0], "ma_ho_so": "in an archive"}
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as packed:
         packed.writestr("a/records.ndjson", json.dumps(sent))
         packed.writestr("bomb.ndjson", b" " * (30 << 20))
         packed.writestr("readme.txt", "not records")
-    command = [*PROGRAM, "records", "import", str(archive), "-"]
     piped = json.dumps({**sent, "ma_ho_so": "piped"}).encode()
-    ended = subprocess.run(command, env=env, input=piped, capture_output=True, check=False)
-    assert b"2 files, 3 records: 2 stored, 0 unchanged, 1 refused" in ended.stdout
-    assert b"sent.zip!bomb.ndjson" in ended.stderr
+    ended = run_here("records", "import", str(archive), "-", env=env, capture=capsys, piped=piped)
+    assert "2 files, 3 records: 2 stored, 0 unchanged, 1 refused" in ended.stdout
+    assert "sent.zip!bomb.ndjson" in ended.stderr
 
 
 @pytest.mark.parametrize(
@@ -166,42 +171,52 @@ def files(top: Path) -> list[Path]:
     return [path for path in top.rglob("*") if path.is_file()]
 
 
-def test_the_check_passes_a_store_that_is_whole_and_names_a_key_that_was_taken_away(tmp_path: Path) -> None:
-    env = environment(tmp_path / "data")
-    with running_server(env, "--no-sample"):
-        assert run("records", "import", str(EXAMPLES), env=env).returncode == DONE
-        assert run("check", "--store", env=env).returncode == DONE
-        with MongoClient[dict[str, Any]](str(running_uri(tmp_path / "data"))) as client:
-            patient = client["fhir"]["Patient"].find_one() or {}
-            client["fhir"]["Patient"].update_one({"_id": patient["_id"]}, {"$pop": {"k": 1}})
-        found = run("check", "--store", env=env)
+def test_the_check_passes_a_store_that_is_whole_and_names_a_key_that_was_taken_away(
+    env: Mapping[str, str], capsys: Capture
+) -> None:
+    assert run_here("records", "import", str(EXAMPLES), env=env, capture=capsys).returncode == DONE
+    assert run_here("check", "--store", env=env, capture=capsys).returncode == DONE
+    with MongoClient[dict[str, Any]](running(env)) as client:
+        patients = client["fhir"]["Patient"]
+        patient = patients.find_one() or {}
+        same = {"_id": patient["_id"]}
+        patients.update_one(same, {"$pop": {"k": 1}})
+        found = run_here("check", "--store", env=env, capture=capsys)
+        patients.update_one(same, {"$set": {"k": patient["k"]}})  # the other tests go on with a store that is whole
     assert found.returncode == INCOMPLETE
     assert f"Patient/{patient['_id']}" in found.stdout
     assert "1 missing" in found.stdout
 
 
-def test_the_check_notices_a_misspelt_setting(env: Mapping[str, str]) -> None:
-    found = run("check", env={**env, "FHIR_PROT": "9000"})
+def running(env: Mapping[str, str]) -> str:
+    """The URI of the MongoDB of the server that runs."""
+    return str(running_uri(Path(env["FHIR_DATA_DIR"])))
+
+
+def test_the_check_notices_a_misspelt_setting(env: Mapping[str, str], capsys: Capture) -> None:
+    found = run_here("check", env={**env, "FHIR_PROT": "9000"}, capture=capsys)
     assert found.returncode == INCOMPLETE
     assert "FHIR_PROT" in found.stdout
 
 
-def test_a_newer_store_is_refused_and_nothing_has_to_be_migrated_in_one_of_this_version(tmp_path: Path) -> None:
-    env = environment(tmp_path / "data")
-    with running_server(env, "--no-sample"):
-        with MongoClient[dict[str, Any]](str(running_uri(tmp_path / "data"))) as client:
-            client["later"]["registry"].insert_one({"_id": "schema", "version": 99})
-        refused = run("records", "import", str(EXAMPLES), env={**env, "FHIR_MONGODB_DATABASE": "later"})
-        assert refused.returncode == CANNOT_RUN
-        assert "newer" in refused.stderr
-    assert run("migrate", env={**env, "FHIR_MONGODB_DATABASE": "later"}).returncode == CANNOT_RUN
-    done = run("migrate", env=env)
+def test_a_newer_store_is_refused_and_nothing_has_to_be_migrated_in_one_of_this_version(
+    env: Mapping[str, str], capsys: Capture
+) -> None:
+    alone = {**env, "FHIR_MONGODB_URI": running(env)}  # a migration joins no server's database by itself
+    with MongoClient[dict[str, Any]](running(env)) as client:
+        client["later"]["registry"].insert_one({"_id": "schema", "version": 99})
+    newer = {"FHIR_MONGODB_DATABASE": "later"}
+    refused = run_here("records", "import", str(EXAMPLES), env={**env, **newer}, capture=capsys)
+    assert refused.returncode == CANNOT_RUN
+    assert "newer" in refused.stderr
+    assert run_here("migrate", env={**alone, **newer}, capture=capsys).returncode == CANNOT_RUN
+    done = run_here("migrate", env=alone, capture=capsys)
     assert done.returncode == DONE
     assert "nothing to migrate" in done.stdout
 
 
-def test_an_import_whose_database_is_not_there_ends_with_one_sentence(nowhere: dict[str, str]) -> None:
-    ended = run("records", "import", str(EXAMPLES), env=nowhere)
+def test_an_import_whose_database_is_not_there_ends_with_one_sentence(nowhere: dict[str, str], capsys: Capture) -> None:
+    ended = run_here("records", "import", str(EXAMPLES), env=nowhere, capture=capsys)
     assert ended.returncode == CANNOT_RUN
     assert ended.stderr.count("\n") == 1
     assert ended.stdout == ""
