@@ -6,17 +6,18 @@ import json
 import subprocess
 from pathlib import Path
 
-from running_server import PROGRAM, environment, needs_embedded
+from running_server import PROGRAM, environment
 
 from fhir_server.config import DATA_ROOT
-
-pytestmark = needs_embedded
 
 EXAMPLE = (DATA_ROOT / "mappings" / "basic" / "examples" / "records.ndjson").read_text("utf-8").splitlines()[0]
 
 
-def test_files_end_in_done_or_refused_with_their_reports_and_a_signal_ends_the_watch(tmp_path: Path) -> None:
-    env, folder = environment(tmp_path / "data"), tmp_path / "inbox"
+def test_files_end_in_done_or_refused_with_their_reports_and_a_signal_ends_the_watch(
+    mongodb_uri: str, database_name: str, tmp_path: Path
+) -> None:
+    own = {"FHIR_MONGODB_URI": mongodb_uri, "FHIR_MONGODB_DATABASE": database_name}
+    env, folder = environment(tmp_path / "data", **own), tmp_path / "inbox"
     (folder / "working").mkdir(parents=True)
     (folder / "working" / "left.ndjson").write_text(EXAMPLE, "utf-8")  # by a process that was killed
     (folder / "bad.json").write_text("{", "utf-8")

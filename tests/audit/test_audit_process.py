@@ -12,9 +12,10 @@ from typing import Any
 from urllib.parse import quote
 
 import msgspec
+import pytest
 from pymongo import MongoClient
 
-from tests.running_server import RunningServer, environment, run
+from tests.running_server import RunningServer, environment, run_here
 
 NUMBER, NAME, TOKEN = "079200000123", "Nguyễn Thị Bí Mật", "eyJhbGciOiJub25lIn0"
 
@@ -43,7 +44,11 @@ def events_in(database: Any) -> list[dict[str, Any]]:
 
 
 def test_a_stopped_server_has_written_all_and_nothing_tells_of_anybody(
-    mongodb_uri: str, database_name: str, mongodb: MongoClient[Any], tmp_path: Path
+    mongodb_uri: str,
+    database_name: str,
+    mongodb: MongoClient[Any],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     own = {"FHIR_MONGODB_URI": mongodb_uri, "FHIR_MONGODB_DATABASE": database_name, "FHIR_LOG_LEVEL": "debug"}
     env = environment(tmp_path, **own, FHIR_PUBLISH_TERMINOLOGY="no")
@@ -86,4 +91,4 @@ def test_a_stopped_server_has_written_all_and_nothing_tells_of_anybody(
     kinds = [event["subtype"][0]["code"] for event in events_in(database)]
     assert len(kinds) >= 14
     assert NUMBER not in str(events_in(database))
-    assert run("audit", "verify", env=env).returncode == 0
+    assert run_here("audit", "verify", env=env, capture=capsys).returncode == 0
