@@ -12,9 +12,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.extract import Extractor
-from fhir_server.store.values import (
-    Indexed,
-)
+from fhir_server.store.values import Indexed
 
 UCUM = "http://unitsofmeasure.org"
 REPEATS = 7

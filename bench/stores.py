@@ -42,9 +42,7 @@ from fhir_server.records.sample_basic import basic
 from fhir_server.store.documents import live_document
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import LIVE_INDEXES
-from fhir_server.store.values import (
-    ORDER_SHIFT,
-)
+from fhir_server.store.values import ORDER_SHIFT
 from fhir_server.terminology.load import Terminology
 
 SEED = 7

@@ -20,10 +20,7 @@ from fhir_server.audit.event import Events, made
 from fhir_server.audit.hiding import SECRET, Hiding
 from fhir_server.errors import FhirError, Kind
 from fhir_server.search.model import SearchModel
-from fhir_server.store.contract import (
-    Store,
-    Transaction,
-)
+from fhir_server.store.contract import Store, Transaction
 from fhir_server.store.ledger_contract import BEGINNING, Event, Page, Seal, digest, head_of
 
 log = structlog.get_logger("fhir_server.audit")

@@ -21,13 +21,7 @@ from fhir_server.operations.accesses import accesses_of, of_one, told_of, zone_o
 from fhir_server.records.report_files import csv_line
 from fhir_server.security.emergency import REGISTER
 from fhir_server.store.ledger_contract import head_of
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Filter,
-    Find,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
 _YEAR_MS = 365.25 * 24 * 3600 * 1000
 MOST_TOLD = 50

@@ -11,9 +11,7 @@ from fhir_server.cli.settings import without_secrets
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError
 from fhir_server.store.embedded import Embedded, running_uri
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 if TYPE_CHECKING:
     from fhir_server.interactions.exchange import Context

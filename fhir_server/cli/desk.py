@@ -24,15 +24,9 @@ from fhir_server.model.ids import new_id, now
 from fhir_server.model.resources import decode
 from fhir_server.search.extract import Extractor
 from fhir_server.search.model import SearchModel
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 from fhir_server.store.mongo import open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    StartError,
-)
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, StartError
 from fhir_server.terminology.naming import NamingSystems
 
 T = TypeVar("T")

@@ -22,9 +22,7 @@ from fhir_server.records.changed import changed_people
 from fhir_server.records.export import Export, export_of
 from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, records_of, today, types_of
-from fhir_server.store.values import (
-    EVERYTHING,
-)
+from fhir_server.store.values import EVERYTHING
 
 RECORDS_A_FILE = {"xml": 200, "json": 1_000, "ndjson": 50_000, "csv": 50_000}
 FILES_A_FOLDER = 1_000

@@ -26,13 +26,8 @@ from fhir_server.model.resources import encode
 from fhir_server.security.emergency import REGISTER as EMERGENCIES
 from fhir_server.security.erasure import REGISTER as ERASURES
 from fhir_server.security.petitions import REGISTER as PETITIONS
-from fhir_server.store.contract import (
-    Store,
-)
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-    Stored,
-)
+from fhir_server.store.contract import Store
+from fhir_server.store.values import LEDGER_TYPE, Stored
 
 PART_BYTES = 256 << 20
 NOTED, SUMS, MANIFEST = "parts.ndjson", "SHA256SUMS", "manifest.json"

@@ -11,9 +11,7 @@ from fhir_server.config import Settings
 from fhir_server.operations.reindex import reindex
 from fhir_server.operations.renarrow import renarrow
 from fhir_server.store.migrations import migrate as migrate_store
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 
 def migrate(settings: Settings) -> None:

@@ -12,9 +12,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.packages import NotAPackage, read_package
 from fhir_server.interactions import packages
 from fhir_server.interactions.exchange import Context
-from fhir_server.store.values import (
-    Installed,
-)
+from fhir_server.store.values import Installed
 
 
 def install(settings: Settings, path: Path, strict: bool) -> int:

@@ -33,9 +33,7 @@ from fhir_server.cli.tls import tls_options
 from fhir_server.config import VERSION, Settings
 from fhir_server.http.protocol import BoundedProtocol
 from fhir_server.store.mongo import open_store
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 log = structlog.get_logger("fhir_server.serve")
 

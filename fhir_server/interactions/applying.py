@@ -18,17 +18,8 @@ from fhir_server.interactions.provenance import record
 from fhir_server.interactions.rights import ALL_RIGHTS
 from fhir_server.interactions.write import Done, Target, Write
 from fhir_server.model.references import by_table, literal, rewriter
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    Draft,
-    Op,
-    Put,
-    Remove,
-    Written,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, Draft, Op, Put, Remove, Written
 
 
 async def drafted(context: Context, targets: Sequence[Target], links: dict[str, str]) -> dict[int, Draft]:

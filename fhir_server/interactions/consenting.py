@@ -17,13 +17,8 @@ from fhir_server.model.dates import range_of
 from fhir_server.model.references import Literal, literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.compartments import patient_key
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, Find
 
 TYPE = "Consent"
 TIMES = "consent-times"

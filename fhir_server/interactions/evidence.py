@@ -11,9 +11,7 @@ from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.recording import agent_of
 from fhir_server.model.resources import Resource, decode
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 KIND = "consent"
 

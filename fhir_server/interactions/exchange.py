@@ -14,13 +14,8 @@ from fhir_server.config import Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.interactions.rights import ALL_RIGHTS, NOBODY, Caller, Rights
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Store,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    View,
-)
+from fhir_server.store.contract import Store
+from fhir_server.store.values import EVERYTHING, View
 
 if TYPE_CHECKING:
     from fhir_server.definitions.load import Definitions

@@ -25,15 +25,7 @@ from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply,
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_joins, is_read
 from fhir_server.search.unindexed import unindexed
-from fhir_server.store.values import (
-    INDEX_ORDER,
-    NOTHING,
-    Bound,
-    Filter,
-    Find,
-    Stored,
-    View,
-)
+from fhir_server.store.values import INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
 FEW_CANDIDATES = 100  # of a list that is shorter, nobody asks whether another is shorter still

@@ -11,15 +11,9 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.rights import Action, Rights
 from fhir_server.model.references import Literal, literal
 from fhir_server.model.resources import Resource, decode
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.evaluate import satisfies
-from fhir_server.store.values import (
-    Op,
-    Put,
-    Written,
-)
+from fhir_server.store.values import Op, Put, Written
 
 _KNOWING: tuple[Action, ...] = ("read", "search", "update", "delete")
 Identity = tuple[str, str]

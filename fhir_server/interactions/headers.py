@@ -11,10 +11,7 @@ from functools import lru_cache
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.outcomes import ENGLISH, VIETNAMESE
 from fhir_server.model.remember import remembered
-from fhir_server.store.values import (
-    ANY_VERSION,
-    Stored,
-)
+from fhir_server.store.values import ANY_VERSION, Stored
 
 _ETAG = re.compile(r'(?:W/)?"(?P<quoted>[A-Za-z0-9\-.]{1,64})"|(?P<bare>\d{1,18})')
 _PREFER_RETURN = ("minimal", "representation", "OperationOutcome")

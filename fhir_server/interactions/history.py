@@ -15,10 +15,7 @@ from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.dates import instant, range_of
 from fhir_server.search.page_links import PARAMETER, Page, seal, unseal
 from fhir_server.search.paging import Cursor
-from fhir_server.store.values import (
-    HistoryQuery,
-    Stored,
-)
+from fhir_server.store.values import HistoryQuery, Stored
 
 _PARAMETERS = ("_count", "_since", "_at", PARAMETER)
 _SECRET = "page-links"  # noqa: S105  # its name, not the secret

@@ -12,11 +12,7 @@ from fhir_server.search.paging import BY_DATE, Cursor, advance
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.plan import Plan
 from fhir_server.search.result_parameters import Inclusion
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-    Filter,
-    Stored,
-)
+from fhir_server.store.values import LEDGER_TYPE, Filter, Stored
 
 Name = tuple[str, str]  # (type, id)
 _AT_ONCE = 200

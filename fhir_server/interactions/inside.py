@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fhir_server.store.contract import (
-    Store,
-    Transaction,
-)
-from fhir_server.store.values import (
-    Filter,
-    Find,
-    HistoryQuery,
-    Stored,
-    View,
-)
+from fhir_server.store.contract import Store, Transaction
+from fhir_server.store.values import Filter, Find, HistoryQuery, Stored, View
 
 
 class Inside:

@@ -13,20 +13,8 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Draft,
-    Find,
-    Op,
-    Put,
-    Remove,
-    Stored,
-    View,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Draft, Find, Op, Put, Remove, Stored, View
 
 Identity = tuple[str, str]
 TOLD = 3  # holders named for each resource that may not be deleted

@@ -19,9 +19,7 @@ from fhir_server.search.model import SearchModel
 from fhir_server.search.paging import BY_DATE, advance
 from fhir_server.search.plan import Plan, Walk
 from fhir_server.search.tree import And, Chain, Contains, Content, Has, InHierarchy, Leaf, Node, Not, Or
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 if TYPE_CHECKING:
     from fhir_server.interactions.finder import Finder

@@ -14,11 +14,7 @@ from fhir_server.search.parse import parse
 from fhir_server.search.result_parameters import NAMES
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import ALL, Node
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Find, Stored
 
 
 async def match(context: Context, type: str, pairs: Pairs, reader: Reader, limit: int = 2) -> list[Stored]:

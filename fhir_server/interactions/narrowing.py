@@ -16,9 +16,7 @@ from typing import Any
 from fhir_server.interactions.residence import Residences
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
-from fhir_server.store.values import (
-    Narrowing,
-)
+from fhir_server.store.values import Narrowing
 from fhir_server.terminology.load import Terminology
 
 

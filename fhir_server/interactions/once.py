@@ -18,9 +18,7 @@ from msgspec.structs import replace
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import NOTHING_SHOWN, Context, FhirRequest, FhirResponse
 from fhir_server.model.resources import encode
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 
 HEADER = "idempotency-key"
 REPLAYED = "Idempotent-Replayed"

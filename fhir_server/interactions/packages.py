@@ -12,9 +12,7 @@ from fhir_server.definitions.packages import Package, missing, version_key
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource, encode
-from fhir_server.store.values import (
-    Installed,
-)
+from fhir_server.store.values import Installed
 from fhir_server.terminology.catalogue import TYPES
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.validate import Validator

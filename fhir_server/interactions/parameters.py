@@ -7,9 +7,7 @@ from collections.abc import Iterable
 
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import decode
-from fhir_server.store.values import (
-    EVERYTHING,
-)
+from fhir_server.store.values import EVERYTHING
 from fhir_server.terminology.catalogue import TYPES
 
 TYPE = "SearchParameter"

@@ -21,9 +21,7 @@ from fhir_server.interactions.write import Change, Write
 from fhir_server.interactions.writing import perform
 from fhir_server.model.json_body import decode_body
 from fhir_server.model.resources import Resource, copy_of, encode
-from fhir_server.store.values import (
-    LARGEST_RESOURCE_BYTES,
-)
+from fhir_server.store.values import LARGEST_RESOURCE_BYTES
 
 _FAULTS = (jsonpatch.JsonPatchException, jsonpointer.JsonPointerException, TypeError)
 # What a patch is in JSON, where its content type says so.

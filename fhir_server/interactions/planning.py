@@ -12,10 +12,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.model.references import is_id, literal, references
 from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource
-from fhir_server.store.values import (
-    Draft,
-    Indexed,
-)
+from fhir_server.store.values import Draft, Indexed
 
 TURN = 50  # resources of a bundle that are worked on before others have their turn: about 5 ms
 

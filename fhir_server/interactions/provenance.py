@@ -12,14 +12,8 @@ from fhir_server.interactions.planning import draft
 from fhir_server.interactions.recording import agent_of
 from fhir_server.model.dates import instant
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    Put,
-    Stored,
-    Written,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import Put, Stored, Written
 
 TYPE = "Provenance"
 _CLIENT, _SUBJECT = "urn:vn-basic:NamingSystem:client", "urn:vn-basic:NamingSystem:subject"

@@ -9,9 +9,7 @@ from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.recording import shown_one
 from fhir_server.model.resources import encode
 from fhir_server.search.result_parameters import ResultReader, Unusable
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 
 async def read(context: Context, request: FhirRequest) -> FhirResponse:

@@ -15,9 +15,7 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.rights import NOBODY, Caller
 from fhir_server.model.references import is_id
 from fhir_server.search.parse import query_pairs
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 # Interactions on each kind of place (R4 RESTful API, Summary), by method; HEAD is GET.
 _SYSTEM = {"GET": "search-system", "POST": "transaction"}

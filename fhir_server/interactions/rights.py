@@ -9,11 +9,7 @@ import msgspec
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.store.values import (
-    EVERYTHING,
-    NOTHING,
-    View,
-)
+from fhir_server.store.values import EVERYTHING, NOTHING, View
 
 # What SMART App Launch 2 calls c, r, u, d and s. History of a type or of the system is a search there.
 Action = Literal["create", "read", "update", "delete", "search"]

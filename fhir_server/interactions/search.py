@@ -30,10 +30,7 @@ from fhir_server.search.result_parameters import Results
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Contains, has_joins
 from fhir_server.search.unindexed import unindexed
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-    Stored,
-)
+from fhir_server.store.values import LEDGER_TYPE, Stored
 
 _FORM = "application/x-www-form-urlencoded"
 _MODES = {mode: b',"search":{"mode":"' + mode.encode() + b'"}}' for mode in ("match", "include")}

@@ -16,13 +16,8 @@ from fhir_server.model.json_body import refuse_deep
 from fhir_server.model.references import conditional, references
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    ANY_VERSION,
-    Stored,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import ANY_VERSION, Stored
 
 T = TypeVar("T")
 

@@ -17,9 +17,7 @@ from fhir_server.search.describe import describe
 from fhir_server.search.paging import Cursor, Span, advance, before, values_of
 from fhir_server.search.plan import Part, Plan, cheaply
 from fhir_server.search.tree import Has
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 if TYPE_CHECKING:
     from fhir_server.interactions.finder import Finder

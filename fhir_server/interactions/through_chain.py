@@ -16,9 +16,7 @@ from fhir_server.search.describe import describe
 from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, key_of, values_of
 from fhir_server.search.plan import Part, Plan, Walk, cheaply
 from fhir_server.search.tree import Chain
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 if TYPE_CHECKING:
     from fhir_server.interactions.finder import Finder

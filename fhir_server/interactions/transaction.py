@@ -19,9 +19,7 @@ from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource
 from fhir_server.search.parse import query_pairs
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 
 _ORDER = {"DELETE": 0, "POST": 1, "PUT": 2, "PATCH": 2}
 

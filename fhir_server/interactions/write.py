@@ -10,9 +10,7 @@ from msgspec.structs import replace
 from fhir_server.errors import FhirError
 from fhir_server.interactions.exchange import Pairs
 from fhir_server.model.resources import Resource
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 Change = Callable[[Resource], Resource]
 

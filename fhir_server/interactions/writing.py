@@ -26,9 +26,7 @@ from fhir_server.interactions.write import Done, Target, Write
 from fhir_server.model.references import conditional, has_conditional, references
 from fhir_server.model.resources import Resource
 from fhir_server.search.parse import query_pairs
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
 
 Respond = Callable[[Transaction, Sequence[Done]], Awaitable[FhirResponse]]

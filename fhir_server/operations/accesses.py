@@ -19,16 +19,8 @@ from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.dates import TICKS_PER_SECOND, offset_of
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.search.compartments import patient_key
-from fhir_server.store.contract import (
-    Store,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Filter,
-    Find,
-    Stored,
-)
+from fhir_server.store.contract import Store
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
 _STEP = 200
 _HTML = "text/html; charset=utf-8"

@@ -20,9 +20,7 @@ from fhir_server.search.parse import Search, parse, parse_parameter
 from fhir_server.search.primary_dates import primary_dates
 from fhir_server.search.result_parameters import Inclusion
 from fhir_server.search.tree import And, Node, Or
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-)
+from fhir_server.store.values import LEDGER_TYPE
 
 _DEFINITION = "http://hl7.org/fhir/OperationDefinition/Patient-everything"
 _BOUNDS = (("start", "ge"), ("end", "le"))

@@ -15,15 +15,8 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import draft
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Store,
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    Put,
-    Written,
-)
+from fhir_server.store.contract import Store, Transaction
+from fhir_server.store.values import EVERYTHING, Put, Written
 from fhir_server.terminology.load import Part, Terminology, read_head
 
 BATCH = 100

@@ -21,15 +21,8 @@ from fhir_server.interactions.parameters import adopt
 from fhir_server.interactions.planning import draft
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import decode, encode
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Put,
-    Stored,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Put, Stored
 
 BATCH = 50
 # A process learns of changed parameters within LOOK_SECONDS and writes their keys from then on. What the slowest one

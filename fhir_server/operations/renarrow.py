@@ -9,12 +9,7 @@ from __future__ import annotations
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource
 from fhir_server.operations.reindex import Progress, rewritten
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Narrowing,
-    StartError,
-)
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Narrowing, StartError
 
 _REGISTER, _NAME = "narrowing", "rules"
 

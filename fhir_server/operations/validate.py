@@ -18,14 +18,8 @@ from fhir_server.interactions.unlisted import unlisted_codes
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.operations.parameters import Arguments, arguments
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    Draft,
-    Indexed,
-    Remove,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import Draft, Indexed, Remove
 from fhir_server.terminology.load import Terminology
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.validate import Validator

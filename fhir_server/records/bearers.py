@@ -12,16 +12,8 @@ from fhir_server.records.filing import hold
 from fhir_server.records.identity import Known, Number, numbers
 from fhir_server.records.patient_merge import replaced_by
 from fhir_server.search.tree import Leaf
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    INDEX_KEYS,
-    NOTHING,
-    Find,
-    Stored,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, INDEX_KEYS, NOTHING, Find, Stored
 from fhir_server.terminology.naming import NamingSystems
 
 # People found by one look-up of a group's numbers, at most; a number that thousands bear identifies nobody.

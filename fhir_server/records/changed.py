@@ -13,10 +13,7 @@ from dataclasses import dataclass
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
-from fhir_server.store.values import (
-    ChangeSpan,
-    Find,
-)
+from fhir_server.store.values import ChangeSpan, Find
 
 SCAN = 1_000  # changes looked at together
 _TOKEN = re.compile(r"([0-9a-f]{8})\.(?:(\d{1,18})(?:\.(\d{1,18}))?|all\.([A-Za-z0-9\-]{0,64})\.(\d{1,18}))", re.ASCII)

@@ -21,15 +21,9 @@ from fhir_server.interactions.recording import accesses
 from fhir_server.model.dates import instant
 from fhir_server.model.resources import Resource, decode
 from fhir_server.records.ids import named_id
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
-from fhir_server.store.values import (
-    EVERYTHING,
-    Put,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Put, Stored
 
 TASK = "Task"
 SYSTEM = "urn:vn-basic:CodeSystem:task"

@@ -19,10 +19,7 @@ from fhir_server.records.ids import shared_name
 from fhir_server.records.inverse import walk_groups
 from fhir_server.records.source import Tree
 from fhir_server.search.compartments import patient_key
-from fhir_server.store.values import (
-    INDEX_KEYS,
-    Find,
-)
+from fhir_server.store.values import INDEX_KEYS, Find
 
 PAGE = 1000
 MOST_OF_A_PERSON = 50_000  # resources; nobody's record has more, and memory is bounded

@@ -10,13 +10,8 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.rights import ALL_RIGHTS, Action
 from fhir_server.records.identity import Known
-from fhir_server.store.contract import (
-    Guard,
-)
-from fhir_server.store.values import (
-    Op,
-    Put,
-)
+from fhir_server.store.contract import Guard
+from fhir_server.store.values import Op, Put
 
 Identity = tuple[str, str]
 

@@ -13,9 +13,7 @@ from fhir_server.records.formats import Format
 from fhir_server.records.received import Received
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 
 def head_of(

@@ -29,14 +29,9 @@ from fhir_server.records.signatures import signature_notes
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
-from fhir_server.store.values import (
-    EVERYTHING,
-    Written,
-)
+from fhir_server.store.values import EVERYTHING, Written
 
 # Resources that share a transaction, at most; a record with more has one of its own.
 GROUP_RESOURCES = 1_000

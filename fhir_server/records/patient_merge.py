@@ -26,17 +26,9 @@ from fhir_server.model.references import by_table, literal, rewriter
 from fhir_server.model.resources import Resource, decode, same_content
 from fhir_server.records.doubts import doubts_between, settled, who
 from fhir_server.records.merging import add_missing, differing
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Put,
-    Stored,
-    Written,
-)
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Put, Stored, Written
 
 MOST_REFERRING = 5_000  # resources that one merge rewrites: they share a transaction
 ACTIVITY = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"

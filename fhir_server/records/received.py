@@ -18,15 +18,8 @@ from fhir_server.interactions.planning import draft
 from fhir_server.model.resources import Resource
 from fhir_server.records.files import STDIN
 from fhir_server.records.ids import named_id
-from fhir_server.store.contract import (
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    Op,
-    Put,
-    Written,
-)
+from fhir_server.store.contract import Transaction
+from fhir_server.store.values import EVERYTHING, Op, Put, Written
 
 PART = 6 << 20  # bytes of one Binary: in base64 it still fits into one stored document
 MEDIA_TYPES = {

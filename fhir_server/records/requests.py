@@ -7,9 +7,7 @@ from typing import Any
 
 from fhir_server.records.record import Identity, Record
 from fhir_server.records.source import Place, Problem
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 REGISTER = "sender-requests"
 CONFLICT = "request-id-conflict"

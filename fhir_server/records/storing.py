@@ -23,17 +23,8 @@ from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
-from fhir_server.store.contract import (
-    Guard,
-    Transaction,
-)
-from fhir_server.store.values import (
-    EVERYTHING,
-    Op,
-    Put,
-    Remove,
-    Stored,
-)
+from fhir_server.store.contract import Guard, Transaction
+from fhir_server.store.values import EVERYTHING, Op, Put, Remove, Stored
 from fhir_server.terminology.naming import NamingSystems
 
 

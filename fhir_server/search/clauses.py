@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _LAST = "\U0010ffff"
 

@@ -10,10 +10,7 @@ from fhir_server.model.dates import range_of
 from fhir_server.search import compartments
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.tree import And, InCompartment, Leaf, Node, Not, Or
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 LeafFilter = Callable[[Leaf], Filter]
 

@@ -10,9 +10,7 @@ from typing import Any
 
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.entry import PART
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _MARK = "#"
 

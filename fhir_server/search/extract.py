@@ -23,9 +23,7 @@ from fhir_server.search.paths import PathCompiler
 from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
-from fhir_server.store.values import (
-    Indexed,
-)
+from fhir_server.store.values import Indexed
 
 # Raised when keys of unchanged definitions would come out differently: all stored keys are then of an older making.
 KEYS_VERSION = 2

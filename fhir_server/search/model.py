@@ -38,15 +38,9 @@ from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.summary import Subsets
 from fhir_server.search.tree import InCompartment, Leaf, Node
 from fhir_server.search.types.table import TYPES
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 from fhir_server.store.evaluate import satisfies
-from fhir_server.store.values import (
-    ORDER_SHIFT,
-    Filter,
-    Indexed,
-)
+from fhir_server.store.values import ORDER_SHIFT, Filter, Indexed
 
 
 class SearchModel:

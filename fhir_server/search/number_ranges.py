@@ -11,9 +11,7 @@ from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import unusable
 from fhir_server.search.numbers import HIGHEST, LOWEST, Written, approximately, decimal_of, sortable, written
 from fhir_server.search.parts import Part, Sought
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 _AFTER_ALL = HIGHEST + "~"

@@ -11,10 +11,7 @@ from fhir_server.search.paging import BY_DATE, Order
 from fhir_server.search.primary_dates import primary_dates
 from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.types.table import TYPES
-from fhir_server.store.values import (
-    LOWEST_DATED,
-    Filter,
-)
+from fhir_server.store.values import LOWEST_DATED, Filter
 
 
 class Phase(msgspec.Struct, frozen=True):

@@ -13,10 +13,7 @@ import msgspec
 
 from fhir_server.search.clauses import between
 from fhir_server.search.compile import conjunction
-from fhir_server.store.values import (
-    Filter,
-    Stored,
-)
+from fhir_server.store.values import Filter, Stored
 
 
 class Span(msgspec.Struct, frozen=True):

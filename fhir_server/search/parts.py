@@ -13,9 +13,7 @@ import msgspec
 from fhir_server.search.clauses import beginning, between, each, element, key
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.path import Path
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 
 class Part(msgspec.Struct, frozen=True):

@@ -19,12 +19,7 @@ from fhir_server.search.order import Phase
 from fhir_server.search.paging import BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Node
-from fhir_server.store.values import (
-    INDEX_KEYS,
-    INDEX_ORDER,
-    Filter,
-    unwalked,
-)
+from fhir_server.store.values import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
 
 _MANY = 50  # keys of one list, of which each may be few
 MOST_WAYS = 8  # alternatives that are answered one behind the other; more are left to the database at once
@@ -215,7 +210,7 @@ def walks_of(plan: Plan) -> tuple[Walk, ...]:
         return (Walk(BY_DATE, few),)
     exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
-    dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if spans and not exact else []
+    dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if not exact else []
     through = [Walk(as_met(place), through=join) for place, join in plan.through]
     return (*((*exact, *spans, *dates) or (Walk(BY_DATE),)), *through)
 

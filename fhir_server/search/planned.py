@@ -14,9 +14,7 @@ from fhir_server.model.registry import Registry
 from fhir_server.search.parse import Pairs, Search
 from fhir_server.search.plan import Part, Plan
 from fhir_server.search.tree import Leaf, Node, has_joins, walk
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-)
+from fhir_server.store.values import LEDGER_TYPE
 
 MOST_REMEMBERED = 1_000
 LONGEST = 500  # characters of a query; longer ones seldom come twice

@@ -13,9 +13,7 @@ from itertools import combinations, pairwise
 from fhir_server.search.clauses import Ways, beginning, each, key
 from fhir_server.search.entry import WORDS
 from fhir_server.search.fold import words
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _LONGEST_WORD = 48
 _LONGEST_KEY = 96

@@ -12,9 +12,7 @@ from fhir_server.interactions.rights import Caller
 from fhir_server.security.callers import Identity, marked
 from fhir_server.security.keys import public_keys
 from fhir_server.security.scopes import parse_scopes
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 REGISTER = "clients"
 MOST_KEYS = 20

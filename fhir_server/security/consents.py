@@ -15,9 +15,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 
 log = structlog.get_logger("fhir_server.security")
 

@@ -17,10 +17,7 @@ from fhir_server.interactions.rights import Caller, Rights, insufficient
 from fhir_server.model.personal import without_numbers
 from fhir_server.security.callers import Identity
 from fhir_server.security.sight import Sights, TypeLists, either
-from fhir_server.store.values import (
-    Filter,
-    View,
-)
+from fhir_server.store.values import Filter, View
 
 HEADER = "x-break-glass"
 REGISTER = "break-glass"

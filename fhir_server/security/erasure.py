@@ -24,12 +24,7 @@ from fhir_server.search.tree import Leaf, Or
 from fhir_server.security.data_subjects import rules
 from fhir_server.security.officers import NotAnOfficer, Officers, named
 from fhir_server.security.retention import Kept, kept
-from fhir_server.store.values import (
-    EVERYTHING,
-    Filter,
-    Find,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Filter, Find, Stored
 
 REGISTER = "erasures"
 _DAY_MS = 86_400_000

@@ -24,9 +24,7 @@ from fhir_server.security.keys import Keys
 from fhir_server.security.policy import Given, Policy
 from fhir_server.security.smart import SmartConfiguration
 from fhir_server.security.tokens import Tokens, refused
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 MOST_KEPT = 10_000  # tokens that were verified and are remembered
 CLIENT_SECONDS = 10.0  # for which a registered client is let in without looking whether it has been disabled

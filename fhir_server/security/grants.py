@@ -25,9 +25,7 @@ from fhir_server.security.issuers import ALGORITHMS
 from fhir_server.security.keys import Keys, PublicKey, fitting, public_keys
 from fhir_server.security.scopes import parse_scopes
 from fhir_server.security.tokens import Claims, check_times, decoded, refused, unproven
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 TOKEN_SECONDS = 300
 ASSERTION_SECONDS = 300  # SMART Backend Services: exp is no more than five minutes in the future

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 
 from fhir_server.model.passwords import fits, hashed
 from fhir_server.security.data_subjects import rules
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 REGISTER = "erasure-officers"
 LEAST_LETTERS = 12

@@ -19,10 +19,7 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.search.compartments import patient_key
 from fhir_server.search.tree import Leaf
 from fhir_server.security.consents import Grant, in_force
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-)
+from fhir_server.store.values import EVERYTHING, Find
 
 ALONE_AGE = 7  # below it the representative alone decides
 MOST = 50  # people that one person represents, at most

@@ -11,9 +11,7 @@ from datetime import date, timedelta
 from typing import Any
 
 from fhir_server.security.data_subjects import rules
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 REGISTER = "petitions"
 

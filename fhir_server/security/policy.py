@@ -31,11 +31,7 @@ from fhir_server.security.sight import (
     with_consent,
     within,
 )
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-    View,
-)
+from fhir_server.store.values import NOTHING, Filter, View
 
 _ENFORCEABLE = ("token", "reference", "uri")  # types of parameters that a scope may hold
 _CITIZENS = ("Patient", "RelatedPerson", "Person")

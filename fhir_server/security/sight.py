@@ -14,10 +14,7 @@ from typing import Any
 from fhir_server.interactions.narrowing import carer, party, sender
 from fhir_server.interactions.residence import COUNTRY, WARD
 from fhir_server.interactions.rights import Action
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 # v3-PurposeOfUse, as far as Consents here name them: a denial of one of them counts for who does not say a purpose.
 PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "HRESCH", "PUBHLTH", "HMARKT", "PATRQT", "FAMRQT")

@@ -28,10 +28,7 @@ from pymongo.read_concern import ReadConcern
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, code_of
 from fhir_server.store.indexes import MAJORITY, create
-from fhir_server.store.values import (
-    Change,
-    ChangeSpan,
-)
+from fhir_server.store.values import Change, ChangeSpan
 
 CHANGES, FOLLOWER = "changes", "follower"
 KEPT_SECONDS = 180 * 24 * 3600

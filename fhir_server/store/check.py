@@ -17,11 +17,7 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.store.compartments import COMPARTMENTS, Shared
 from fhir_server.store.documents import Document, history_id, index_fields
 from fhir_server.store.indexes import HISTORY, Collections
-from fhir_server.store.values import (
-    Draft,
-    Indexed,
-    Problem,
-)
+from fhir_server.store.values import Draft, Indexed, Problem
 
 Indexer = Callable[[Resource], Indexed]
 _STEP = 200

@@ -16,9 +16,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.store.answers import ANSWER_SECONDS, Answers
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY
-from fhir_server.store.values import (
-    Deferred,
-)
+from fhir_server.store.values import Deferred
 
 DEFERRALS = "deferrals"
 

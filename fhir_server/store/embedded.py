@@ -29,9 +29,7 @@ from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.store import guarded_exec
 from fhir_server.store.failed_start import why_it_ended
-from fhir_server.store.values import (
-    StartError as StartError,
-)
+from fhir_server.store.values import StartError as StartError
 
 log = logging.getLogger(__name__)
 

@@ -10,9 +10,7 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 Values = list[Any]
 

@@ -18,12 +18,7 @@ from fhir_server.store.documents import BODY, HISTORY_BODY, Document, history_id
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import HISTORY, Collections
 from fhir_server.store.reads import Reads, is_id
-from fhir_server.store.values import (
-    Filter,
-    HistoryQuery,
-    Stored,
-    View,
-)
+from fhir_server.store.values import Filter, HistoryQuery, Stored, View
 
 _LEAST_INT64 = -(1 << 63)
 

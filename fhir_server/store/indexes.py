@@ -11,12 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
 from fhir_server.store.documents import Document
-from fhir_server.store.values import (
-    INDEX_KEYS,
-    INDEX_ORDER,
-    INDEX_UPDATED,
-    INDEX_WARD,
-)
+from fhir_server.store.values import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, INDEX_WARD
 
 HISTORY = "_history"
 MAJORITY = WriteConcern("majority")

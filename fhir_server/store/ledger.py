@@ -44,16 +44,7 @@ from fhir_server.store.ledger_pages import (
     plain_keys,
     raws_of,
 )
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-    NOTHING,
-    ORDER_SHIFT,
-    Filter,
-    Find,
-    Indexed,
-    Stored,
-    View,
-)
+from fhir_server.store.values import LEDGER_TYPE, NOTHING, ORDER_SHIFT, Filter, Find, Indexed, Stored, View
 
 T = TypeVar("T")
 

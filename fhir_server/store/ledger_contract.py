@@ -15,13 +15,7 @@ from typing import Protocol
 import msgspec
 
 from fhir_server.model.resources import Resource
-from fhir_server.store.values import (
-    Filter,
-    Find,
-    Indexed,
-    Stored,
-    View,
-)
+from fhir_server.store.values import Filter, Find, Indexed, Stored, View
 
 BEGINNING = bytes(32)  # what the first link of every chain follows
 

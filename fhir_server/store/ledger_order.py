@@ -10,10 +10,7 @@ from typing import Any
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.documents import Document
 from fhir_server.store.evaluate import values_at
-from fhir_server.store.values import (
-    LEDGER_TYPE,
-    Find,
-)
+from fhir_server.store.values import LEDGER_TYPE, Find
 
 MOST_SORTED = 20_000  # events that are put into an order other than that of time
 

@@ -18,10 +18,7 @@ import msgspec
 
 from fhir_server.store.documents import Document
 from fhir_server.store.ledger_contract import Event, Page
-from fhir_server.store.values import (
-    ORDER_SHIFT,
-    Filter,
-)
+from fhir_server.store.values import ORDER_SHIFT, Filter
 
 PAGES = "audit_pages"
 _DIGEST = 32

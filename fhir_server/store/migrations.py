@@ -12,9 +12,7 @@ from pymongo.errors import PyMongoError
 from fhir_server.config import Settings
 from fhir_server.store.documents import Document
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 # A step may be cut off anywhere and is then run again from its start: it must be able to meet its own work.
 Step = Callable[[AsyncDatabase[Document]], Awaitable[None]]

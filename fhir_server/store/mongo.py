@@ -17,9 +17,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.store.answers import Answers
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.deferrals import Deferrals
 from fhir_server.store.documents import Document
 from fhir_server.store.erasing import erase

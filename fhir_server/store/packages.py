@@ -15,9 +15,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.documents import Document
 from fhir_server.store.indexes import MAJORITY
-from fhir_server.store.values import (
-    Installed,
-)
+from fhir_server.store.values import Installed
 
 PACKAGES = "packages"
 RESOURCES = "package_resources"

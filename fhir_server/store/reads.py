@@ -20,17 +20,7 @@ from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import RunAgain, lacks_index, wrapped
 from fhir_server.store.indexes import Collections
 from fhir_server.store.ledger import MongoLedger
-from fhir_server.store.values import (
-    INDEX_KEYS,
-    INDEX_WARD,
-    LEDGER_TYPE,
-    Bound,
-    Filter,
-    Find,
-    Stored,
-    View,
-    unwalked,
-)
+from fhir_server.store.values import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Bound, Filter, Find, Stored, View, unwalked
 
 MOST_IDS_A_QUERY = 1000
 MOST_VIEWS = 10_000  # of which the bytes are kept

@@ -27,9 +27,7 @@ from fhir_server.model.registry import Registry
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY
 from fhir_server.store.indexes import MAJORITY
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 SCHEMA_VERSION = 1
 _DIGITS = string.digits + string.ascii_uppercase + string.ascii_lowercase

@@ -11,9 +11,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.model.resources import Resource, decode
 from fhir_server.store.documents import Document, history_id, organisations, tiers
 from fhir_server.store.indexes import HISTORY, MAJORITY
-from fhir_server.store.values import (
-    Narrowing,
-)
+from fhir_server.store.values import Narrowing
 
 BATCH = 500
 _FIELDS = {"i": 1, "v": 1, "s": 1, "a": 1}

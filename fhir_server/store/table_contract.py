@@ -11,9 +11,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fhir_server.model.resources import Resource
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 # Fields of a row that a Filter may name; see Row. INACTIVE and ABSTRACT are absent where they are false.
 PARENTS, ABOVE, WORDS, VALUES, DISPLAY, INACTIVE, ABSTRACT = "p", "a", "w", "v", "d", "i", "n"

@@ -22,9 +22,7 @@ from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, wrapped
 from fhir_server.store.indexes import MAJORITY, create
 from fhir_server.store.table_contract import Row, Table, beginning_with, row_id, with_codes
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 TABLES, CONCEPTS = "code_tables", "concepts"
 _FILLING, _READY, _REMOVING = "filling", "ready", "removing"

@@ -21,10 +21,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.store.answers import Answers
 from fhir_server.store.compartments import Compartments
-from fhir_server.store.contract import (
-    Guard,
-    Transaction,
-)
+from fhir_server.store.contract import Guard, Transaction
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import (
     OUTCOME_UNKNOWN,
@@ -45,15 +42,7 @@ from fhir_server.store.ledger_contract import Event
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
-from fhir_server.store.values import (
-    Filter,
-    Find,
-    HistoryQuery,
-    Op,
-    Stored,
-    View,
-    Written,
-)
+from fhir_server.store.values import Filter, Find, HistoryQuery, Op, Stored, View, Written
 from fhir_server.store.writes import Writes
 
 CLAIMS = "claims"

@@ -9,9 +9,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from fhir_server.store.documents import BODY, HISTORY_BODY, Document, stored
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import HISTORY
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 
 _STEP = 200  # of which each may have megabytes
 

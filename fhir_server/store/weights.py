@@ -13,10 +13,7 @@ from pymongo.errors import OperationFailure
 
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import lacks_index, wrapped
-from fhir_server.store.values import (
-    INDEX_KEYS,
-    Filter,
-)
+from fhir_server.store.values import INDEX_KEYS, Filter
 
 _SECONDS = 600.0
 _MOST_REMEMBERED = 20_000

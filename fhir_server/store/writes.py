@@ -13,9 +13,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 
 from fhir_server.errors import FhirError, Kind, refuse_together
 from fhir_server.store.compartments import Compartments, Shared, consented, members_of
-from fhir_server.store.contract import (
-    Guard,
-)
+from fhir_server.store.contract import Guard
 from fhir_server.store.documents import (
     Document,
     history_document,
@@ -30,14 +28,7 @@ from fhir_server.store.faults import RunAgain
 from fhir_server.store.indexes import HISTORY, Collections
 from fhir_server.store.inserts import insert
 from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
-from fhir_server.store.values import (
-    ANY_VERSION,
-    Op,
-    Put,
-    Remove,
-    Stored,
-    Written,
-)
+from fhir_server.store.values import ANY_VERSION, Op, Put, Remove, Stored, Written
 
 Identity = tuple[str, str]
 

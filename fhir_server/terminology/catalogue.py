@@ -11,14 +11,9 @@ import msgspec
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 from fhir_server.store.table_contract import Table
-from fhir_server.store.values import (
-    EVERYTHING,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Stored
 from fhir_server.terminology.kept import Kept
 from fhir_server.terminology.load import Entry, Head, Index, Raw, Terminology, head_of, read_head
 from fhir_server.terminology.loaded import aliases

@@ -9,13 +9,9 @@ import msgspec
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 from fhir_server.store.table_contract import ABOVE, PARENTS, VALUES, WORDS, Row, Table, beginning_with
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 from fhir_server.terminology.code_systems import ICD10_MARKS, CodeSystem, Concept, concept_of
 from fhir_server.terminology.filters import whole_pattern
 from fhir_server.terminology.folding import fold_name, fold_words

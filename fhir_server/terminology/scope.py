@@ -8,13 +8,9 @@ from functools import partial
 from typing import Any
 
 from fhir_server.model.resources import decode
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 from fhir_server.store.table_contract import Table
-from fhir_server.store.values import (
-    EVERYTHING,
-)
+from fhir_server.store.values import EVERYTHING
 from fhir_server.terminology.kept import Kept
 from fhir_server.terminology.load import Entry, Index, Terminology, make
 from fhir_server.terminology.loaded import LoadedSystem

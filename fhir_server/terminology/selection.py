@@ -18,10 +18,7 @@ from fhir_server.store.table_contract import (
     beginning_with,
     with_codes,
 )
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 from fhir_server.terminology.code_systems import CodeSystem
 from fhir_server.terminology.filters import as_meant, split_values
 from fhir_server.terminology.load import Terminology

@@ -10,9 +10,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Hashable
 from typing import Any
 
-from fhir_server.store.contract import (
-    Store,
-)
+from fhir_server.store.contract import Store
 
 # Reads what a question needs.
 Reading = Callable[[Store], Awaitable[Any]]

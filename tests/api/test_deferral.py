@@ -14,9 +14,7 @@ from fhir_server.config import Settings
 from fhir_server.interactions import deferral
 from fhir_server.model.ids import new_id
 from fhir_server.store.mongo import open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-)
+from fhir_server.store.values import EVERYTHING
 from tests.api.conftest import Client, serving
 from tests.builders import a_bundle, a_patient, an_entry, with_cccd
 

@@ -9,11 +9,7 @@ from urllib.parse import urlencode
 import pytest
 
 from fhir_server.store.mongo import MongoStore
-from fhir_server.store.values import (
-    Draft,
-    Indexed,
-    Put,
-)
+from fhir_server.store.values import Draft, Indexed, Put
 from fhir_server.terminology.catalogue import Catalogue
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems

@@ -21,11 +21,7 @@ from fhir_server.errors import FhirError
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.ids import new_id
 from fhir_server.store.ledger_contract import head_of
-from fhir_server.store.values import (
-    EVERYTHING,
-    LEDGER_TYPE,
-    Find,
-)
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Find
 
 Page = dict[str, Any]
 

@@ -4,18 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from fhir_server.store.contract import (
-    Store,
-)
-from fhir_server.store.values import (
-    Draft,
-    Indexed,
-    Narrowing,
-    Op,
-    Put,
-    Remove,
-    Written,
-)
+from fhir_server.store.contract import Store
+from fhir_server.store.values import Draft, Indexed, Narrowing, Op, Put, Remove, Written
 
 
 def a_draft(type: str = "Organization", id: str = "1", **more: Any) -> Draft:

@@ -8,14 +8,9 @@ import pytest
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.store.answers import PART_BYTES
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore
-from fhir_server.store.values import (
-    EVERYTHING,
-    Put,
-)
+from fhir_server.store.values import EVERYTHING, Put
 from tests.contract.drafts import a_draft
 
 LEASE = 30.0

@@ -9,11 +9,7 @@ from fhir_server.config import Settings
 from fhir_server.model.resources import Resource
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    HistoryQuery,
-    Indexed,
-)
+from fhir_server.store.values import EVERYTHING, HistoryQuery, Indexed
 from tests.contract.drafts import a_draft, a_member, a_patient, put, remove
 
 

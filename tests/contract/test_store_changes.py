@@ -12,9 +12,7 @@ from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    Change,
-)
+from fhir_server.store.values import Change
 from tests.contract.drafts import a_patient, put, remove
 
 END = 1 << 60

@@ -13,10 +13,7 @@ from pymongo.database import Database
 from fhir_server.model.registry import UnknownSystems
 from fhir_server.model.resources import Resource
 from fhir_server.store.mongo import MongoStore
-from fhir_server.store.values import (
-    Indexed,
-    Problem,
-)
+from fhir_server.store.values import Indexed, Problem
 from tests.contract.drafts import a_draft, a_member, a_patient, put, remove
 
 Damaged = Database[dict[str, Any]]

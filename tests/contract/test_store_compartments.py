@@ -9,15 +9,7 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_server.store.mongo import MongoStore
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-    HistoryQuery,
-    Narrowing,
-    Put,
-    Remove,
-    View,
-)
+from fhir_server.store.values import EVERYTHING, Find, HistoryQuery, Narrowing, Put, Remove, View
 from tests.contract.drafts import a_draft, a_member, a_patient, apply, put, remove
 
 Server = MongoClient[dict[str, Any]]

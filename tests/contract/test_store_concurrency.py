@@ -10,18 +10,9 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    INDEX_KEYS,
-    Find,
-    HistoryQuery,
-    Put,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, INDEX_KEYS, Find, HistoryQuery, Put, Stored
 from tests.contract.drafts import a_draft, apply, put
 
 

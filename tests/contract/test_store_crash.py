@@ -13,11 +13,7 @@ from fhir_server.errors import FhirError
 from fhir_server.model.resources import Resource
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    Indexed,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Indexed, Stored
 from tests.contract.drafts import a_draft, a_member, a_patient, put
 
 WRITERS, KILLS = 8, 2

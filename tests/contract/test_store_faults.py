@@ -12,21 +12,11 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.table_contract import Row
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-    HistoryQuery,
-    Installed,
-    Narrowing,
-    Put,
-    Remove,
-)
+from fhir_server.store.values import EVERYTHING, Find, HistoryQuery, Installed, Narrowing, Put, Remove
 from tests.contract.drafts import a_draft, a_member, put
 
 

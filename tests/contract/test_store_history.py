@@ -10,11 +10,7 @@ import pytest
 
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    HistoryQuery,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, HistoryQuery, Stored
 from tests.contract.drafts import a_draft, put, remove
 
 START = 1_800_000_000_000

@@ -11,9 +11,7 @@ from fhir_server.store.documents import Document
 from fhir_server.store.migrations import STEPS, migrate
 from fhir_server.store.mongo import open_store
 from fhir_server.store.registry import SCHEMA_VERSION
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 
 
 class Cut(Exception):

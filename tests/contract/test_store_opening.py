@@ -14,11 +14,7 @@ from pymongo import MongoClient
 from fhir_server.config import Settings
 from fhir_server.store import embedded as embedded_module
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-    StartError,
-)
+from fhir_server.store.values import EVERYTHING, Find, StartError
 from tests.contract.drafts import a_draft, a_patient, put
 
 Server = MongoClient[dict[str, Any]]

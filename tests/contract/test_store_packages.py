@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    Installed,
-)
+from fhir_server.store.values import Installed
 
 FACTS = {"name": "x", "version": "1"}
 

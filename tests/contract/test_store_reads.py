@@ -10,9 +10,7 @@ from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.values import (
     EVERYTHING,

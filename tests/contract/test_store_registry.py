@@ -9,9 +9,7 @@ import pytest
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.registry import letters_of
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 from tests.contract.drafts import a_draft, put
 
 DEFINITIONS = {(type, code): f"{type}.{code}" for type in ("Patient", "Condition", "Slot") for code in "abcdefgh"}

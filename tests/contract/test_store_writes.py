@@ -10,18 +10,9 @@ import pytest
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Digits, decode
-from fhir_server.store.contract import (
-    Transaction,
-)
+from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import (
-    EVERYTHING,
-    Find,
-    HistoryQuery,
-    Put,
-    Remove,
-    Stored,
-)
+from fhir_server.store.values import EVERYTHING, Find, HistoryQuery, Put, Remove, Stored
 from tests.contract.drafts import a_draft, apply, put, remove
 
 

@@ -12,9 +12,7 @@ from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.operations.renarrow import renarrow, require_rules
-from fhir_server.store.values import (
-    StartError,
-)
+from fhir_server.store.values import StartError
 from fhir_server.terminology.load import Terminology
 from tests.builders import a_condition
 from tests.security.callers import Caller

@@ -10,9 +10,7 @@ from fhir_server.model.resources import decode
 from fhir_server.records.doubts import open_doubts
 from fhir_server.records.importing import import_records
 from fhir_server.records.report import ImportReport
-from fhir_server.store.values import (
-    EVERYTHING,
-)
+from fhir_server.store.values import EVERYTHING
 
 
 class Desk:

@@ -22,10 +22,7 @@ from fhir_server.search.lookup import Expand, Lookup, no_codes
 from fhir_server.search.tree import Leaf
 from fhir_server.search.types.table import TYPES
 from fhir_server.store.documents import dated_order, undated_order
-from fhir_server.store.values import (
-    Filter,
-    Indexed,
-)
+from fhir_server.store.values import Filter, Indexed
 
 NOW = 1_767_225_600_000  # 2026-01-01T00:00Z
 BASE = "http://test.vn/fhir"

@@ -31,9 +31,7 @@ from fhir_server.model.resources import decode, encode
 from fhir_server.search.page_links import unseal
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.parse import parse, query_pairs
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.store.values import Stored
 from fhir_server.validation.validate import Validator
 from tests.builders import a_patient
 from tests.unit.resource_strategies import DEFINITIONS, resources

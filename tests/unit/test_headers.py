@@ -7,10 +7,7 @@ import pytest
 from fhir_server.errors import FhirError
 from fhir_server.http.negotiate import JSON, XML, sent, wanted
 from fhir_server.interactions.headers import if_match, is_create_only, is_unchanged, prefer, prefer_return
-from fhir_server.store.values import (
-    ANY_VERSION,
-    Stored,
-)
+from fhir_server.store.values import ANY_VERSION, Stored
 
 VERSION = Stored("Patient", "a", 3, 1_767_225_600_123, b"{}")
 

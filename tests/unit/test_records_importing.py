@@ -120,9 +120,7 @@ async def test_a_person_is_found_by_any_known_uri_of_the_number(desk: Desk) -> N
         "birthDate": "1985-03-02",
     }
     from fhir_server.interactions.planning import draft
-    from fhir_server.store.values import (
-        Put,
-    )
+    from fhir_server.store.values import Put
 
     made = await draft(desk.context, resource, "known")
     await desk.context.store.transact(lambda transaction: transaction.apply([Put(made)]))
@@ -219,9 +217,7 @@ async def test_an_older_record_that_comes_late_does_not_undo_a_newer_one(desk: D
 
 async def test_a_correction_made_on_the_server_is_not_undone_by_the_same_file(desk: Desk) -> None:
     from fhir_server.interactions.planning import draft
-    from fhir_server.store.values import (
-        Put,
-    )
+    from fhir_server.store.values import Put
 
     body = dossier(total())
     await desk.send(body)
@@ -255,9 +251,7 @@ async def test_two_imports_at_once_make_one_person(desk: Desk) -> None:
 
 async def test_a_newcomer_whose_id_somebody_else_has_gets_another(desk: Desk) -> None:
     from fhir_server.interactions.planning import draft
-    from fhir_server.store.values import (
-        Put,
-    )
+    from fhir_server.store.values import Put
 
     await desk.send(dossier(total()))
     (patient,) = await desk.stored("Patient")

@@ -7,9 +7,7 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError
 from fhir_server.model.registry import Registry, UnknownSystems
 from fhir_server.search.extract import Extractor
-from fhir_server.store.values import (
-    Indexed,
-)
+from fhir_server.store.values import Indexed
 
 EXTRACTOR = Extractor(definitions(), "+07:00", base=BASE)
 

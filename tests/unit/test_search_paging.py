@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError
 from fhir_server.search.page_links import Page, decode_query, encode_query, seal, unseal
 from fhir_server.search.paging import BY_DATE, BY_ID, Cursor, Order, advance, after, key_of, values_of
-from fhir_server.store.values import (
-    Stored,
-)
+from fhir_server.search.plan import Plan, walks_of
+from fhir_server.search.tree import And, Has
+from fhir_server.store.values import Filter, Stored
 
 KEY = os.urandom(32)
 TEXT = st.text(max_size=20)
@@ -100,3 +101,11 @@ def test_lists_merge_as_the_database_sorts() -> None:
     order = Order((("x.aa", -1), ("_id", 1)))
     rows = [stored("a"), stored("b", aa=[1]), stored("c", aa=[2, 0]), stored("d", aa=[2]), stored("e")]
     assert [one.id for one in sorted(rows, key=lambda one: key_of(order, one))] == ["c", "d", "b", "a", "e"]
+
+
+def test_a_range_of_dates_is_a_walk_of_its_own_beside_the_other_side_of_a_join() -> None:
+    """`_has:Condition:patient:code=I10&birthdate=1985-03`: the people of one month are far fewer than the diagnoses."""
+    month: Filter = {"o": {"$gte": 1, "$lt": 2}}
+    joined = (0, Has("Patient", "Condition", SearchParameter("", "patient", "reference", "", ("Condition",)), And(())))
+    walks = walks_of(Plan("Patient", (month,), through=(joined,)))
+    assert [(walk.driver, walk.through) for walk in walks] == [(month, None), (None, joined[1])]

@@ -21,10 +21,7 @@ from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusabl
 from fhir_server.search.parts import Part, Parts, Sought, below
 from fhir_server.search.path import Path, Walk
 from fhir_server.search.tree import Leaf
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 _NAMES = "abcdef"
 _JOIN = "\x1a"

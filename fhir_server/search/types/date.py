@@ -21,13 +21,7 @@ from fhir_server.search.parts import Part, Parts, Sought, part_writers
 from fhir_server.search.path import Path
 from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.tree import Leaf
-from fhir_server.store.values import (
-    EARLIEST_ORDER,
-    LATEST_ORDER,
-    LOWEST_DATED,
-    ORDER_SHIFT,
-    Filter,
-)
+from fhir_server.store.values import EARLIEST_ORDER, LATEST_ORDER, LOWEST_DATED, ORDER_SHIFT, Filter
 
 PREFIXES = frozenset({"eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap"})
 # Seconds in keys count from the year 1 and have one width; open ends lie outside of them.

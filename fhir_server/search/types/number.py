@@ -11,9 +11,7 @@ from fhir_server.search.number_ranges import range_ends, read_number, span_part
 from fhir_server.search.parts import Parts, Sought, part_writers
 from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _NUMBERS = frozenset({"decimal", "integer", "positiveInt", "unsignedInt"})
 

@@ -20,10 +20,7 @@ from fhir_server.search.parts import Part, Parts, Sought, part_writers
 from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
 from fhir_server.search.units import UCUM, unit
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 _QUANTITIES = frozenset({"Quantity", "Age", "Count", "Distance", "Duration", "MoneyQuantity", "SimpleQuantity"})
 _CURRENCIES = "urn:iso:std:iso:4217"

@@ -20,9 +20,7 @@ from fhir_server.search.numbers import decimal_of, written
 from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
 from fhir_server.search.units import unit
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _EARTH_RADIUS = 6_371_008.8  # m, mean
 _METRES_A_DEGREE = math.pi * _EARTH_RADIUS / 180

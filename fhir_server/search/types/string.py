@@ -24,9 +24,7 @@ from fhir_server.search.parts import Part, Parts, Sought
 from fhir_server.search.path import Child, Path
 from fhir_server.search.tree import Leaf
 from fhir_server.search.word_keys import address_filter, address_keys, address_words, name_filter, name_keys, name_words
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 _NAME_PARTS = ("text", "family", "given", "prefix", "suffix")
 _ADDRESS_PARTS = ("text", "line", "city", "district", "state", "postalCode", "country")

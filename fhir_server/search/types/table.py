@@ -13,9 +13,7 @@ from fhir_server.search.path import Path
 from fhir_server.search.primary_dates import primary_date
 from fhir_server.search.tree import Leaf
 from fhir_server.search.types import composite, date, number, quantity, reference, special, string, token, uri
-from fhir_server.store.values import (
-    Filter,
-)
+from fhir_server.store.values import Filter
 
 Writers = Callable[[str, tuple[Path, ...], Setting], Iterator[tuple[Path, Write]]]
 

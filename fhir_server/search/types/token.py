@@ -19,10 +19,7 @@ from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusabl
 from fhir_server.search.parts import Part, Parts, Sought
 from fhir_server.search.path import Path
 from fhir_server.search.tree import Leaf
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 # Types whose values carry a system of their own.
 CODED = frozenset({"Coding", "CodeableConcept", "Identifier"})

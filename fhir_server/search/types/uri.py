@@ -13,10 +13,7 @@ from fhir_server.search.escapes import unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
 from fhir_server.search.path import Child, Path
 from fhir_server.search.tree import Leaf
-from fhir_server.store.values import (
-    NOTHING,
-    Filter,
-)
+from fhir_server.store.values import NOTHING, Filter
 
 _URIS = frozenset({"uri", "url", "canonical", "oid", "uuid", "id", "string"})
 # The segments of a URL that `:above` looks at.

@@ -17,9 +17,7 @@ from fhir_server.app import build_app, open_context
 from fhir_server.config import Settings
 from fhir_server.interactions.planning import draft
 from fhir_server.store.documents import live_document
-from fhir_server.store.values import (
-    Put,
-)
+from fhir_server.store.values import Put
 from tests.api.search.world import WORLD
 
 Bundle = dict[str, Any]

@@ -20,10 +20,7 @@ from fhir_server.interactions.search import search
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store import reads
-from fhir_server.store.values import (
-    NOTHING,
-    View,
-)
+from fhir_server.store.values import NOTHING, View
 from tests.api.search.conftest import Searcher, names
 from tests.api.search.test_search_parameters import FOUND
 

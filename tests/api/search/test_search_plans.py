@@ -25,9 +25,7 @@ from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Content, has_joins
 from fhir_server.search.types.table import TYPES
 from fhir_server.search.unindexed import unindexed
-from fhir_server.store.values import (
-    NOTHING,
-)
+from fhir_server.store.values import NOTHING
 from tests.api.search.conftest import Searcher, serving
 
 PREFIXES = ("", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")

@@ -19,11 +19,7 @@ from fhir_server.search.paging import BY_DATE, advance
 from fhir_server.search.parse import parse, query_pairs
 from fhir_server.search.plan import Part, Plan, Walk
 from fhir_server.store.documents import dated_order
-from fhir_server.store.values import (
-    Find,
-    Put,
-    View,
-)
+from fhir_server.store.values import Find, Put, View
 
 QUERIES = [
     "name=nguyen",
