@@ -94,8 +94,8 @@ def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
     written, held = int(found[1]), int(found[2])
     count = written or held
     print(f"{title}: {count / seconds:.0f} resources a second ({written} of {held} written in {seconds:.1f} s)")
-    each = used / max(count, 1) * 1e6
-    print(f"  CPU of all processes {used:.1f} s, {each:.0f} us a resource; load {os.getloadavg()[0]:.1f}")
+    each = f", {used / count * 1e6:.0f} us a resource" if count else ""
+    print(f"  CPU of all processes {used:.1f} s{each}; load {os.getloadavg()[0]:.1f}")
     print("  peak memory: " + ", ".join(f"{name} {peak >> 10} MiB" for name, peak in sorted(peaks.items())), flush=True)
 
 
