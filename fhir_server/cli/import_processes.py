@@ -21,6 +21,7 @@ from pathlib import Path
 import uvloop
 
 from fhir_server.cli.faults import CannotRun
+from fhir_server.cli.logs import places
 from fhir_server.cli.parents import end_with_the_parent
 from fhir_server.cli.person import acting
 from fhir_server.config import Settings
@@ -158,7 +159,8 @@ def _work(work: _Work, pipe: Connection) -> None:
     except CannotRun as fault:
         pipe.send(_Told(fault=str(fault).rstrip(".")))
     except Exception as fault:  # the parent tells it; there is nobody else who could
-        pipe.send(_Told(fault=f"a process of the import failed: {type(fault).__name__}: {fault}"))
+        # Without its message, which may repeat what a record says of somebody.
+        pipe.send(_Told(fault="a process of the import failed:\n" + "\n".join(places(fault))))
 
 
 async def _import(work: _Work, pipe: Connection) -> None:
