@@ -16,9 +16,10 @@ from fhir_server.records.doubts import TASK, Doubt, doubt_id, task
 from fhir_server.records.filing import Identity, guard_of, hold
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import head_of, is_stored, owned_before, patient_before, written_before
-from fhir_server.records.identity import Known, Number, choose, contradicts, new_id, numbers, tell_apart
+from fhir_server.records.identity import Known, Number, choose, new_id, numbers, tell_apart
 from fhir_server.records.merging import merge
-from fhir_server.records.patient_merge import replaced, with_link
+from fhir_server.records.newborns import Noted, link_bearer, link_to_earlier, note, noted
+from fhir_server.records.patient_merge import replaced
 from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
@@ -48,8 +49,9 @@ class Plan:
 class Group:
     """The plans of records that share a transaction, and the people they speak of by id.
 
-    bearers: ids of the stored people who bore a number of these records when it was planned. shared: what all people
-    share, as it will be stored with this group.
+    bearers: ids of the stored people who bore a number of these records when it was planned. newborns: those that came
+    before under a number that somebody of these bears. shared: what all people share, as it will be stored with this
+    group.
     """
 
     plans: list[Plan]
@@ -57,6 +59,7 @@ class Group:
     careful: bool
     naming: NamingSystems
     bearers: frozenset[str] = frozenset()
+    newborns: Noted = field(default_factory=dict)
     shared: dict[tuple[str, ...], Resource] = field(default_factory=dict)
 
     @property
@@ -64,6 +67,16 @@ class Group:
         """Numbers that are written to somebody who did not bear them yet."""
         changed = [one for one in self.people.values() if one.changed]
         return {number for one in changed for number in numbers(one.resource, self.naming) if number not in one.borne}
+
+    @property
+    def parents(self) -> Noted:
+        """The numbers of others under which newborns of the group stand, with who stands for whoever bears each."""
+        told: dict[Number, set[str]] = defaultdict(set)
+        for plan in self.plans:
+            for number, relative in plan.record.holders if plan.known is not None else ():
+                for one in numbers({"identifier": [number]}, self.naming):
+                    told[one].add(relative.id)
+        return told
 
 
 class Stores:
@@ -112,7 +125,11 @@ class Stores:
             self._doubt_newborn(plan, by_number)
         await self._find_what_the_joined_had(waiting)
         bearers = frozenset(one.id for several in by_number.values() for one in several)
-        return Group(plans, people, careful, self._naming, bearers)
+        group = Group(plans, people, careful, self._naming, bearers)
+        if careful:
+            group.newborns = await noted(self._context.store, group.gained)
+            await link_to_earlier(self._context, group.newborns, people.values(), self._naming)
+        return group
 
     def _numbers(self, record: Record) -> set[Number]:
         """All numbers that tell the people of a record, and those that its newborn bears of another."""
@@ -120,13 +137,19 @@ class Stores:
         return found.union(numbers({"identifier": [number for number, _ in record.holders]}, self._naming))
 
     async def confirm(self, group: Group, transaction: Transaction) -> None:
-        """Inside the transaction: numbers that somebody gains are claimed, so that of two imports that meet the same
-        person by any of them, in whatever process, one waits for the other. Raises FhirError CONFLICT when somebody who
-        bears one has been stored since the group was planned."""
-        wanted = group.gained
+        """Inside the transaction: numbers that somebody gains, or stands under as a newborn, are claimed, so that of
+        two imports that meet the same person by any of them, in whatever process, one waits for the other. Raises
+        FhirError CONFLICT when somebody who bears one has been stored since the group was planned, or a newborn that
+        stands under one."""
+        gained, parents = group.gained, group.parents
+        wanted = gained | parents.keys()
         await transaction.claim_all(f"person {number.system}|{number.value}" for number in wanted)
         if await self._bearers.among(transaction, wanted) - group.bearers:
             raise FhirError(Kind.CONFLICT, "a person of this import was stored meanwhile by another one")
+        known = await noted(self._context.store, wanted)  # whoever claimed these numbers before has stored it
+        if any(ids - group.newborns.get(number, set()) for number, ids in known.items() if number in gained):
+            raise FhirError(Kind.CONFLICT, "a newborn came before under the number of a person of this import")
+        await note(transaction, parents, known)
 
     async def _taken(self, plans: Sequence[Plan], people: Mapping[str, Known]) -> frozenset[str]:
         """Ids that newcomers would get and that somebody has who bears none of their numbers."""
@@ -188,14 +211,8 @@ class Stores:
             plan.doubts.append((plan.known.id, Doubt("newborn", f"RelatedPerson/{relative.id}", kind)))
             for told in numbers({"identifier": [number]}, self._naming):
                 for holder in {one.lasting.id: one.lasting for one in by_number.get(told, ())}.values():
-                    if (
-                        holder is not plan.known
-                        and not holder.fixed
-                        and contradicts(plan.record.patient.resource, holder.resource)
-                    ):
-                        linked = with_link(holder.resource, f"RelatedPerson/{relative.id}", "seealso")
-                        holder.changed = holder.changed or linked is not holder.resource
-                        holder.resource = linked
+                    if holder is not plan.known:
+                        link_bearer(holder, relative.id, plan.record.patient.resource)
 
     async def _find_what_the_joined_had(self, plans: Iterable[Plan]) -> None:
         """A card of somebody who was joined into this person stays the Coverage that it is."""

@@ -154,9 +154,13 @@ async def test_a_record_whose_numbers_lead_to_two_people_is_one_s_and_the_other_
     assert about == f"Patient/{(await desk.of_number('038085000123'))['id']}" != other
 
 
-async def test_a_newborn_under_its_mother_s_number_is_listed_and_she_is_linked_in_either_order(desk: Desk) -> None:
-    mother = total(SO_CCCD="038190000124", NGAY_SINH="199003020000", MA_BN="ME")
-    child = total(MA_LK="LK2", MA_BN="CON", SO_CCCD="038190000124", NGAY_SINH="202603010815", MA_DOITUONG_KCB="1.7")
+MOTHER = {"SO_CCCD": "038190000124", "NGAY_SINH": "199003020000", "MA_BN": "ME"}
+CHILD = {"SO_CCCD": "038190000124", "NGAY_SINH": "202603010815", "MA_DOITUONG_KCB": "1.7"}
+
+
+async def test_a_newborn_under_its_mother_s_number_is_listed_and_she_is_linked(desk: Desk) -> None:
+    mother = total(**MOTHER)
+    child = total(MA_LK="LK2", MA_BN="CON", **CHILD)
     await desk.send(dossier(child, mother))
     (relative,) = await desk.stored("RelatedPerson")
     held = {one["identifier"][-1]["value"]: one for one in await desk.stored("Patient")}
@@ -164,9 +168,44 @@ async def test_a_newborn_under_its_mother_s_number_is_listed_and_she_is_linked_i
     assert relative["patient"] == {"reference": f"Patient/{baby['id']}"}
     assert she["link"] == [{"other": {"reference": f"RelatedPerson/{relative['id']}"}, "type": "seealso"}]
     assert await desk.doubts() == [("newborn", f"Patient/{baby['id']}", f"RelatedPerson/{relative['id']}")]
-    newer = total(MA_LK="LK3", SO_CCCD="038190000124", NGAY_SINH="199003020000", MA_BN="ME", NGAY_VAO="202604020815")
+    newer = total(MA_LK="LK3", NGAY_VAO="202604020815", **MOTHER)
     await desk.send(dossier(newer))
     assert (await desk.of_number("ME"))["link"] == she["link"]
+
+
+async def test_a_mother_who_comes_after_her_newborns_is_linked_with_each_that_still_stands_under_her_number(
+    desk: Desk,
+) -> None:
+    await desk.send(dossier(total(MA_LK="LK2", MA_BN="CON 1", **CHILD)))
+    await desk.send(dossier(total(MA_LK="LK3", MA_BN="CON 2", **CHILD)))
+    await desk.send(dossier(total(MA_LK="LK4", MA_BN="CON 3", **CHILD)))
+    await desk.send(dossier(total(MA_LK="LK4", MA_BN="CON 3", **{**CHILD, "SO_CCCD": None})))  # corrected
+    relatives = sorted(f"RelatedPerson/{one['id']}" for one in await desk.stored("RelatedPerson"))
+    await desk.send(dossier(total(**{**MOTHER, "SO_CCCD": None})))
+    assert "link" not in await desk.of_number("ME")
+    report = await desk.send(dossier(total(**MOTHER)))
+    links = (await desk.of_number("ME"))["link"]
+    assert (report.stored, len(relatives)) == (1, 2)
+    assert [(one["other"]["reference"], one["type"]) for one in links] == [(one, "seealso") for one in relatives]
+
+
+async def test_a_mother_and_her_newborn_that_two_imports_meet_at_once_do_not_miss_each_other(desk: Desk) -> None:
+    number = {"SO_CCCD": "038190000126"}
+    stores, mother = await planned(desk, total(**{**MOTHER, **number}))
+    _, child = await planned(desk, total(MA_LK="LK2", MA_BN="CON", **{**CHILD, **number}))
+    await commit(desk, stores, child)
+    with pytest.raises(FhirError) as raised:
+        await commit(desk, stores, mother)
+    assert raised.value.kind is Kind.CONFLICT
+    _, mother = await planned(desk, total(**{**MOTHER, **number}))
+    await commit(desk, stores, mother)
+    assert [one["type"] for one in (await desk.of_number("ME"))["link"]] == ["seealso"]
+
+
+async def test_nobody_is_linked_with_a_newborn_of_another_number(desk: Desk) -> None:
+    await desk.send(dossier(total(MA_LK="LK2", MA_BN="CON", **CHILD)))
+    await desk.send(dossier(total(**{**MOTHER, "SO_CCCD": "038190000125"})))
+    assert "link" not in await desk.of_number("ME")
 
 
 BIRTH = {
