@@ -7,11 +7,13 @@ import sys
 
 from fhir_server.cli.commands import app
 from fhir_server.cli.faults import CANNOT_RUN, INCOMPLETE, CannotRun
+from fhir_server.model.rare_collections import collect_rarely
 
 
 def main() -> None:
     """Runs the command line; a CannotRun becomes its sentence on stderr and its exit code, a fault of the program the
     places that it came through."""
+    collect_rarely()
     try:
         app(prog_name="fhir-server")
     except BrokenPipeError:  # the reader of our output has gone; what is still buffered must not fail again

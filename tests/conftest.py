@@ -12,10 +12,13 @@ import pytest
 from pymongo import MongoClient
 
 from fhir_server.config import Settings
+from fhir_server.model.rare_collections import collect_rarely
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
 
 TEST_CACHE_MB = 256
+
+collect_rarely()  # definitions and collected tests stay to the end
 
 
 @pytest.fixture(scope="session")

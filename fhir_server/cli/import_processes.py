@@ -26,6 +26,7 @@ from fhir_server.cli.parents import end_with_the_parent
 from fhir_server.cli.person import acting
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.rare_collections import collect_rarely
 from fhir_server.records.files import STDIN, find_files, size_of
 from fhir_server.records.importing import OnRecord, Part, Progress
 from fhir_server.records.report import ImportReport, RecordOutcome
@@ -153,6 +154,7 @@ class _Work:
 def _work(work: _Work, pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     end_with_the_parent(signal.SIGKILL)
+    collect_rarely()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             runner.run(_import(work, pipe))

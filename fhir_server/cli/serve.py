@@ -32,6 +32,7 @@ from fhir_server.cli.settings import pass_on, unknown_variables, without_secrets
 from fhir_server.cli.tls import tls_options
 from fhir_server.config import VERSION, Settings
 from fhir_server.http.protocol import BoundedProtocol
+from fhir_server.model.rare_collections import collect_rarely
 from fhir_server.store.mongo import open_store
 from fhir_server.store.values import StartError
 
@@ -179,6 +180,7 @@ def worker() -> object:
     """The application of one server process, by the environment alone."""
     settings = Settings()
     if settings.workers > 1:
+        collect_rarely()
         configure_logs(settings.log_level)
         end_with_the_parent()
     from fhir_server.app import build_app

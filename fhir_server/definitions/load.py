@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -31,8 +31,10 @@ class Definitions:
         self._operation_parameters: dict[str, tuple[Parameter, ...]] = {}
 
     @classmethod
+    @cache
     def load(cls, root: Path) -> Definitions:
-        """root: the folder that holds profiles/ (`config.DATA_ROOT`). Raises OSError when it is not there."""
+        """Those of one folder are one object. root: the folder that holds profiles/ (`config.DATA_ROOT`). Raises
+        OSError when it is not there."""
         folder = root / "profiles" / "r4"
         folder.stat()
         return cls(folder)

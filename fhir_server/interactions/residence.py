@@ -45,8 +45,8 @@ class Residences:
         self._around = lru_cache(maxsize=20_000)(self._look_around)
 
     def _url(self, name: str) -> str:
-        found = self._terminology.code_system(name)
-        return str(found.url) if found else name
+        found = self._terminology.entry("CodeSystem", name)
+        return found.head.url if found else name
 
     def unit(self, text: str) -> str | None:
         """`ward:14797`, also for `<URI of the list>|14797`; None for what names no unit that is known."""

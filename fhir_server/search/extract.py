@@ -19,7 +19,7 @@ from fhir_server.search.entry import Entry, Write
 from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
 from fhir_server.search.path import At, Child, Path, walk_of
-from fhir_server.search.paths import PathCompiler
+from fhir_server.search.paths import paths_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
 from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
@@ -61,7 +61,6 @@ class Extractor:
         self._definitions = definitions
         self._parameters = parameters or definitions.search_params
         self.setting = Setting(zone, base, canonical_system)
-        self._compiler = PathCompiler(definitions)
         self._plans: dict[str, _Plan] = {}
         self._numbers: dict[str, str] = {}
         self._homes: dict[str, Homes] = {}
@@ -84,23 +83,23 @@ class Extractor:
 
     def paths(self, type: str, param: SearchParameter) -> tuple[Path, ...]:
         """What a parameter can yield for a type; for one made by `component`, what it yields below the composite's
-        elements. Raises FhirError(UNPROCESSABLE), see PathCompiler."""
+        elements. Raises FhirError(UNPROCESSABLE), see paths_of."""
         if "#" not in param.url:
-            return self._compiler.paths(type, param.expression)
+            return paths_of(self._definitions, type, param.expression)
         composite_code, _, _ = param.code.partition("[")
         elements = self.paths(type, self._parameters(type)[composite_code])
         return tuple(dict.fromkeys(path for element in elements for path in self._below(type, element, param)))
 
     def _below(self, type: str, element: Path, component: SearchParameter) -> tuple[Path, ...]:
         """The paths of a component from one element of its composite."""
-        paths = self._compiler.paths(element.type, component.expression)
+        paths = paths_of(self._definitions, element.type, component.expression)
         if any(COMPONENT_KINDS[component.type].readers(paths, self.setting)):
             return paths
         # FHIR: R4 has the expressions of DocumentReference-relationship the wrong way round. Where the expression gives
         # nothing of the component's type, what its own definition says below this element is meant.
         url = component.url.partition("#")[2].partition(" ")[2]
         defined = self._definitions.search_param_by_url(url)
-        whole = self._compiler.paths(type, defined.expression) if defined else ()
+        whole = paths_of(self._definitions, type, defined.expression) if defined else ()
         depth = len(element.steps)
         return tuple(replace(path, steps=path.steps[depth:]) for path in whole if path.steps[:depth] == element.steps)
 

@@ -7,6 +7,7 @@ name itself (`valueQuantity`), so nothing is inferred from the shape of a value.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 from msgspec.structs import replace
@@ -33,24 +34,14 @@ _QUANTITIES = frozenset({"Age", "Count", "Distance", "Duration", "MoneyQuantity"
 _URLS_OF_HL7 = "http://hl7.org/fhirpath/System."
 
 
-class PathCompiler:
-    """Compiles expressions against the definitions; each (type, expression) once."""
+@lru_cache(maxsize=4_096)  # R4 has 2,300; the others are of an operator's own parameters
+def paths_of(definitions: Definitions, type: str, expression: str) -> tuple[Path, ...]:
+    """The paths of an expression for one resource type, or below an element (`Observation.component`).
 
-    def __init__(self, definitions: Definitions) -> None:
-        self._definitions = definitions
-        self._known: dict[tuple[str, str], tuple[Path, ...]] = {}
-
-    def paths(self, type: str, expression: str) -> tuple[Path, ...]:
-        """The paths of an expression for one resource type, or below an element (`Observation.component`).
-
-        A union may name several resource types: what starts with another type gives nothing. Raises
-        FhirError(UNPROCESSABLE) for an element that the type does not have and for FHIRPath that is not searched by.
-        """
-        found = self._known.get((type, expression))
-        if found is None:
-            found = _Reading(self._definitions, type, expression).paths()
-            self._known[type, expression] = found
-        return found
+    A union may name several resource types: what starts with another type gives nothing. Raises
+    FhirError(UNPROCESSABLE) for an element that the type does not have and for FHIRPath that is not searched by.
+    """
+    return _Reading(definitions, type, expression).paths()
 
 
 class _Reading:

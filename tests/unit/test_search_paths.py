@@ -4,14 +4,12 @@ import pytest
 from search_index import definitions
 
 from fhir_server.errors import FhirError
-from fhir_server.search.paths import PathCompiler
-
-COMPILER = PathCompiler(definitions())
+from fhir_server.search.paths import paths_of
 
 
 def values(resource: dict[str, Any], expression: str) -> list[tuple[str, Any]]:
     """(FHIR type, value) of all that an expression finds."""
-    paths = COMPILER.paths(resource["resourceType"], expression)
+    paths = paths_of(definitions(), resource["resourceType"], expression)
     return [(path.type, value) for path in paths for value in path.walk()(resource)]
 
 
@@ -20,12 +18,12 @@ def test_every_search_expression_of_r4_compiles_for_every_type_it_applies_to() -
     for type in sorted(definitions().resource_types):
         for param in definitions().search_params(type).values():
             if param.expression:
-                paths = COMPILER.paths(type, param.expression)
+                paths = paths_of(definitions(), type, param.expression)
                 assert paths, (type, param.code)
                 compiled += 1
                 for component in param.components:
                     for path in paths:
-                        COMPILER.paths(path.type, component.expression)
+                        paths_of(definitions(), path.type, component.expression)
     assert compiled > 2_500
 
 
@@ -100,9 +98,9 @@ def test_what_a_reference_points_at_is_known_from_what_it_says_itself(
 
 
 def test_the_systems_of_a_required_binding_are_known() -> None:
-    (path,) = COMPILER.paths("Patient", "Patient.gender")
+    (path,) = paths_of(definitions(), "Patient", "Patient.gender")
     assert path.systems == ("http://hl7.org/fhir/administrative-gender",)
-    (path,) = COMPILER.paths("Patient", "Patient.language")
+    (path,) = paths_of(definitions(), "Patient", "Patient.language")
     assert path.systems == ()
 
 
@@ -138,6 +136,6 @@ def test_an_element_that_shares_the_content_of_another_is_followed() -> None:
 )
 def test_an_expression_that_cannot_be_searched_by_is_refused_with_the_reason(expression: str) -> None:
     with pytest.raises(FhirError) as refused:
-        COMPILER.paths("Patient", expression)
+        paths_of(definitions(), "Patient", expression)
     assert refused.value.kind.status == 422
     assert "cannot be searched by" in refused.value.diagnostics
