@@ -29,7 +29,7 @@ OURS = "urn:vn-basic:StructureDefinition:"
 DEFINITIONS = Definitions.load(DATA_ROOT)
 SHIPPED = shipped_profiles(DATA_ROOT)
 PROFILES = Profiles(DEFINITIONS, SHIPPED)
-FORMATS = ("hssk831", "bhxh", "basic", "tiemchung")
+FORMATS = ("hssk831", "bhxh", "basic", "tiemchung", "huyetap")
 OWN = """# Our profiles
 
 Every mapped resource of these types claims its profile in `meta.profile` and keeps its rules. Each rule stands beside

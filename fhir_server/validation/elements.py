@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,19 +35,33 @@ class Item(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
+class Form:
+    """How the values of one type of an element stand in JSON. sibling: the name that holds the extensions of
+    primitives. below: where the children of the values are defined."""
+
+    key: str
+    sibling: str | None
+    type: str
+    below: tuple[str, str]
+
+
+@dataclass(frozen=True, slots=True)
 class Reading:
-    """How the values of one element are found in its parent: (JSON name, type, where children are defined) each."""
+    """How the values of one element are found in its parent."""
 
     owner: str
     element: Element
-    forms: tuple[tuple[str, str, tuple[str, str]], ...]
-    # The JSON names that hold it, those of primitive extensions included.
-    names: frozenset[str]
+    forms: tuple[Form, ...]
+    # The forms by each JSON name that holds them, those of primitive extensions included.
+    by_name: Mapping[str, Form]
 
     def items(self, parent: Resource, place: Place) -> list[Item]:
+        forms: Iterable[Form] = self.forms
+        if len(self.forms) > 1:  # of a choice's many names few are there
+            forms = {self.by_name[name]: None for name in parent if name in self.by_name}
         found: list[Item] = []
-        for key, type, below in self.forms:
-            value, extended = parent.get(key), parent.get(f"_{key}")
+        for form in forms:
+            value, extended = parent.get(form.key), parent.get(form.sibling) if form.sibling else None
             if value is None and extended is None:
                 continue
             if isinstance(value, list) or isinstance(extended, list):
@@ -55,9 +69,9 @@ class Reading:
                 for number in range(max(len(values), len(others))):
                     one = values[number] if number < len(values) else None
                     other = others[number] if number < len(others) else None
-                    found.append(_item(one, other, type, below, (place, self.element.name, number)))
+                    found.append(_item(one, other, form, (place, self.element.name, number)))
             else:
-                found.append(_item(value, extended, type, below, (place, self.element.name, None)))
+                found.append(_item(value, extended, form, (place, self.element.name, None)))
         return found
 
 
@@ -65,11 +79,11 @@ def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []
 
 
-def _item(value: Any, extended: Any, type: str, below: tuple[str, str], place: Place) -> Item:
-    if type == "Resource" and isinstance(value, dict) and isinstance(value.get("resourceType"), str):
-        type = value["resourceType"]
-        below = (type, "")
-    return Item(value, extended, type, below, place)
+def _item(value: Any, extended: Any, form: Form, place: Place) -> Item:
+    if form.type == "Resource" and isinstance(value, dict) and isinstance(value.get("resourceType"), str):
+        type: str = value["resourceType"]
+        return Item(value, extended, type, (type, ""), place)
+    return Item(value, extended, form.type, form.below, place)
 
 
 class Readings:
@@ -99,12 +113,14 @@ class Readings:
         return made
 
     def _reading(self, type: str, element: Element) -> Reading:
+        forms = tuple(self._forms(type, element))
+        names = ((name, form) for form in forms for name in (form.key, form.sibling) if name)
+        return Reading(type, element, forms, dict(names))
+
+    def _forms(self, type: str, element: Element) -> Iterator[Form]:
         if element.content is not None:
-            shared = (element.name, "BackboneElement", (type, element.content))
-            return Reading(type, element, (shared,), frozenset({element.name}))
+            yield Form(element.name, None, "BackboneElement", (type, element.content))
         own = bool(self._definitions.structure(type).children(element.path))
-        forms = tuple(
-            (key, one.code, (type, element.path) if own else (one.code, "")) for key, one in element.json_names()
-        )
-        names = {name for key, _, _ in forms for name in (key, f"_{key}")}
-        return Reading(type, element, forms, frozenset(names))
+        for key, one in element.json_names():
+            sibling = f"_{key}" if one.code in self._definitions.primitive_types else None
+            yield Form(key, sibling, one.code, (type, element.path) if own else (one.code, ""))

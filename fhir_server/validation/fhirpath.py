@@ -18,7 +18,7 @@ from fhir_server.definitions.structures import Element
 from fhir_server.validation import items as of
 from fhir_server.validation.functions import BY_ITEM, COLLECTIONS, FUNCTIONS, LOGIC, ORDERS, SAME_SHAPE
 from fhir_server.validation.items import Constant, Environment, Focus, NoValue, Run, Test
-from fhir_server.validation.steps import PRESENCE, Step, reader
+from fhir_server.validation.steps import PRESENCE, Step, exists_at, reader
 
 # Where a value may stand: (structure, path below it). None: not known, children are read by their JSON names.
 Shape = frozenset[tuple[str, str]] | None
@@ -30,10 +30,11 @@ _CONSTANTS = {"ucum": _UCUM, "sct": "http://snomed.info/sct", "loinc": "http://l
 
 @dataclass(frozen=True, slots=True)
 class Compiled:
-    """A closure, and where its results may stand."""
+    """A closure, and where its results may stand. steps: how they are read, for children of the focus."""
 
     run: Run
     shape: Shape = None
+    steps: tuple[Step, ...] = ()
 
 
 def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "") -> Test:
@@ -65,10 +66,12 @@ class _Compiler:
             return LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
         if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *ORDERS):
             if tree.operator == "=" and isinstance(tree.right, syntax.Literal) and isinstance(tree.right.value, str):
-                return _is_text(self.run(tree.left, shape).run, tree.right.value)
+                return _is_text(self.run(tree.left, shape), tree.right.value)
             return self._comparison(tree.operator, self.run(tree.left, shape).run, self.run(tree.right, shape).run)
         if isinstance(tree, syntax.Call) and tree.name in ("exists", "empty", "not", "hasValue") and not tree.arguments:
             return self._simple_call(tree, shape)
+        if isinstance(tree, syntax.TypeTest) and tree.operator == "is":
+            return self._is_of_type(tree, shape)
         run = self.run(tree, shape).run
         return lambda focus, environment: of.truth(run(focus, environment))
 
@@ -155,7 +158,7 @@ class _Compiler:
         if name == "extension" and isinstance(target, syntax.Member) and self._is_primitive(inner.shape):
             raise FhirPathError("extensions of primitives are not evaluated")
         steps, below = self._steps(inner.shape, name, only)
-        return Compiled(reader(inner.run, steps), below)
+        return Compiled(reader(inner.run, steps), below, steps if isinstance(target, syntax.This) else ())
 
     def _is_primitive(self, shape: frozenset[tuple[str, str]]) -> bool:
         return all(type in self._definitions.primitive_types for type, _ in shape)
@@ -216,11 +219,17 @@ class _Compiler:
     # --- types
 
     def _type_test(self, operator: str, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
-        cast = self._of_type(target, type, shape)
-        if operator != "is":
-            return cast
-        part = cast.run
-        return _boxed(lambda focus, environment: bool(part(focus, environment)))
+        if operator == "is":
+            return _boxed(self._is_of_type(syntax.TypeTest(operator, target, type), shape))
+        return self._of_type(target, type, shape)
+
+    def _is_of_type(self, tree: syntax.TypeTest, shape: Shape) -> Test:
+        """`value is Quantity`, of a choice: whether `valueQuantity` is there."""
+        part = self._of_type(tree.target, tree.type, shape)
+        if part.steps:
+            return exists_at(part.steps)
+        run = part.run
+        return lambda focus, environment: bool(run(focus, environment))
 
     def _of_type(self, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
         """The values of one type: by the JSON name of a choice, by resourceType, or all when no other type can be."""
@@ -342,10 +351,13 @@ def _once(made: Compiled) -> Compiled:
 _BARE = (NoValue, dict)
 
 
-def _is_text(run: Run, text: str) -> Test:
-    """`path = 'text'`, the commonest comparison."""
+def _is_text(path: Compiled, text: str) -> Test:
+    """`path = 'text'`, the commonest comparison, mostly of one child of one item."""
+    run, name = path.run, path.steps[0].key if len(path.steps) == 1 else ""
 
     def test(focus: Focus, environment: Environment) -> bool | None:
+        if len(focus) == 1 and focus[0].__class__ is dict and (value := focus[0].get(name)).__class__ is str:
+            return bool(value == text)
         found = run(focus, environment)
         return found == [text] if found else None
 

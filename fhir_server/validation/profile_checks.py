@@ -146,15 +146,15 @@ class _Compiler:
 
     def _make_content(self, node: ProfileElement, below: tuple[str, str]) -> ContentCheck | None:
         by_key: dict[str, tuple[Reading, _Element]] = {}
-        needed: list[tuple[frozenset[str], Reading, _Element]] = []
+        needed: list[tuple[Reading, _Element]] = []
         readings = self.kept.readings.of(*below)
         found = [(readings[name], self._element(child, readings[name])) for name, child in _known(node, readings)]
         found += [(reading, self._shared(reading)) for reading in self.kept.readings.shared(*below)]
         for reading, element in found:
             if element is not None:
-                by_key.update((name, (reading, element)) for name in reading.names)
+                by_key.update((name, (reading, element)) for name in reading.by_name)
                 if element.needed:
-                    needed.append((reading.names, reading, element))
+                    needed.append((reading, element))
         return _check_content(by_key, tuple(needed)) if by_key else None
 
     def _shared(self, reading: Reading) -> _Element | None:
@@ -213,7 +213,7 @@ class _Compiler:
         return _Element(run, bool(low) or (slices is not None and slices.needed))
 
     def _item(self, node: ProfileElement, reading: Reading) -> ItemCheck | None:
-        belows = tuple(dict.fromkeys(below for _, _, below in reading.forms))
+        belows = tuple(dict.fromkeys(form.below for form in reading.forms))
         return _all(
             [
                 *self.kept.types.checks(node.types, reading.element),
@@ -281,7 +281,7 @@ def _all(checks: list[ItemCheck]) -> ItemCheck | None:
 
 
 def _check_content(
-    by_key: Mapping[str, tuple[Reading, _Element]], needed: tuple[tuple[frozenset[str], Reading, _Element], ...]
+    by_key: Mapping[str, tuple[Reading, _Element]], needed: tuple[tuple[Reading, _Element], ...]
 ) -> ContentCheck:
     get = by_key.get
 
@@ -291,8 +291,8 @@ def _check_content(
             if found is not None and (key[0] != "_" or key[1:] not in content):
                 reading, element = found
                 element.run(reading.items(content, place), (place, reading.element.name, None), walk)
-        for names, reading, element in needed:
-            if names.isdisjoint(content):
+        for reading, element in needed:
+            if content.keys().isdisjoint(reading.by_name.keys()):
                 element.run([], (place, reading.element.name, None), walk)
 
     return check

@@ -19,9 +19,8 @@ class Step:
 
 def reader(run: Run, steps: tuple[Step, ...]) -> Run:
     """Reads children: each value of a list by itself, a primitive that is only extensions as NoValue."""
-    if len(steps) == 1 and steps[0].sibling is None:
-        key = steps[0].key
-        return lambda focus, environment: named(run(focus, environment), key)
+    if len(steps) == 1:
+        return _reader_of_one(run, steps[0])
 
     by_name = {name: step for step in steps for name in (step.key, step.sibling) if name}
 
@@ -29,12 +28,31 @@ def reader(run: Run, steps: tuple[Step, ...]) -> Run:
         found: Focus = []
         for item in run(focus, environment):
             if isinstance(item, dict):
-                for step in steps if len(steps) == 1 else {by_name[name] for name in item if name in by_name}:
+                for step in {by_name[name] for name in item if name in by_name}:
                     value = item.get(step.key)
                     if value is None or isinstance(value, list):
                         _spread(found, value, item.get(step.sibling) if step.sibling else None)
                     else:
                         found.append(value)
+        return found
+
+    return read
+
+
+def _reader_of_one(run: Run, step: Step) -> Run:
+    key, sibling = step.key, step.sibling
+    if sibling is None:
+        return lambda focus, environment: named(run(focus, environment), key)
+
+    def read(focus: Focus, environment: Environment) -> Focus:
+        found: Focus = []
+        for item in run(focus, environment):
+            if isinstance(item, dict):
+                value = item.get(key)
+                if isinstance(value, list) or (value is None and sibling in item):
+                    _spread(found, value, item.get(sibling))
+                elif value is not None:
+                    found.append(value)
         return found
 
     return read
@@ -55,17 +73,20 @@ def _spread(found: Focus, values: Any, siblings: Any) -> None:
 # --- whether a child is there, without reading it: what most invariants ask
 
 
-def _exists_at(steps: tuple[Step, ...]) -> Test:
+def exists_at(steps: tuple[Step, ...]) -> Test:
     names = frozenset(name for step in steps for name in (step.key, step.sibling) if name)
 
     def exists(focus: Focus, environment: Environment) -> bool:
-        return any(isinstance(item, dict) and not names.isdisjoint(item) for item in focus)
+        for item in focus:
+            if item.__class__ is dict and not names.isdisjoint(item):
+                return True
+        return False
 
     return exists
 
 
 def _empty_at(steps: tuple[Step, ...]) -> Test:
-    exists = _exists_at(steps)
+    exists = exists_at(steps)
     return lambda focus, environment: not exists(focus, environment)
 
 
@@ -80,7 +101,7 @@ def _has_value_at(steps: tuple[Step, ...]) -> Test:
 
 
 PRESENCE: Mapping[str, Callable[[tuple[Step, ...]], Test]] = {
-    "exists": _exists_at,
+    "exists": exists_at,
     "empty": _empty_at,
     "hasValue": _has_value_at,
 }

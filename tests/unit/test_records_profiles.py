@@ -26,13 +26,11 @@ CONFORMANCE = Conformance(DEFINITIONS, Terminology.load(DATA_ROOT), SHIPPED)
 VALIDATOR = Validator(DEFINITIONS, CONFORMANCE)
 OURS = "urn:vn-basic:StructureDefinition:"
 CLAIMS = decode((DATA_ROOT / "profiles" / "vn_basic" / "claims.json").read_bytes())["claims"]
-# Types of which every resource has a profile of ours, and of which some have.
-ALWAYS = {row["type"] for row in CLAIMS if "when" not in row}
-SOMETIMES = {row["type"] for row in CLAIMS} - ALWAYS
 
 # Records written by hand, with what a small sample seldom has: a child's check-up, doses on unknown days.
 GOLDEN = Path(__file__).parents[1] / "golden" / "records"
 WRITTEN = sorted(one for one in GOLDEN.glob("*/*") if not one.name.endswith(".expected.json"))
+EXAMPLES = sorted((DATA_ROOT / "mappings").glob("*/examples/*"))
 
 
 @pytest.fixture(scope="session")
@@ -49,7 +47,7 @@ def formats(guide: str) -> Formats:
 
 @lru_cache(maxsize=4)
 def mapped(sample: Path, guide: str) -> list[Resource]:
-    bundles = (bundle for _, bundle in map_records([sample, *WRITTEN], formats(guide)) if bundle is not None)
+    bundles = (bundle for _, bundle in map_records([sample, *WRITTEN, *EXAMPLES], formats(guide)) if bundle is not None)
     return [entry["resource"] for bundle in bundles for entry in bundle["entry"]]
 
 
@@ -74,6 +72,12 @@ def test_the_source_fields_of_a_constraint_are_those_that_the_mappings_read(prof
                 assert any(path == field or path.endswith(f"/{field}") for path in known), (element["id"], field)
 
 
+@pytest.mark.parametrize("name", sorted(formats("moh").by_name))
+def test_every_type_that_a_format_is_mapped_to_has_a_profile(name: str) -> None:
+    mapped_to = {one["type"] for one in formats("moh").by_name[name].data["resources"]}
+    assert mapped_to <= {row["type"] for row in CLAIMS}
+
+
 @pytest.mark.parametrize("guide", GUIDES)
 def test_every_mapped_resource_claims_its_profile_and_keeps_its_rules(sample: Path, guide: str) -> None:
     resources = mapped(sample, guide)
@@ -81,8 +85,7 @@ def test_every_mapped_resource_claims_its_profile_and_keeps_its_rules(sample: Pa
     for resource in resources:
         claims = resource["meta"].get("profile", [])
         ours = [url for url in claims if url.startswith(OURS)]
-        assert len(ours) <= (resource["resourceType"] in ALWAYS | SOMETIMES), resource
-        assert len(ours) >= (resource["resourceType"] in ALWAYS | {"Condition"}), resource
+        assert len(ours) == 1, resource
         assert ours == claims[: len(ours)]
         faults = [issue for issue in VALIDATOR.validate(resource) if issue.is_error]
         assert faults == [], resource
