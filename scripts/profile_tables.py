@@ -32,7 +32,7 @@ PROFILES = Profiles(DEFINITIONS, SHIPPED)
 FORMATS = ("hssk831", "bhxh", "basic", "tiemchung", "huyetap")
 OWN = """# Our profiles
 
-Every mapped resource of these types claims its profile in `meta.profile` and keeps its rules. Each rule stands beside
+Every mapped resource claims its profile in `meta.profile` and keeps its rules. Each rule stands beside
 the source fields that fill the element, by format; what has none is the same for every record. Made from
 `profiles/vn_basic/structure_definitions/` by `python scripts/profile_tables.py`; `GET StructureDefinition/[id]` gives
 the definition itself.
