@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -101,10 +102,43 @@ def refuse_faults(issues: Iterable[Issue], kind: Kind = Kind.INVALID) -> None:
         raise FhirError(kind, "the content was refused", issues=found)
 
 
-def refuse_together(faults: Sequence[FhirError]) -> None:
-    """Raises one FhirError with the issues of all, of the kind of the first; nothing when there are none."""
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        issues = tuple(issue for fault in faults for issue in fault.all_issues())
-        raise FhirError(faults[0].kind, faults[0].diagnostics, issues=issues)
+class Faults:
+    """What speaks against one request, gathered so that all of it is told at once.
+
+    Not gathered but raised at once is what ends the request itself: the database is away or the time is over.
+    """
+
+    def __init__(self, gathered: Iterable[FhirError] = ()) -> None:
+        self._gathered = list(gathered)
+
+    def __bool__(self) -> bool:
+        return bool(self._gathered)
+
+    def __iter__(self) -> Iterator[FhirError]:
+        return iter(self._gathered)
+
+    @contextmanager
+    def gathering(self, located: Callable[[FhirError], FhirError] | None = None) -> Iterator[None]:
+        """Keeps the fault of the block, which ends there. located: the fault with its place."""
+        try:
+            yield
+        except FhirError as fault:
+            if fault.kind.status >= 500 or fault.kind is Kind.TIMEOUT:
+                raise
+            self._gathered.append(located(fault) if located else fault)
+            if fault.kind is Kind.TOO_COSTLY:  # the database may have ended the transaction with the query
+                self.refuse()
+
+    def refuse(self) -> None:
+        """Raises what there is as one FhirError."""
+        if self._gathered:
+            raise self.together()
+
+    def together(self) -> FhirError:
+        """One or more faults as one, with the issues of all. Its status is theirs where all have the same, else 400."""
+        first, *others = self._gathered
+        if not others:
+            return first
+        kind = first.kind if all(fault.kind.status == first.kind.status for fault in others) else Kind.INVALID
+        issues = tuple(issue for fault in self._gathered for issue in fault.all_issues())
+        return FhirError(kind, first.diagnostics, issues=issues)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from functools import partial
 
 from msgspec.structs import replace
 
 from fhir_server.definitions.links import uri_element_names
-from fhir_server.errors import FhirError, Kind
+from fhir_server.errors import Faults, FhirError, Kind
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle_consents
 from fhir_server.interactions.exchange import Context
@@ -22,8 +23,11 @@ from fhir_server.store.contract import Transaction
 from fhir_server.store.values import EVERYTHING, Draft, Op, Put, Remove, Written
 
 
-async def drafted(context: Context, targets: Sequence[Target], links: dict[str, str]) -> dict[int, Draft]:
-    """The drafts by place in `targets`, links rewritten to the identities that were settled."""
+async def drafted(
+    context: Context, targets: Sequence[Target], links: dict[str, str], refused: Collection[int], faults: Faults
+) -> dict[int, Draft]:
+    """The drafts by place in `targets`, links rewritten to the identities that were settled. refused: the places of
+    those whose content is no resource."""
     table = {**links, **_table(targets)}
     names = uri_element_names(context.definitions) if table else frozenset()
     linked = rewriter(by_table(table), names)
@@ -31,7 +35,9 @@ async def drafted(context: Context, targets: Sequence[Target], links: dict[str, 
     for place, target in enumerate(targets):
         await let_others_run(place)
         resource = target.write.resource
-        if resource is not None and target.found is None and target.id is not None:
+        if resource is None or target.found is not None or target.id is None or place in refused:
+            continue
+        with faults.gathering(target.write.located):
             made = linked(resource) if table else resource
             drafts[place] = await draft(context, context.rights.sign(made), target.id)
     return drafts
@@ -54,34 +60,54 @@ def _table(targets: Iterable[Target]) -> dict[str, str]:
 
 
 async def apply(
-    context: Context, transaction: Transaction, targets: Sequence[Target], drafts: dict[int, Draft]
+    context: Context, transaction: Transaction, targets: Sequence[Target], drafts: dict[int, Draft], faults: Faults
 ) -> list[Done]:
     """Writes the drafts and takes the removed away; what became of each target, in their order. Raises FhirError with
-    the places of the entries."""
+    the places of the entries, `faults` included: where there are any, nothing is tried but to tell them all."""
     ops: list[Op] = []
     owners: list[int] = []
     for place, target in enumerate(targets):
-        for op in await _ops(context, transaction, target, drafts.get(place)):
-            ops.append(op)
-            owners.append(place)
+        with faults.gathering():
+            for op in await _ops(context, transaction, target, drafts.get(place)):
+                ops.append(op)
+                owners.append(place)
     if context.settings.check_references:
-        places = {target.write.place or target.write.type: drafts[n] for n, target in enumerate(targets) if n in drafts}
-        await refuse_dangling(context, transaction, places)
-        await refuse_orphans(context, transaction, ops)
+        await _refuse_broken_links(context, transaction, targets, drafts, faults)
+    applied: list[Written] = []
+    with faults.gathering(partial(_at_entries, targets)):
+        if faults:
+            await transaction.examine(ops, _guard(context, targets))
+        else:
+            applied = await _written(context, transaction, targets, ops)
+    faults.refuse()
     done = [Done(target.found) for target in targets]
-    try:
-        applied = await _written(context, transaction, targets, ops)
-    except FhirError as fault:
-        raise _at_entries(fault, targets) from None
     for place, written in zip(owners, applied, strict=True):
         first = done[place]
         done[place] = _done(written) if first.stored is None else replace(first, more=(*first.more, written.stored))
     return done
 
 
-def _at_entries(fault: FhirError, targets: Iterable[Target]) -> FhirError:
+async def _refuse_broken_links(
+    context: Context, transaction: Transaction, targets: Sequence[Target], drafts: dict[int, Draft], faults: Faults
+) -> None:
+    places = {target.write.place or target.write.type: drafts[n] for n, target in enumerate(targets) if n in drafts}
+    written = {(one.write.type, one.id) for one in targets if one.id and one.write.method != "DELETE" and not one.found}
+    removed = {
+        (target.write.type, id): target.write.place or target.write.type
+        for target in targets
+        if target.write.method == "DELETE"
+        for id in (target.id, *target.more)
+        if id is not None
+    }
+    with faults.gathering():
+        await refuse_dangling(context, transaction, places, written, removed)
+    with faults.gathering():
+        await refuse_orphans(context, transaction, written, removed)
+
+
+def _at_entries(targets: Iterable[Target], fault: FhirError) -> FhirError:
     """With the places of the entries in place of the identities that the store tells."""
-    places = {f"{target.write.type}/{target.id}": target.write.at() for target in targets}
+    places = {f"{target.write.type}/{id}": target.write.at() for target in targets for id in (target.id, *target.more)}
     issues = [
         replace(issue, expression=places.get("".join(issue.expression), issue.expression))
         for issue in fault.all_issues()
@@ -115,12 +141,15 @@ async def _applied(
 async def _within_rights(
     context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
 ) -> list[Written]:
-    if context.rights is ALL_RIGHTS:
-        return await transaction.apply(ops)
-    guard = RightsGuard(context.rights, _named(targets))
+    guard = _guard(context, targets)
     written = await transaction.apply(ops, guard)
-    await refuse_strangers(context.rights, transaction, guard.joined, written)
+    if guard is not None:
+        await refuse_strangers(context.rights, transaction, guard.joined, written)
     return written
+
+
+def _guard(context: Context, targets: Iterable[Target]) -> RightsGuard | None:
+    return None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, _named(targets))
 
 
 def _named(targets: Iterable[Target]) -> set[tuple[str, str]]:
@@ -144,7 +173,7 @@ async def _ops(context: Context, transaction: Transaction, target: Target, made:
         ids = (target.id, *target.more)
         return [Remove(write.type, id, write.expected) for id in ids]
     if made is None:
-        raise FhirError(Kind.REQUIRED, f"{write.method} needs a resource", write.at())
+        return []  # what was sent is at fault, which is told
     if write.method == "POST" or write.create_only:
         return [Put(made, 0, write.method)]
     if write.method == "PUT" and not context.settings.update_create and context.rights is ALL_RIGHTS:

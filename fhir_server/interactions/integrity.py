@@ -6,7 +6,7 @@ R4 Resource References and R4 RESTful API, delete, leave both to the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 
 from fhir_server.errors import Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
@@ -14,22 +14,29 @@ from fhir_server.interactions.finder import Finder
 from fhir_server.model.references import Literal, literal, references
 from fhir_server.search.tree import Leaf, Or
 from fhir_server.store.contract import Transaction
-from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Draft, Find, Op, Put, Remove, Stored, View
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Draft, Find, Stored, View
 
 Identity = tuple[str, str]
 TOLD = 3  # holders named for each resource that may not be deleted
 
 
-async def refuse_dangling(context: Context, transaction: Transaction, drafts: Mapping[str, Draft]) -> None:
-    """drafts: by the place to tell. Raises FhirError BUSINESS_RULE naming each reference to nothing."""
-    written = {(draft.type, draft.id) for draft in drafts.values()}
+async def refuse_dangling(
+    context: Context,
+    transaction: Transaction,
+    drafts: Mapping[str, Draft],
+    written: Collection[Identity],
+    removed: Collection[Identity],
+) -> None:
+    """drafts: by the place to tell. written, removed: what there will be, and what there will not. Raises FhirError
+    BUSINESS_RULE naming each reference to nothing."""
     wanted: dict[Identity, list[str]] = defaultdict(list)
     for place, draft in drafts.items():
         for path, text in references(draft.resource):
             target = literal(text)
             if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
                 wanted[target.type, target.id].append(f"{place}.{path}")
-    missing = wanted.keys() - await _live(transaction, wanted, context.view)
+    await transaction.rely_on([_name(identity) for identity in wanted])
+    missing = wanted.keys() - (await _live(transaction, wanted, context.view)).difference(removed)
     text = "there is no {}/{} to refer to"
     issues = [
         Issue("error", "not-found", text.format(*name), (path,)) for name in sorted(missing) for path in wanted[name]
@@ -59,18 +66,19 @@ async def _live(transaction: Transaction, wanted: Iterable[Identity], view: View
     return found
 
 
-async def refuse_orphans(context: Context, transaction: Transaction, ops: Iterable[Op]) -> None:
-    """Raises FhirError CONFLICT naming up to three holders of each resource that would be deleted under them.
+async def refuse_orphans(
+    context: Context, transaction: Transaction, written: Collection[Identity], removed: Mapping[Identity, str]
+) -> None:
+    """removed: with the place to tell. Raises FhirError CONFLICT naming up to three holders of each resource that would
+    be deleted under them.
 
     Those that the caller may not see are neither named nor counted."""
-    ops = list(ops)
-    removed = {(op.type, op.id) for op in ops if isinstance(op, Remove)}
     await transaction.upset([_name(identity) for identity in removed])
-    rewritten = {(op.draft.type, op.draft.id) for op in ops if isinstance(op, Put)}
+    gone = {*removed, *written}
     issues = [
-        Issue("error", "conflict", f"{type}/{id} is referred to{by}", (type,))
-        for type, id in sorted(removed)
-        for by in await _held(context, transaction, (type, id), removed | rewritten)
+        Issue("error", "conflict", f"{type}/{id} is referred to{by}", (place,))
+        for (type, id), place in sorted(removed.items())
+        for by in await _held(context, transaction, (type, id), gone)
     ]
     refuse_faults(issues, Kind.CONFLICT)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Iterable
+from functools import partial
 from typing import TypeVar
 
 from msgspec.structs import replace
 
-from fhir_server.errors import FhirError, Issue, Kind, refuse_faults, refuse_together
+from fhir_server.errors import Faults, FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.matching import criterion, match, unique_match
 from fhir_server.interactions.planning import check
 from fhir_server.interactions.write import Target, Write
 from fhir_server.model.json_body import refuse_deep
-from fhir_server.model.references import conditional, references
+from fhir_server.model.references import conditional, is_id, references
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store.contract import Transaction
@@ -41,15 +43,16 @@ async def claim(context: Context, transaction: Transaction, targets: Iterable[Ta
         await transaction.claim(text)
 
 
-async def each(items: Iterable[tuple[Write, T]], work: Callable[[Write, T], Awaitable[Target]]) -> list[Target]:
-    """What becomes of each write. Raises FhirError with the faults of all, each with its place."""
-    targets, faults = [], []
+async def each(
+    items: Iterable[tuple[Write, T]], work: Callable[[Write, T], Awaitable[Target]], faults: Faults
+) -> list[Target]:
+    """What becomes of each write; of one that is at fault the id alone that its URL names."""
+    targets = []
     for write, item in items:
-        try:
-            targets.append(await work(write, item))
-        except FhirError as fault:
-            faults.append(write.located(fault))
-    refuse_together(faults)
+        target = Target(write, write.id)
+        with faults.gathering(write.located):
+            target = await work(write, item)
+        targets.append(target)
     return targets
 
 
@@ -68,7 +71,7 @@ async def identify(context: Context, transaction: Transaction, write: Write, fre
         raise FhirError(Kind.MULTIPLE_MATCHES, f"the condition matches more than one {write.type}")
     if len(matches) > context.settings.page_limit:
         text = f"the condition matches more than {context.settings.page_limit} resources; nothing was deleted"
-        raise FhirError(Kind.TOO_COSTLY, text)
+        raise FhirError(Kind.MULTIPLE_MATCHES, text)
     found = matches[0] if matches else None
     if write.method == "POST":
         return Target(write, found.id if found else fresh, found)
@@ -84,6 +87,7 @@ async def _identify_put(
 ) -> Target:
     """R4 RESTful API, conditional update: the five cases of matches and an id in the body."""
     sent = (write.resource or {}).get("id")
+    sent = sent if is_id(sent) else None  # of any other it is told already
     if found is not None:
         if sent is not None and sent != found.id:
             text = f"the id in the body, {sent!r}, is not that of the resource that matches"
@@ -120,29 +124,35 @@ def refuse_twins(targets: Iterable[Target]) -> None:
     refuse_faults(issues)
 
 
-async def conditional_links(context: Context, transaction: Transaction, writes: Iterable[Write]) -> dict[str, str]:
-    """`Patient?identifier=…` in a reference to the one resource that matches. Raises FhirError PRECONDITION."""
-    links: dict[str, str] = {}
-    issues = []
+async def conditional_links(
+    context: Context, transaction: Transaction, writes: Iterable[Write], faults: Faults
+) -> dict[str, str]:
+    """`Patient?identifier=…` in a reference to the one resource that matches. The faults are PRECONDITION."""
+    places: dict[str, list[str]] = defaultdict(list)
     for write in writes:
         for path, text in references(write.resource or {}):
-            parts = conditional(text)
-            if parts is None or text in links:
-                continue
-            where = (f"{write.place or write.type}.{path}",)
-            try:
-                found = await match(context, parts[0], query_pairs(parts[1]), transaction, limit=2)
-            except FhirError as fault:
-                issues.append(Issue("error", fault.kind.code, fault.diagnostics, where))
-                continue
-            if len(found) == 1:
-                links[text] = f"{parts[0]}/{found[0].id}"
-            else:
-                code = "multiple-matches" if found else "not-found"
-                told = "more than one" if found else "no"
-                issues.append(Issue("error", code, f"the conditional reference matches {told} {parts[0]}", where))
-    refuse_faults(issues, Kind.PRECONDITION)
+            if conditional(text) is not None:
+                places[text].append(f"{write.place or write.type}.{path}")
+    links: dict[str, str] = {}
+    for text, where in places.items():
+        with faults.gathering(partial(_unmet, where)):
+            links[text] = await _linked(context, transaction, text)
     return links
+
+
+def _unmet(places: Iterable[str], fault: FhirError) -> FhirError:
+    """The fault of a conditional reference at each of its places."""
+    issues = tuple(Issue("error", fault.kind.code, fault.diagnostics, (place,)) for place in places)
+    return FhirError(Kind.PRECONDITION, fault.diagnostics, issues=issues)
+
+
+async def _linked(context: Context, transaction: Transaction, text: str) -> str:
+    type, _, query = text.partition("?")
+    found = await match(context, type, query_pairs(query), transaction, limit=2)
+    if len(found) == 1:
+        return f"{type}/{found[0].id}"
+    kind, told = (Kind.MULTIPLE_MATCHES, "more than one") if found else (Kind.NOT_FOUND, "no")
+    raise FhirError(kind, f"the conditional reference matches {told} {type}")
 
 
 async def patched(context: Context, transaction: Transaction, write: Write, target: Target) -> Target:

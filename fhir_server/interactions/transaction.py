@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 
-from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
+from fhir_server.errors import Faults, FhirError, Issue, Kind
 from fhir_server.interactions.content import answer
 from fhir_server.interactions.delete import deleted
 from fhir_server.interactions.entries import answered, asks, entries_of, outline, placed
@@ -14,7 +16,7 @@ from fhir_server.interactions.inside import Inside
 from fhir_server.interactions.patch import change_of_entry
 from fhir_server.interactions.planning import faults, writable_type
 from fhir_server.interactions.write import Done, Write
-from fhir_server.interactions.writing import faults_of, perform_all
+from fhir_server.interactions.writing import perform_all
 from fhir_server.model.bundles import bundle
 from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource
@@ -31,24 +33,51 @@ async def transaction(context: Context, request: FhirRequest, received: Resource
     if all(isinstance(item, dict) for item in received["entry"]):
         issues += _further(await faults(context, outline(received), "Bundle"), issues)
     writes = _writes(context, requests, received["entry"], issues)
-    if issues:
-        refuse_faults([*issues, *await faults_of(context, list(writes.values()), with_conditions=True)])
     ordered = sorted(writes, key=lambda place: _ORDER[writes[place].method])
     reads = [place for place in requests if place not in writes]
 
     async def respond(inside: Transaction, done: Sequence[Done]) -> FhirResponse:
         within = context.with_(store=Inside(context.store, inside)) if reads else context
-        answers = {place: await _read(within, requests[place], place) for place in reads}
+        faults = Faults()
+        answers = await _read(within, requests, reads, faults)
+        faults.refuse()
         for place, outcome in zip(ordered, done, strict=True):
             answers[place] = _written(context, request, writes[place], outcome)
         told = [answered(answers[place], asked, request.headers) for place, asked in requests.items()]
         return FhirResponse(200, bundle("transaction-response", told))
 
     try:
-        return await perform_all(context, [writes[place] for place in ordered], respond)
+        return await perform_all(context, [writes[place] for place in ordered], respond, issues)
     except FhirError as fault:
-        fault.about = tuple(_named(requests.values()))
-        raise
+        raise await _refusal(context, requests, writes, fault) from None
+
+
+async def _refusal(
+    context: Context, requests: Mapping[int, FhirRequest], writes: Mapping[int, Write], fault: FhirError
+) -> FhirError:
+    """The fault in the order of the entries, with the faults of the reads that what is written cannot change."""
+    told = {_number(issue) for issue in fault.all_issues()}
+    if told != {_NO_ENTRY}:
+        written = {(write.type, write.id or (write.resource or {}).get("id")) for write in writes.values()}
+        apart = [place for place, asked in requests.items() if asks(asked) and asked.segments[:2] not in written]
+        faults = Faults([fault])
+        await _read(context, requests, (place for place in apart if place not in told), faults)
+        whole = faults.together()
+        fault = FhirError(
+            whole.kind, whole.diagnostics, issues=tuple(sorted(whole.all_issues(), key=_number)), headers=whole.headers
+        )
+    fault.about = tuple(_named(requests.values()))
+    return fault
+
+
+_ENTRY = re.compile(r"Bundle\.entry\[(\d+)\]")
+_NO_ENTRY = -1
+
+
+def _number(issue: Issue) -> int:
+    """Of the entry that an issue is about."""
+    found = _ENTRY.match("".join(issue.expression[:1]))
+    return int(found[1]) if found else _NO_ENTRY
 
 
 def _writes(
@@ -94,12 +123,19 @@ def _further(found: Sequence[Issue], told: Sequence[Issue]) -> list[Issue]:
     ]
 
 
-async def _read(context: Context, asked: FhirRequest, place: int) -> FhirResponse:
-    try:
-        return await context.dispatch(context, asked)
-    except FhirError as fault:
-        issues = tuple(placed(fault.all_issues(), f"Bundle.entry[{place}]"))
-        raise FhirError(fault.kind, fault.diagnostics, issues=issues) from None
+async def _read(
+    context: Context, requests: Mapping[int, FhirRequest], places: Iterable[int], faults: Faults
+) -> dict[int, FhirResponse]:
+    answers = {}
+    for place in places:
+        with faults.gathering(partial(_at_entry, place)):
+            answers[place] = await context.dispatch(context, requests[place])
+    return answers
+
+
+def _at_entry(place: int, fault: FhirError) -> FhirError:
+    issues = tuple(placed(fault.all_issues(), f"Bundle.entry[{place}]"))
+    return FhirError(fault.kind, fault.diagnostics, issues=issues)
 
 
 def _written(context: Context, request: FhirRequest, write: Write, done: Done) -> FhirResponse:

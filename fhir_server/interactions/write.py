@@ -41,7 +41,7 @@ class Write(msgspec.Struct, frozen=True):
         """The fault with the place of the entry, where it tells none in the bundle: then its condition is meant."""
         if not self.place:
             return fault
-        asked = "ifNoneExist" if self.method == "POST" else "url"
+        asked = "ifNoneExist" if self.method == "POST" and self.criteria is not None else "url"
         where = (f"{self.place.removesuffix('.resource')}.request.{asked}",)
         issues = [
             issue
@@ -74,5 +74,5 @@ class Target(msgspec.Struct, frozen=True):
     @property
     def creates(self) -> bool:
         """True when a condition was satisfied by nothing, and so something new is written."""
-        conditional = self.write.criteria is not None and self.found is None
-        return conditional and (self.write.method == "POST" or (self.write.method == "PUT" and self.write.create_only))
+        unsatisfied = self.write.criteria is not None and self.id is not None and self.found is None
+        return unsatisfied and (self.write.method == "POST" or (self.write.method == "PUT" and self.write.create_only))

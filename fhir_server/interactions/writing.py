@@ -6,26 +6,23 @@ transaction).
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
 
 from fhir_server.audit.access import Touched
-from fhir_server.errors import FhirError, Issue, refuse_faults
+from fhir_server.errors import Faults, Issue, Kind, refuse_faults
 from fhir_server.interactions.applying import apply, drafted
 from fhir_server.interactions.evidence import evidence
 from fhir_server.interactions.exchange import Context, FhirResponse, Shown
-from fhir_server.interactions.matching import criterion
 from fhir_server.interactions.parameters import after_writing
 from fhir_server.interactions.planning import faults, let_others_run
 from fhir_server.interactions.recording import Outcome, accesses
 from fhir_server.interactions.rights import Action
 from fhir_server.interactions.targets import claim, conditional_links, each, identify, patched, refuse_twins
 from fhir_server.interactions.write import Done, Target, Write
-from fhir_server.model.references import conditional, has_conditional, references
-from fhir_server.model.resources import Resource
-from fhir_server.search.parse import query_pairs
+from fhir_server.model.references import has_conditional
 from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
 
@@ -38,15 +35,42 @@ async def perform(context: Context, write: Write, answer: Callable[[Done], FhirR
     async def respond(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
         return answer(done[0])
 
-    return await perform_all(context, [write], respond)
+    _require(context, write)
+    refuse_faults(await _faults(context, write))
+    return await _commit(context, [write], respond, Faults(), ())
 
 
-async def perform_all(context: Context, writes: Sequence[Write], respond: Respond) -> FhirResponse:
+async def perform_all(
+    context: Context, writes: Sequence[Write], respond: Respond, issues: Sequence[Issue] = ()
+) -> FhirResponse:
     """Commits every write or none. `respond` makes the answer inside the transaction, after its writes, and may run
-    more than once. Raises FhirError; nothing is written then."""
+    more than once. issues: what speaks against the request already.
+
+    Raises FhirError with all that speaks against any write, in its content and in the store; nothing is written then.
+    """
+    told, refused = list(issues), set()
+    for number, write in enumerate(writes):
+        await let_others_run(number)
+        found = await _faults(context, write)
+        told += found
+        if any(issue.is_error for issue in found):
+            refused.add(number)
+    faults = Faults()
+    with faults.gathering():
+        refuse_faults(told)
     for write in writes:
-        _require(context, write)
-    refuse_faults(await faults_of(context, writes))
+        with faults.gathering(write.located):
+            _require(context, write)
+    if any(fault.kind is Kind.FORBIDDEN for fault in faults):
+        faults.refuse()  # who may not write learns nothing of what is stored
+    return await _commit(context, writes, respond, faults, refused)
+
+
+async def _commit(
+    context: Context, writes: Sequence[Write], respond: Respond, told: Faults, refused: Collection[int]
+) -> FhirResponse:
+    """told: what speaks against the writes before the store is looked into. refused: the places of those whose content
+    is no resource."""
     events: list[Event] = []
 
     async def finish(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
@@ -58,22 +82,26 @@ async def perform_all(context: Context, writes: Sequence[Write], respond: Respon
     fresh = [context.new_id() for _ in writes]
     if all(_is_settled(write) for write in writes):
         targets = [Target(write, write.id or new) for write, new in zip(writes, fresh, strict=True)]
-        refuse_twins(targets)
-        prepared = await drafted(context, targets, {})
+        with told.gathering():
+            refuse_twins(targets)
+        prepared = await drafted(context, targets, {}, refused, told)
 
         async def commit(transaction: Transaction) -> FhirResponse:
-            return await finish(transaction, await apply(context, transaction, targets, prepared))
+            return await finish(transaction, await apply(context, transaction, targets, prepared, Faults(told)))
     else:
 
         async def commit(transaction: Transaction) -> FhirResponse:
-            targets = await each(zip(writes, fresh, strict=True), partial(identify, context, transaction))
-            refuse_twins(targets)
-            await claim(context, transaction, targets)
-            links = await conditional_links(context, transaction, writes)
+            faults = Faults(told)
+            targets = await each(zip(writes, fresh, strict=True), partial(identify, context, transaction), faults)
+            with faults.gathering():
+                refuse_twins(targets)
+            with faults.gathering():
+                await claim(context, transaction, targets)
+            links = await conditional_links(context, transaction, writes, faults)
             found = [(target.write, target) for target in targets]
-            targets = await each(found, partial(patched, context, transaction))
-            drafts = await drafted(context, targets, links)
-            return await finish(transaction, await apply(context, transaction, targets, drafts))
+            targets = await each(found, partial(patched, context, transaction), faults)
+            drafts = await drafted(context, targets, links, refused, faults)
+            return await finish(transaction, await apply(context, transaction, targets, drafts, faults))
 
     guarded = context.once.guard(commit) if context.once else commit
     response = await context.store.transact(guarded, about=_names(context, writes))
@@ -120,38 +148,11 @@ def _is_settled(write: Write) -> bool:
     return write.resource is None or not has_conditional(write.resource)
 
 
-async def faults_of(context: Context, writes: Sequence[Write], with_conditions: bool = False) -> list[Issue]:
-    """Every fault of every resource. with_conditions: and those of conditions that can be told without looking into
-    the store, as they are when something is refused already."""
-    issues: list[Issue] = []
-    for number, write in enumerate(writes):
-        await let_others_run(number)
-        if write.resource is not None:
-            issues += await _faults(context, write, write.resource)
-    if with_conditions or any(issue.is_error for issue in issues):
-        issues += [issue for write in writes for issue in _unusable(context, write)]
-    return issues
-
-
-def _unusable(context: Context, write: Write) -> Iterator[Issue]:
-    """The faults of the conditions that a write holds, its own and those in its references."""
-    try:
-        if write.criteria is not None:
-            criterion(context, write.type, write.criteria)
-    except FhirError as fault:
-        yield from write.located(fault).all_issues()
-    for path, text in references(write.resource or {}):
-        parts = conditional(text)
-        try:
-            if parts is not None:
-                criterion(context, parts[0], query_pairs(parts[1]))
-        except FhirError as fault:
-            where = (f"{write.place or write.type}.{path}",)
-            yield Issue("error", fault.kind.code, fault.diagnostics, where)
-
-
-async def _faults(context: Context, write: Write, resource: Resource) -> list[Issue]:
-    place = write.place or write.type
+async def _faults(context: Context, write: Write) -> list[Issue]:
+    """Every fault of the content."""
+    resource, place = write.resource, write.place or write.type
+    if resource is None:
+        return []
     type = resource.get("resourceType")
     if type != write.type:
         text = f"the URL says {write.type} and the body {str(type)[:64]!r}"

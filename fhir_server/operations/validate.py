@@ -19,7 +19,7 @@ from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.operations.parameters import Arguments, arguments
 from fhir_server.store.contract import Transaction
-from fhir_server.store.values import Draft, Indexed, Remove
+from fhir_server.store.values import Draft, Indexed
 from fhir_server.terminology.load import Terminology
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.validate import Validator
@@ -117,7 +117,7 @@ async def _update(context: Context, type: str, id: str | None, resource: Resourc
 async def _writable(context: Context, type: str, interaction: str, resource: Resource) -> list[Issue]:
     async def content(transaction: Transaction) -> None:
         draft = Draft(type, str(resource.get("id", "new")), resource, Indexed())
-        await refuse_dangling(context, transaction, {type: draft})
+        await refuse_dangling(context, transaction, {type: draft}, {(type, draft.id)}, ())
 
     issues = _told(lambda: writable_type(context, type, interaction))
     issues += _told(lambda: context.search.refuse_unfit(resource)) if resource.get("resourceType") == type else []
@@ -126,7 +126,7 @@ async def _writable(context: Context, type: str, interaction: str, resource: Res
 
 async def _delete(context: Context, type: str, id: str | None, resource: Resource) -> list[Issue]:
     async def orphans(transaction: Transaction) -> None:
-        await refuse_orphans(context, transaction, [Remove(type, str(id))])
+        await refuse_orphans(context, transaction, (), {(type, str(id)): type})
 
     issues = _told(lambda: writable_type(context, type, "delete"))
     return issues + await _told_of_store(context, orphans)

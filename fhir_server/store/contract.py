@@ -85,6 +85,10 @@ class Transaction(Protocol):
         what the guard raises, which is asked first."""
         ...
 
+    async def examine(self, ops: Sequence[Op], guard: Guard | None = None) -> None:
+        """Raises what `apply` would raise, for a transaction that is refused already; writes no resource."""
+        ...
+
     async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
         """Writes what the patient's Consents say into every version of every resource of the compartment: `c`, and the
         codes (without `/`, beginning with `+`, `-` or `=`) among the parties; or keeps it until there is a Patient."""

@@ -117,6 +117,10 @@ class MongoTransaction:
         with wrapped("writing", in_transaction=True):
             return await _heeding(self._writes.apply(ops, guard))
 
+    async def examine(self, ops: Sequence[Op], guard: Guard | None = None) -> None:
+        with wrapped("examining what was to be written", in_transaction=True):
+            await _heeding(self._writes.examine(ops, guard))
+
     async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
         with wrapped("writing what a patient consents to", in_transaction=True):
             await self._writes.compartments.consent(patient, restricts, codes)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import msgspec
 from msgspec.structs import replace
 from pymongo import ReplaceOne
 from pymongo.asynchronous.client_session import AsyncClientSession
 
-from fhir_server.errors import FhirError, Kind, refuse_together
+from fhir_server.errors import Faults, FhirError, Kind
 from fhir_server.store.compartments import Compartments, Shared, consented, members_of
 from fhir_server.store.contract import Guard
 from fhir_server.store.documents import (
@@ -78,46 +79,52 @@ class Writes:
             written.update(zip(places, await self._apply_batch(batch, guard), strict=True))
         return [written[place] for place in range(len(ops))]
 
+    async def examine(self, ops: Sequence[Op], guard: Guard | None = None) -> None:
+        """As contract.Transaction.examine."""
+        for places in _rounds(ops):
+            await self._planned([ops[place] for place in places], guard, careful=True)
+
     async def _apply_batch(self, ops: Sequence[Op], guard: Guard | None) -> list[Written]:
         """Ops on different identities."""
         self._require(self.reads.collection(type).name for type in {_identity(op)[0] for op in ops})
-        found = await self._previous(ops, guard is not None)
-        if guard is not None:
-            found = _known_to(guard, ops, found)
-        steps = self._planned(ops, found)
-        patients = _changed_patients(steps)
-        steps = await self._narrow(steps, patients)
-        for step in steps if guard is not None else ():
-            if step.document is not None and guard is not None:
-                guard.admit(step.op, step.previous, step.document)
+        steps, patients = await self._planned(ops, guard, self.careful)
         self._require({step.type + HISTORY for step in steps if step.ends_a_version})
         await self._write(steps)
         await self._settle(steps, patients)
         return [_written(step) for step in steps]
 
-    def _planned(self, ops: Iterable[Op], found: Mapping[Identity, Document]) -> list[_Step]:
-        """Raises FhirError with every op that cannot be."""
-        steps, faults = [], []
+    async def _planned(
+        self, ops: Sequence[Op], guard: Guard | None, careful: bool
+    ) -> tuple[list[_Step], dict[str, Shared]]:
+        """With what changed Patients say. Raises FhirError with every op that cannot be."""
+        found = await self._previous(ops, guard is not None, careful)
+        faults, steps = Faults(), []
         for op in ops:
-            try:
-                steps.append(_plan(op, found.get(_identity(op)), self.now, self.generation))
-            except FhirError as fault:
-                faults.append(fault)
-        refuse_together(faults)
-        return steps
+            with faults.gathering(partial(_about, op)):
+                previous = found.get(_identity(op))
+                known = previous if guard is None or guard.finds(op, previous) else None
+                steps.append(_plan(op, known, self.now, self.generation))
+        patients = _changed_patients(steps)
+        steps = await self._narrow(steps, patients)
+        for step in steps if guard is not None else ():
+            if step.document is not None and guard is not None:
+                with faults.gathering(partial(_about, step.op)):
+                    guard.admit(step.op, step.previous, step.document)
+        faults.refuse()
+        return steps, patients
 
     def _require(self, names: Iterable[str]) -> None:
         missing = self.collections.missing(names)
         if missing:
             raise RunAgain(collections=missing)
 
-    async def _previous(self, ops: Iterable[Op], guarded: bool) -> dict[Identity, Document]:
-        """The documents of the ops' identities. What must be new is not looked for until that has failed once, unless
-        the client chose the id and is held to what it may know."""
+    async def _previous(self, ops: Iterable[Op], guarded: bool, careful: bool) -> dict[Identity, Document]:
+        """The documents of the ops' identities. What must be new is looked for only with `careful`, or when the client
+        chose the id and is held to what it may know."""
         wanted: dict[str, list[str]] = defaultdict(list)
         for op in ops:
             is_new = isinstance(op, Put) and op.expected == 0 and not (guarded and op.method == "PUT")
-            if self.careful or not is_new:
+            if careful or not is_new:
                 type, id = _identity(op)
                 wanted[type].append(id)
         found: dict[Identity, Document] = {}
@@ -171,13 +178,6 @@ class Writes:
             await self.compartments.change(id, patients[id], members.get(id, set()))
 
 
-def _known_to(guard: Guard, ops: Iterable[Op], found: Mapping[Identity, Document]) -> dict[Identity, Document]:
-    """What was found, without what the caller may not know of."""
-    identities = [(op, _identity(op)) for op in ops]
-    known = {identity for op, identity in identities if guard.finds(op, found.get(identity))}
-    return {identity: document for identity, document in found.items() if identity in known}
-
-
 def _rounds(ops: Sequence[Op]) -> list[list[int]]:
     """Places of the ops in rounds of different identities: a second op on one identity waits for the next round."""
     rounds: list[list[int]] = []
@@ -196,6 +196,13 @@ def _identity(op: Op) -> Identity:
     return (op.draft.type, op.draft.id) if isinstance(op, Put) else (op.type, op.id)
 
 
+def _about(op: Op, fault: FhirError) -> FhirError:
+    """The fault of an op with its identity, for who knows where that was asked for."""
+    where = ("/".join(_identity(op)),)
+    issues = tuple(replace(issue, expression=where) for issue in fault.all_issues())
+    return FhirError(fault.kind, fault.diagnostics, issues=issues, headers=fault.headers)
+
+
 def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step:
     """What the op leaves, before narrowing. Raises FhirError PRECONDITION, TOO_LONG, VALUE."""
     type, id = _identity(op)
@@ -204,7 +211,7 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
     if not _is_expected(op.expected, version):
         current = f"version {version} is current" if version else "it does not exist"
         wanted = _WANTED.get(op.expected) or f"version {op.expected}"
-        raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}", (f"{type}/{id}",))
+        raise FhirError(Kind.PRECONDITION, f"{wanted} of {type}/{id} was expected and {current}")
     if isinstance(op, Remove):
         left = tombstone(previous, now, generation) if previous is not None and is_live else None
         return _Step(op, type, id, previous, left)
