@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from rule_tables import rules_page
+from rule_tables import checks_page, rules_page
 
 from fhir_server.records.mapping_files import read_mapping, read_shared
 
@@ -263,6 +263,10 @@ def _wrong(row: Mapping[str, Any]) -> str:
     return "bỏ qua / left out" if row.get("with", {}).get("loose") else WRONG[row.get("wrong", "refuse")]
 
 
+def _read(file: Path) -> Any:
+    return json.loads(file.read_bytes()) if file.exists() else None
+
+
 def pages() -> dict[Path, str]:
     """Path → content of every page."""
     found = {}
@@ -270,9 +274,14 @@ def pages() -> dict[Path, str]:
     for file in sorted(MAPPINGS.glob("*/mapping.json")):
         name, data = file.parent.name, read_mapping(file.parent, shared)
         found[PAGES / f"{name}.md"] = page(data)
-        if (file.parent / "rules.json").exists():
-            listed, checks = (json.loads((file.parent / f"{one}.json").read_bytes()) for one in ("rules", "checks"))
-            found[PAGES / f"{name}-rules.md"] = rules_page(name, data["title"], listed, checks, condition)
+        checks = _read(file.parent / "checks.json")
+        if checks is not None:
+            listed = _read(file.parent / "rules.json")
+            found[PAGES / f"{name}-rules.md"] = (
+                checks_page(name, data["title"], checks, condition)
+                if listed is None
+                else rules_page(name, data["title"], listed, checks, condition)
+            )
     return found
 
 

@@ -1,4 +1,4 @@
-"""The page of a format's list of rules: each rule of the receiver with the check that applies it, or why none does."""
+"""The page of a format's rules: what is checked in each field; of an official list also what is not, and why."""
 
 from __future__ import annotations
 
@@ -16,15 +16,52 @@ TOLD_AS = {
     "equals": "field-value",
     "only-when": "table-not-expected",
     "not-before": "date-order",
+    "not-after": "date-order",
     "same": "field-differs",
     "days": "field-sum",
     "sum": "field-sum",
     "product": "field-sum",
     "total": "field-sum",
 }
+# Form of a field in checks.json -> how a page says it.
+FORMS = {
+    "text": "chuỗi / text",
+    "number": "số / number",
+    "flag": "0, 1",
+    "dmy": "dd/MM/yyyy",
+    "iso": "yyyy-MM-dd",
+    "day": "yyyymmdd",
+    "moment": "yyyymmddHHMM",
+    "birth": "yyyymmdd[HHMM]",
+}
 HEADER = (
     "| # | Trường / field | Dạng, độ dài / form, length | Quy tắc và kiểm tra / rules and checks |\n|---|---|---|---|\n"
 )
+
+
+def checks_page(format: str, title: Mapping[str, str], checks: Data, condition: Condition) -> str:
+    """The whole page of a format for which there is no official list of rules. checks: its checks.json."""
+    parts = [
+        f"# Quy tắc kiểm tra: {title['vi']}\n\nRules: {title['en']}.\n\n",
+        f"Trang này được sinh ra từ `mappings/{format}/checks.json` bằng `scripts/mapping_tables.py`; đừng sửa tay. "
+        "This page is generated.\n\n",
+        f"Mã nằm ngoài danh mục, ngày sai và số sai dạng còn được báo theo [bảng ánh xạ]({format}.md). Codes that "
+        "their lists do not have, wrong dates and wrong numbers are told as the mapping says besides.\n",
+    ]
+    for table in checks["tables"]:
+        parts.append(f"\n## {table['at'].strip('/') or 'hồ sơ / record'}\n\n")
+        parts.append("| Trường / field | Dạng, độ dài / form, length | Quy tắc / rules |\n|---|---|---|\n")
+        parts += [_check_line(name, spec, table, condition) for name, spec in table["fields"].items()]
+    return "".join(parts)
+
+
+def _check_line(field: str, spec: list[Any], table: Data, condition: Condition) -> str:
+    form, length = FORMS[spec[0]], spec[1] if len(spec) > 1 else 0
+    told = ["bắt buộc / required: `field-required`"] if "required" in spec else []
+    rules = [rule for rule in table.get("rules", ()) if field in (rule.get("field"), *rule.get("fields", ()))]
+    told += [f"`{TOLD_AS[rule['rule']]}` {_detail(rule, condition)}".rstrip() for rule in rules]
+    cells = [f"`{field}`", f"{form}, ≤ {length}" if length else form, "; ".join(told)]
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |\n"
 
 
 def rules_page(format: str, title: Mapping[str, str], rules: Data, checks: Data, condition: Condition) -> str:
@@ -91,7 +128,7 @@ def _detail(check: Data, condition: Condition) -> str:
     if "value" in check:
         details.append(f"= `{check['value']}`")
     if "than" in check:
-        details.append(f"≥ `{check['than']}`")
+        details.append(f"{'≥' if check['rule'] == 'not-before' else '≤'} `{check['than']}`")
     if check["rule"] == "days":
         plus = f" + {check['plus']}" if check["plus"] else ""
         details.append(f"{'≤' if check.get('at_most') else '='} `{check['to']}` − `{check['from']}`{plus}")

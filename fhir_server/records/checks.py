@@ -70,7 +70,7 @@ class Checks:
     def run(self, content: Tree, on: str, severity: str) -> Iterator[Problem]:
         """Every breach in a record. on: the record's day as YYYY-MM-DD…, "" unknown. severity: what a breach is."""
         for table in self._tables:
-            rows = list(_rows(walk_all(content, table.keys)))
+            rows = list(_rows(walk_all(content, table.keys))) if table.keys else [content]
             for number, row in enumerate(rows, 1):
                 at = f"{table.keys[-1]}[{number}]/" if len(rows) > 1 else ""
                 place = Place("", part=table.keys[-1] if table.keys else "")
@@ -209,17 +209,21 @@ def sortable(value: str) -> str:
     return digits
 
 
-def _not_before(data: Mapping[str, Any]) -> Rule:
-    name, than = data["field"], data["than"]
-    text = (f"earlier than {than.rpartition('/')[2]}", f"sớm hơn {than.rpartition('/')[2]}")
+def _in_order(data: Mapping[str, Any]) -> Rule:
+    """The field is not before, or not after, another date, as far as both are told."""
+    name, than, is_later = data["field"], data["than"], data["rule"] == "not-before"
+    other = than.rpartition("/")[2]
+    text = (f"earlier than {other}", f"sớm hơn {other}") if is_later else (f"later than {other}", f"muộn hơn {other}")
+    bound = ("not before", "không trước") if is_later else ("not after", "không sau")
 
     def run(row: Row, content: Tree) -> Iterator[Finding]:
-        later, earlier = row.get(name), _read(than, row, content)
-        if isinstance(later, str) and isinstance(earlier, str):
-            first, second = sortable(earlier), sortable(later)
-            length = min(len(first), len(second))
+        told, there = row.get(name), _read(than, row, content)
+        if isinstance(told, str) and isinstance(there, str):
+            mine, others = sortable(told), sortable(there)
+            length = min(len(mine), len(others))
+            first, second = (others, mine) if is_later else (mine, others)
             if second[:length] < first[:length]:
-                yield "date-order", name, later, text, (f"not before {earlier}", f"không trước {earlier}")
+                yield "date-order", name, told, text, (f"{bound[0]} {there}", f"{bound[1]} {there}")
 
     return run
 
@@ -347,7 +351,8 @@ RULES: Mapping[str, Callable[[Mapping[str, Any]], Rule]] = {
     "pattern": _pattern,
     "equals": _equals,
     "only-when": _only_when,
-    "not-before": _not_before,
+    "not-before": _in_order,
+    "not-after": _in_order,
     "same": _same,
     "together": _together,
     "days": _days,

@@ -128,6 +128,12 @@ def test_a_health_record_is_checked_in_its_own_date_form() -> None:
     assert [(one.rule, one.field) for one in found(content, HSSK)] == [("date-order", "THONGTINMUITIEM[1]/NGAYTIEM")]
 
 
+def test_a_record_of_which_nothing_stands_at_the_top_is_told_what_it_lacks_there() -> None:
+    assert BASIC is not None
+    found = BASIC.run({"hanh_chinh": {"ho_ten": "Nguyễn Văn An"}, "tien_su": {"khac": "x"}}, "", "warning")
+    assert [one.field for one in found] == ["ma_ho_so, ma_cskcb"]
+
+
 def test_a_basic_record_is_checked_beyond_its_schema() -> None:
     content = {
         "ma_ho_so": "1",

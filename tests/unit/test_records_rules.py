@@ -1,4 +1,5 @@
-"""The insurer's list of rules: each is applied by the check that is named for it, or left out with a reason."""
+"""The rules of each format: of the insurer's list each is applied by its check or left out with a reason; what the
+others check is told of a record that breaks it."""
 
 from __future__ import annotations
 
@@ -25,7 +26,7 @@ KINDS = {
     "field-value": ("equals",),
     "field-differs": ("same",),
     "field-sum": ("days",),
-    "date-order": ("not-before",),
+    "date-order": ("not-before", "not-after"),
     "table-not-expected": ("only-when",),
 }
 
@@ -142,3 +143,57 @@ def test_a_supply_and_a_service_bear_their_names() -> None:
     ):
         found = {field for rule, field in told({"XML3": row}) if rule == "field-required"}
         assert found & {"TEN_VAT_TU", "TEN_DICH_VU", "MA_DICH_VU"} == missing
+
+
+# --- formats without an official list ---------------------------------------------------------------------------------
+
+OTHERS = {
+    name: decode((format.folder / "checks.json").read_bytes())
+    for name, format in FORMATS.by_name.items()
+    if name != "bhxh" and format.checks is not None
+}
+RULES = [
+    (name, table["at"], rule)
+    for name, held in OTHERS.items()
+    for table in held["tables"]
+    for rule in table.get("rules", ())
+]
+DATES = {"not-before": ("02/01/2026", "01/01/2026"), "not-after": ("01/01/2026", "02/01/2026")}  # the other, its own
+
+
+def at(path: str, row: Any) -> dict[str, Any]:
+    for name in reversed(path.strip("/").split("/")):
+        row = {name: row} if name else row
+    return row
+
+
+def joined(one: Any, other: Any) -> Any:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return {name: joined(one.get(name), other.get(name)) for name in one | other}
+    return one if other is None else other
+
+
+def broken(table: str, rule: Mapping[str, Any]) -> dict[str, Any]:
+    """A record that breaks a rule and meets its condition."""
+    row = {
+        path: "x" if what == "present" else what[0] for path, what in rule.get("when", {}).items() if what != "absent"
+    }
+    record: dict[str, Any] = {}
+    if rule["rule"] in DATES:
+        other, own = DATES[rule["rule"]]
+        row[rule["field"]] = own
+        record = at(rule["than"], other) if rule["than"].startswith("/") else at(table, {rule["than"]: other})
+    elif rule["rule"] == "same":
+        (name,) = rule["fields"]
+        row[name], record = "1", at(rule["as"], {rule["named"][name]: "2"})
+    elif rule["rule"] != "required":
+        row.setdefault(rule["field"], "?")
+    return joined(record, at(table, row or {"OTHER": "x"}))
+
+
+@pytest.mark.parametrize(("name", "table", "rule"), RULES, ids=str)
+def test_a_record_that_breaks_a_rule_is_told_so_in_its_field(name: str, table: str, rule: Mapping[str, Any]) -> None:
+    found = Checks(OTHERS[name]).run(broken(table, rule), NEW, "warning")
+    (wanted,) = (told for told, kinds in KINDS.items() if rule["rule"] in kinds)
+    fields = {(one.rule, field.rpartition("/")[2]) for one in found for field in one.field.split(", ")}
+    assert (wanted, rule.get("field") or rule["fields"][0]) in fields
