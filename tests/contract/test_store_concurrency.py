@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
@@ -128,19 +129,21 @@ async def test_every_worker_may_write_a_type_for_the_first_time_at_once(store: M
             await other.close()
 
 
+@pytest.fixture
+async def hurried(store: MongoStore, settings: Settings) -> AsyncIterator[MongoStore]:
+    """A store with one Organization and little time for a transaction: enough for what has its collections."""
+    await put(store, a_draft(value=0))
+    opened = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 1.0}))
+    yield opened
+    await opened.close()
+
+
 async def test_conflicts_that_outlast_the_time_limit_are_refused_with_nothing_written(
-    settings: Settings, failpoints: Any
+    hurried: MongoStore, failpoints: Any
 ) -> None:
-    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.3}))
-    try:
-        await put(short, a_draft())
-        with failpoints(
-            "failCommand", failCommands=["insert"], errorCode=112, errorLabels=["TransientTransactionError"]
-        ):
-            assert await outcome(put(short, a_draft(id="2"), a_draft(id="3"))) is Kind.CONFLICT
-        assert await short.count("Organization", {}, EVERYTHING) == 1
-    finally:
-        await short.close()
+    with failpoints("failCommand", failCommands=["insert"], errorCode=112, errorLabels=["TransientTransactionError"]):
+        assert await outcome(put(hurried, a_draft(id="2"), a_draft(id="3"))) is Kind.CONFLICT
+    assert await hurried.count("Organization", {}, EVERYTHING) == 1
 
 
 @pytest.mark.parametrize("command", ["find", "insert", "update", "commitTransaction"])
@@ -174,17 +177,12 @@ async def test_a_commit_of_unknown_outcome_is_asked_again_and_is_there_once(
     assert await store.history_count(HistoryQuery(), EVERYTHING) == 2
 
 
-async def test_a_commit_whose_outcome_stays_unknown_is_told_as_such(settings: Settings, failpoints: Any) -> None:
-    short = await open_store(str(settings.mongodb_uri), settings.model_copy(update={"transaction_seconds": 0.3}))
-    try:
-        await put(short, a_draft())
-        lost = {"code": 64, "errmsg": "the answer was lost"}
-        with failpoints("failCommand", failCommands=["commitTransaction"], writeConcernError=lost):
-            with pytest.raises(FhirError, match="told by reading it") as refused:
-                await put(short, a_draft(value=1))
-            assert refused.value.kind is Kind.TIMEOUT
-    finally:
-        await short.close()
+async def test_a_commit_whose_outcome_stays_unknown_is_told_as_such(hurried: MongoStore, failpoints: Any) -> None:
+    lost = {"code": 64, "errmsg": "the answer was lost"}
+    with failpoints("failCommand", failCommands=["commitTransaction"], writeConcernError=lost):
+        with pytest.raises(FhirError, match="told by reading it") as refused:
+            await put(hurried, a_draft(value=1))
+        assert refused.value.kind is Kind.TIMEOUT
 
 
 async def test_a_transaction_over_its_time_limit_is_ended_and_writes_nothing(settings: Settings) -> None:
