@@ -186,8 +186,12 @@ class Transactions:
             raise fhir_error(fault, "the transaction") from None
 
     def _out_of_time(self, clocked: _Progress) -> FhirError:
-        """What the time went into: a commit without an answer, a fault that did not pass, or the work itself."""
+        """What the time went into: others in the queue, a commit without an answer, a fault that did not pass, or the
+        work itself."""
         limit = f"the limit of {self._limit_seconds:g} seconds"
+        if not clocked.begun:
+            text = f"other writes of the same resources took longer than {limit}; nothing was written, send it again"
+            return FhirError(Kind.CONFLICT, text)
         if clocked.committing:
             return FhirError(Kind.TIMEOUT, f"the transaction was not confirmed within {limit}; {OUTCOME_UNKNOWN}")
         if clocked.fault is not None:
@@ -216,6 +220,7 @@ class Transactions:
     async def _run_once(
         self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
+        clocked.begun = True
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
         )
@@ -239,6 +244,7 @@ class _Progress:
     now: int
     deadline: float
     fault: PyMongoError | None = None
+    begun: bool = False
     committing: bool = False
     pauses: int = 0
 

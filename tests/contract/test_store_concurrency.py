@@ -146,6 +146,24 @@ async def test_conflicts_that_outlast_the_time_limit_are_refused_with_nothing_wr
     assert await hurried.count("Organization", {}, EVERYTHING) == 1
 
 
+async def test_whoever_waits_for_others_until_the_time_is_over_is_told_of_a_conflict(hurried: MongoStore) -> None:
+    over = asyncio.Event()
+
+    async def hold(transaction: Transaction) -> None:
+        try:
+            await over.wait()
+        except asyncio.CancelledError:
+            await over.wait()  # its own time is over, and it still holds the queue up
+            raise
+
+    holding = asyncio.create_task(outcome(hurried.transact(hold, about=("one",))))
+    await asyncio.sleep(0)
+    waiting = hurried.transact(lambda transaction: transaction.apply([Put(a_draft(value=1))]), about=("one",))
+    assert await outcome(waiting) is Kind.CONFLICT
+    over.set()
+    assert await holding is Kind.TIMEOUT
+
+
 @pytest.mark.parametrize("command", ["find", "insert", "update", "commitTransaction"])
 async def test_work_runs_again_after_a_transient_error_and_its_outcome_is_there_once(
     store: MongoStore, failpoints: Any, command: str
