@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fhir_server.cli.desk import Desk, at_desk
+from fhir_server.cli.desk import at_desk
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
 from fhir_server.cli.person import act, on_record
 from fhir_server.config import DATA_ROOT, Settings
@@ -12,6 +12,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.packages import NotAPackage, read_package
 from fhir_server.interactions import packages
 from fhir_server.interactions.exchange import Context
+from fhir_server.operations.publish import publish_packages
 from fhir_server.store.values import Installed
 
 
@@ -27,6 +28,7 @@ def install(settings: Settings, path: Path, strict: bool) -> int:
         if not strict or not plan.installed.facts["problems"]:
             await on_record(opened, "configure", (("package", plan.installed.identity),))
             await packages.install(opened, plan)
+            await publish_packages(opened)
         return plan.installed
 
     made = act(settings, "packages install", work)
@@ -54,17 +56,18 @@ def show(settings: Settings) -> None:
 def remove(settings: Settings, name: str) -> None:
     """Removes the one package that the name means. Raises CannotRun when none does, or several."""
 
-    async def work(desk: Desk) -> tuple[Installed, list[str]]:
-        installed = await desk.store.packages()
+    async def work(opened: Context) -> tuple[Installed, list[str]]:
+        installed = await opened.store.packages()
         found = [one for one in installed if name in (one.identity, one.identity.partition(" ")[0], one.facts["name"])]
         if len(found) != 1:
             known = ", ".join(repr(one.identity) for one in found or installed) or "none"
             raise CannotRun(f"{name!r} means {len(found)} packages; installed: {known}.", WRONG_USE)
-        await desk.note("configure", (("removed package", found[0].identity),))
-        await desk.store.uninstall(found[0].identity)
+        await on_record(opened, "configure", (("removed package", found[0].identity),))
+        await opened.store.uninstall(found[0].identity)
+        await publish_packages(opened)
         return found[0], packages.dependents(found[0], installed)
 
-    gone, dependents = at_desk(settings, "packages remove", work)
+    gone, dependents = act(settings, "packages remove", work)
     print(f"Removed {gone.identity}.")
     for one in dependents:
         print(f"  {one} depends on it and goes on without it")

@@ -148,6 +148,11 @@ class Definitions:
         rows: list[Mapping[str, Any]] = orjson.loads(file.read_bytes()) if file.exists() else []
         return rows
 
+    @property
+    def own_search_params(self) -> tuple[SearchParameter, ...]:
+        """The parameters of Việt Nam."""
+        return tuple(self._params[row["url"]] for row in self._own_rows)
+
     def search_params(self, type: str) -> Mapping[str, SearchParameter]:
         """Code -> parameter for one resource type: its own, then those of DomainResource and Resource (`_id`, …).
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from fhir_server.model.resources import Resource
+
 
 class Component(msgspec.Struct, frozen=True):
     """One part of a composite: the canonical URL of the parameter it uses and its expression below the composite's."""
@@ -29,3 +31,25 @@ class SearchParameter(msgspec.Struct, frozen=True):
     components: tuple[Component, ...] = ()
     description: str = ""
     lineage_of: str = ""
+
+
+def as_resource(parameter: SearchParameter) -> Resource:
+    """One of our own parameters as a SearchParameter resource."""
+    base, _, name = parameter.url.rpartition(":")
+    facts = {
+        "resourceType": "SearchParameter",
+        "id": f"vn-basic-{name}",
+        "url": parameter.url,
+        "version": "1.0.0",
+        "name": "VnBasic" + "".join(part.capitalize() for part in name.split("-")),
+        "derivedFrom": f"{base}:{parameter.lineage_of}" if parameter.lineage_of else None,
+        "status": "active",
+        "experimental": False,
+        "publisher": "fhir-server-vn",
+        "description": parameter.description,
+        "code": parameter.code,
+        "base": list(parameter.base),
+        "type": parameter.type,
+        "expression": parameter.expression or None,
+    }
+    return {name: value for name, value in facts.items() if value is not None}

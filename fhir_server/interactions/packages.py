@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +13,9 @@ import msgspec
 from fhir_server.definitions.packages import Package, missing, version_key
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.references import is_id
 from fhir_server.model.resources import Resource, encode
-from fhir_server.store.values import Installed
+from fhir_server.store.values import EVERYTHING, Installed
 from fhir_server.terminology.catalogue import TYPES
 from fhir_server.validation.conformance import Conformance
 from fhir_server.validation.validate import Validator
@@ -21,6 +24,7 @@ from fhir_server.validation.validate import Validator
 _MOST_OF_ONE = 3
 _MOST_PROBLEMS = 500
 _START = b'{"resourceType":"'
+_NOT_OF_IDS = re.compile(r"[^A-Za-z0-9.-]")
 
 
 async def adopt_packages(context: Context) -> None:
@@ -79,6 +83,7 @@ async def plan(context: Context, package: Package) -> Plan:
         "dependencies": [f"{name} {version}" for name, version in package.dependencies.items()],
         "counts": dict(Counter(one["resourceType"] for one in package.resources)),
         "problems": problems[:_MOST_PROBLEMS],
+        "stored_as": await _names(context, package, others),
     }
     return Plan(Installed(identity(package), facts), contents)
 
@@ -94,6 +99,32 @@ def _readable(package: Package, validator: Validator) -> tuple[Package, list[str
             faults = [_told(issue) for issue in validator.validate(one) if issue.is_error]
             problems.append(f"{name} is left out: {faults[0]}")
     return replace(package, resources=tuple(kept)), problems
+
+
+async def _names(context: Context, package: Package, others: Sequence[Installed]) -> list[str]:
+    """`Type/id` of each resource as it is stored for clients to read: its own id; one with its place in the package
+    where that is no id of R4, or names a resource of another package, of ours or of a client."""
+    taken = {name for one in others for name in stored_as(one)}
+    before = {name for one in await context.store.packages() for name in stored_as(one)} - taken
+    for type in {one["resourceType"] for one in package.resources}:
+        ids = [one["id"] for one in package.resources if one["resourceType"] == type and is_id(one.get("id"))]
+        there = await context.store.read_many(type, ids, EVERYTHING)
+        taken |= {f"{type}/{one.id}" for one in there.values() if not one.deleted} - before
+    names: list[str] = []
+    for number, one in enumerate(package.resources):
+        name = f"{one['resourceType']}/{one.get('id')}"
+        if not is_id(one.get("id")) or name in taken:
+            mark = hashlib.sha256(f"{identity(package)} {number}".encode()).hexdigest()[:12]
+            name = f"{one['resourceType']}/{_NOT_OF_IDS.sub('-', str(one.get('id', '')))[:50]}-{mark}"
+        taken.add(name)
+        names.append(name)
+    return names
+
+
+def stored_as(package: Installed) -> Sequence[str]:
+    """`Type/id` of each resource of a package, in its order; none of one that an older program installed."""
+    found: Sequence[str] = package.facts.get("stored_as", ())
+    return found
 
 
 async def install(context: Context, plan: Plan) -> None:

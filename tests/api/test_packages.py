@@ -18,6 +18,7 @@ from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.definitions.packages import read_package
 from fhir_server.interactions.packages import install, plan
 from fhir_server.operations import reindex
+from fhir_server.operations.publish import publish_packages
 from tests.api.conftest import Client, serving
 from tests.package_files import BASE, ETHNIC, NAMING, a_guide, a_profile, archive, folder, manifest
 
@@ -47,6 +48,11 @@ def a_claim(profile: str = PATIENT, **more: Any) -> dict[str, Any]:
 async def issues(client: Client, resource: dict[str, Any]) -> list[tuple[str, list[str]]]:
     answer = await client.send("POST", f"{resource['resourceType']}/$validate", resource)
     return [(one["severity"], one.get("expression", [])) for one in answer.json()["issue"]]
+
+
+async def found(client: Client, search: str) -> list[str]:
+    """The ids of what a search finds."""
+    return [one["resource"]["id"] for one in (await client.get(search)).json().get("entry", ())]
 
 
 async def until(client: Client, profile: str, is_loaded: bool) -> None:
@@ -84,7 +90,8 @@ async def test_a_draft_guide_loads_with_its_defects_told_and_takes_effect_at_onc
         ("error", ["Patient.name[0].text"]),
         ("error", ["Patient.maritalStatus"]),
     ]
-    assert (await server.get("StructureDefinition/example-patient")).json()["url"] == PATIENT
+    assert await found(server, f"StructureDefinition?url={PATIENT}") == ["example-patient"]
+    assert await found(server, f"CodeSystem?url={ETHNIC}") != []
     assert "Tày" in (await server.get(f"CodeSystem/$lookup?system={ETHNIC}&code=02")).text
     told = (await server.get("metadata")).json()
     assert told["implementationGuide"] == [f"{BASE}/ImplementationGuide/example.vn.core|1.0.0"]
@@ -101,6 +108,8 @@ async def test_what_is_installed_is_listed_and_can_be_removed(
     await asyncio.to_thread(command.remove, settings, "example.vn.core")
     assert capsys.readouterr().out == f"Removed example.vn.core#1.0.0 {BASE}.\n"
     await until(server, PATIENT, is_loaded=False)
+    assert await found(server, f"StructureDefinition?url={PATIENT}") == []
+    assert (await server.get("StructureDefinition/example-patient")).status_code == 410
 
 
 async def test_packages_are_told_apart_by_version_and_by_canonical(
@@ -129,6 +138,7 @@ async def test_packages_are_told_apart_by_version_and_by_canonical(
         for path in paths:
             planned = await plan(opened, read_package(path, opened.definitions))
             await install(opened, planned)
+            await publish_packages(opened)
         assert planned.installed.facts["counts"] == {"NamingSystem": 1, "StructureDefinition": 1}
         assert "StructureDefinition/odd is left out" in planned.installed.facts["problems"][0]
     await until(server, f"{BASE}/StructureDefinition/bound", is_loaded=True)
@@ -142,7 +152,36 @@ async def test_packages_are_told_apart_by_version_and_by_canonical(
         ("http://two.example/StructureDefinition/p", "contact"),
     ):
         assert await issues(server, a_claim(claimed)) == [("error", [f"Patient.{missing}"])]
-    assert (await server.get("StructureDefinition/p")).status_code == 404, "the id alone does not tell which"
+    one = await found(server, f"StructureDefinition?url={url}&version=1.10.0")
+    two = await found(server, f"StructureDefinition?url={url}&version=1.9.0")
+    assert one == ["p"]
+    assert re.fullmatch("p-[0-9a-f]{12}", two[0]), "an id that another version has is told apart"
+    assert (await server.get(f"StructureDefinition/{two[0]}")).json()["version"] == "1.9.0"
+
+
+async def test_what_a_client_made_of_a_definition_stays_when_its_package_goes(
+    server: Client, settings: Settings, tmp_path: Path
+) -> None:
+    files = {
+        "package.json": manifest("edited"),
+        "e.json": a_profile("edited", "Patient", {"id": "Patient.name", "min": 1}),
+        "f.json": a_profile("left", "Patient", {"id": "Patient.name", "min": 1}),
+    }
+    path = folder(tmp_path / "edited", files)
+    async with open_context(settings) as opened:
+        planned = await plan(opened, read_package(path, opened.definitions))
+        await install(opened, planned)
+        assert await publish_packages(opened) == 2
+        edited = (await server.get("StructureDefinition/edited")).json() | {"title": "mine"}
+        assert (await server.send("PUT", "StructureDefinition/edited", edited)).status_code == 200
+        await opened.store.uninstall(planned.installed.identity)
+        await publish_packages(opened)
+        assert (await server.get("StructureDefinition/edited")).json()["title"] == "mine"
+        assert (await server.get("StructureDefinition/left")).status_code == 410
+        await install(opened, planned)
+        assert await publish_packages(opened) == 1
+    assert (await server.get("StructureDefinition/edited")).json()["title"] == "mine"
+    assert (await server.get("StructureDefinition/left")).status_code == 200, "installed again it is there again"
 
 
 async def test_a_binding_asks_what_clients_have_stored(server: Client) -> None:

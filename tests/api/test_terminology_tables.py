@@ -371,6 +371,7 @@ async def test_what_is_shipped_can_be_stored_as_resources_and_clients_may_change
         ("NamingSystem", "value=http://fhir.ehealth.gov.vn/core/sid/national_id"),
         ("StructureDefinition", "url=urn:vn-basic:StructureDefinition:patient"),
         ("OperationDefinition", "url=urn:vn-basic:OperationDefinition:record"),
+        ("SearchParameter", "url=urn:vn-basic:SearchParameter:residence&base=Patient"),
     ):
         assert len((await get(loaded, type, query))["entry"]) == 1, query
     lookup = "system=urn:vn-basic:CodeSystem:sex&code=1"
