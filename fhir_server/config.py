@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import DirectoryPath, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 VERSION = "0.1.0"
@@ -57,6 +57,11 @@ class Settings(BaseSettings):
     )
     mappings: Path | None = Field(
         None, description="folder of further record formats, one folder each with its mapping.json; unset: none"
+    )
+    trusted_certificates: DirectoryPath | None = Field(
+        None,
+        description="folder of certificates (PEM) of the authorities, or signers, whose signatures on files of "
+        "records are trusted; unset: a signature is verified, and who signed is not looked at",
     )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",

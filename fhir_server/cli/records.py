@@ -24,6 +24,7 @@ from fhir_server.records.importing import OnRecord, formats_of, import_records, 
 from fhir_server.records.mapping_checks import groups, mapping_faults
 from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
 from fhir_server.records.report_files import ReportFile, report_file
+from fhir_server.records.signers import CertificateFault, signers_of
 
 
 def import_files(settings: Settings, paths: list[Path], report_to: Path | None, jobs: int | None) -> int:
@@ -150,10 +151,12 @@ def show_formats(settings: Settings) -> int:
 
 
 def known_formats(settings: Settings) -> Formats:
-    """The formats as the settings want them. Raises CannotRun for a mapping that cannot be compiled."""
+    """The formats as the settings want them. Raises CannotRun for a mapping that cannot be compiled, and for trusted
+    certificates that cannot be read."""
     try:
+        signers_of(settings)
         return formats_of(settings)
-    except MappingFault as fault:
+    except (MappingFault, CertificateFault) as fault:
         raise CannotRun(str(fault), WRONG_USE) from None
 
 

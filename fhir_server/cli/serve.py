@@ -59,7 +59,7 @@ def serve(settings: Settings, sample: bool | None) -> None:
     started = time.monotonic()
     refuse_open_network(settings)
     tls = tls_options(settings)
-    if settings.mappings is not None:
+    if settings.mappings is not None or settings.trusted_certificates is not None:
         from fhir_server.cli.records import known_formats
 
         known_formats(settings)  # a faulty one is told now, not when the first file comes

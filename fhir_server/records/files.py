@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 import shutil
 import sys
@@ -9,6 +10,7 @@ import tempfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -76,6 +78,32 @@ def _inside(folder: Path) -> Iterator[Path]:
 def size_of(files: Iterable[Path]) -> int:
     """Bytes of the files on disk; those of standard input are not known."""
     return sum(path.stat().st_size for path in files if path != STDIN)
+
+
+class _Copied(io.TextIOWrapper):
+    """Standard input that was copied, so that it can be read again."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """A file, or standard input, from its beginning. Raises OSError."""
+    if path != STDIN:
+        with path.open("rb") as stream:
+            yield stream
+        return
+    if not isinstance(sys.stdin, _Copied):
+        copy = tempfile.TemporaryFile()  # noqa: SIM115  it goes with the process
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+        copy.flush()
+        sys.stdin = _Copied(copy)
+    with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+        stream.seek(0)
+        yield stream
+
+
+def name_of(path: Path) -> str:
+    """What a file is called where its records are told of."""
+    return "stdin" if path == STDIN else str(path)
 
 
 Look = Callable[[IO[bytes], int, str], list[Problem]]
@@ -147,17 +175,13 @@ def _told(
 def _streams(path: Path) -> Iterator[tuple[str, _Opened | Problem | None]]:
     """(name, what is there) of a file, or of each file in an archive. A Problem is what stands in the way."""
     try:
-        if path == STDIN:
-            with tempfile.TemporaryFile() as copy:
-                shutil.copyfileobj(sys.stdin.buffer, copy)
-                size = copy.tell()
-                copy.seek(0)
-                yield "stdin", _Opened(copy, size)
-        elif path.suffix.lower() == ZIP:
+        if path.suffix.lower() == ZIP:
             yield from _entries(path)
         else:
-            with path.open("rb") as stream:
-                yield str(path), _Opened(stream, path.stat().st_size)
+            with opened(path) as stream:
+                size = stream.seek(0, io.SEEK_END)
+                stream.seek(0)
+                yield name_of(path), _Opened(stream, size)
     except OSError as fault:
         yield str(path), _unreadable(fault.strerror or str(fault))
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as fault:

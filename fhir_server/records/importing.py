@@ -26,6 +26,7 @@ from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
 from fhir_server.records.requests import REGISTER, conflict, used_for, uses_of
 from fhir_server.records.signatures import signature_notes
+from fhir_server.records.signers import signers_of
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
@@ -168,7 +169,7 @@ class _Run:
         format = format_of(stream, self.formats)
         if format is None or format.xml is None or not format.xml.signature:
             return []
-        return signature_notes(stream, size, format.xml)
+        return signature_notes(stream, size, format.xml, signers_of(self.context.settings))
 
     async def all(self, sources: Iterable[SourceRecord]) -> None:
         try:

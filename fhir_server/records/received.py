@@ -16,7 +16,7 @@ from pathlib import Path
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import draft
 from fhir_server.model.resources import Resource
-from fhir_server.records.files import STDIN
+from fhir_server.records.files import STDIN, name_of, opened
 from fhir_server.records.ids import named_id
 from fhir_server.store.contract import Transaction
 from fhir_server.store.values import EVERYTHING, Op, Put, Written
@@ -57,15 +57,15 @@ class Received:
 async def keep_received(context: Context, files: Sequence[Path], writes: bool) -> dict[str, Received]:
     """What is kept of each file by its path. The same bytes are kept once, under whatever name they come again.
 
-    writes: False for a process that shares the files with another one, which keeps them. Standard input is not kept.
+    writes: False for a process that shares the files with another one, which keeps them.
     Raises OSError for a file that cannot be read.
     """
     kept: dict[str, Received] = {}
     for path in files:
-        if path == STDIN or not path.is_file():
+        if path != STDIN and not path.is_file():
             continue
         received = _named(path)
-        kept[str(path)] = received
+        kept[name_of(path)] = received
         if writes and received.id not in await context.store.read_many("DocumentReference", [received.id], EVERYTHING):
             await _keep(context, path, received)
     return kept
@@ -77,7 +77,7 @@ def received_of(kept: dict[str, Received], file: str) -> Received | None:
 
 
 def _named(path: Path) -> Received:
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         digest = hashlib.file_digest(stream, "sha256").digest()
     name = base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
     return Received(named_id("received", "DocumentReference", name), f"ni:///sha-256;{name}")
@@ -100,7 +100,7 @@ async def _keep(context: Context, path: Path, received: Received) -> None:
             "status": "current",
             "type": {"text": "Tệp hồ sơ nhận được, nguyên vẹn"},
             "date": now,
-            "description": path.name,
+            "description": Path(name_of(path)).name,
             "content": contents,
         },
     )
@@ -108,8 +108,9 @@ async def _keep(context: Context, path: Path, received: Received) -> None:
 
 def _parts(path: Path, received: Received) -> Iterator[tuple[Resource, Resource]]:
     """(Binary, DocumentReference.content that names it) of each part; an empty file has one part."""
+    name = Path(name_of(path)).name
     kind = MEDIA_TYPES.get(path.suffix.lower(), "application/octet-stream")
-    with path.open("rb") as stream:
+    with opened(path) as stream:
         part = stream.read(PART)
         number = 0
         while part or number == 0:
@@ -129,7 +130,7 @@ def _parts(path: Path, received: Received) -> Iterator[tuple[Resource, Resource]
                 "size": len(part),
                 # R4 names SHA-1 for Attachment.hash; the whole file has its SHA-256 in masterIdentifier.
                 "hash": base64.b64encode(hashlib.sha1(part, usedforsecurity=False).digest()).decode(),
-                "title": path.name if number == 1 else f"{path.name}, phần {number}",
+                "title": name if number == 1 else f"{name}, phần {number}",
             }
             yield binary, {"attachment": attachment}
             part = stream.read(PART)

@@ -1,15 +1,16 @@
 """XML signatures (XMLDSig) of files of records: whether what was signed is what came, by whom, and with what.
 
 A signature is verified with the certificate that it carries: a file that somebody changed on its way is told. Whether
-the certificate is one of a recognised authority is not looked at. Nothing is refused, and nothing is taken out.
+that certificate is one of a recognised authority is told where the operator says which are. Nothing is refused, and
+nothing is taken out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import IO, Any
 
 from cryptography import x509
@@ -19,14 +20,30 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
+from fhir_server.records.signers import Signers
 from fhir_server.records.source import Problem
 from fhir_server.records.xml_cuts import XmlContainer
 
 SIZE_LIMIT = 64 << 20  # bytes of a file whose signature is verified: it is parsed as a whole
 SIGNATURES_LIMIT = 20
+CERTIFICATES_LIMIT = 10  # of one signature: the signer's and those that lead to its authority
 _TAIL = 1 << 20
 _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 _SIGNATURE = re.compile(rb"<(?:[\w.\-]+:)?Signature[\s>]")
+_AS_SIGNED = ("the file is as it was signed", "tệp đúng như khi được ký")
+# Whether the signer is trusted (None: not looked at) -> rule, severity and text of a signature that holds.
+_HOLDS: Mapping[bool | None, tuple[str, str, tuple[str, str]]] = {
+    None: ("signature-valid", "information", _AS_SIGNED),
+    True: ("signature-trusted", "information", _AS_SIGNED),
+    False: (
+        "signature-unknown-signer",
+        "warning",
+        (
+            "the file is as it was signed, but no trusted certificate vouches for the signer",
+            "tệp đúng như khi được ký, nhưng không có chứng thư tin cậy nào xác nhận người ký",
+        ),
+    ),
+}
 # SHA-1 is verified too, and told; since 2026 the insurance wants SHA-256.
 _ALL = SignatureConfiguration(
     expect_references=True,
@@ -35,8 +52,11 @@ _ALL = SignatureConfiguration(
 )
 
 
-def signature_notes(stream: IO[bytes], size: int, container: XmlContainer) -> list[Problem]:
-    """What is to be told of a file's signatures; the stream is where it was afterwards. size: bytes of the file."""
+def signature_notes(
+    stream: IO[bytes], size: int, container: XmlContainer, signers: Signers | None = None
+) -> list[Problem]:
+    """What is to be told of a file's signatures; the stream is where it was afterwards. size: bytes of the file.
+    signers: whose are trusted; None where that is not looked at."""
     try:
         if size > SIZE_LIMIT:
             stream.seek(size - _TAIL)
@@ -45,12 +65,12 @@ def signature_notes(stream: IO[bytes], size: int, container: XmlContainer) -> li
     finally:
         stream.seek(0)
     if _SIGNATURE.search(body):
-        return list(_verified(body, container))
+        return list(_verified(body, container, signers))
     told = re.search(rb"<%s>\s*([^<\s][^<]*)<" % container.signature.encode(), body)
     return [_no_signature()] if told else [_absent()]
 
 
-def _verified(body: bytes, container: XmlContainer) -> Iterator[Problem]:
+def _verified(body: bytes, container: XmlContainer, signers: Signers | None) -> Iterator[Problem]:
     if b"<!DOCTYPE" in body:
         return  # the reader refuses the file
     parser = etree.XMLParser(resolve_entities=False, no_network=True, load_dtd=False, huge_tree=False)
@@ -60,15 +80,16 @@ def _verified(body: bytes, container: XmlContainer) -> Iterator[Problem]:
         yield _invalid("", ("the file is not well-formed as a whole", "cả tệp không đúng cú pháp XML"))
         return
     for signature in list(root.iter(f"{_DSIG}Signature"))[:SIGNATURES_LIMIT]:
-        yield from _one(root, signature, container)
+        yield from _one(root, signature, container, signers)
 
 
-def _one(root: Any, signature: Any, container: XmlContainer) -> Iterator[Problem]:
+def _one(root: Any, signature: Any, container: XmlContainer, signers: Signers | None) -> Iterator[Problem]:
     signer = ""
     try:
-        certificate = _certificate(signature)
+        certificate, *others = _certificates(signature)
         signer = _name_of(certificate)
         results = _verify(root, signature, certificate)
+        is_trusted = signers.trust(certificate, others, _in_force(certificate)) if signers is not None else None
     except (SignXMLException, ValueError, TypeError, KeyError, UnsupportedAlgorithm, etree.LxmlError) as fault:
         yield _invalid(signer, (_short(fault), _short(fault)))
         return
@@ -76,8 +97,8 @@ def _one(root: Any, signature: Any, container: XmlContainer) -> Iterator[Problem
         text = ("it is valid, but does not cover all records of the file", "hợp lệ, nhưng không ký mọi hồ sơ của tệp")
         yield Problem("warning", "signature-partial", text, container.signature, signer)
     else:
-        text = ("the file is as it was signed", "tệp đúng như khi được ký")
-        yield Problem("information", "signature-valid", text, container.signature, signer)
+        rule, severity, text = _HOLDS[is_trusted]
+        yield Problem(severity, rule, text, container.signature, signer)
     if "sha1" in " ".join(_algorithms(signature)).lower():
         text = (
             "signed with SHA-1, which may be forged; SHA-256 is wanted",
@@ -91,7 +112,7 @@ def _verify(root: Any, signature: Any, certificate: x509.Certificate) -> list[An
     parent = root.getroottree().getelementpath(signature.getparent())
     config = replace(_ALL, location="./" if parent == "." else f"./{parent}/")
     # The day of signing is not known for certain; that the certificate is over by now says nothing of the file.
-    config = replace(config, verification_time=certificate.not_valid_before_utc + timedelta(seconds=1))
+    config = replace(config, verification_time=_in_force(certificate))
     found = XMLVerifier().verify(root, x509_cert=certificate, expect_config=config, validate_schema=False)
     return found if isinstance(found, list) else [found]
 
@@ -105,12 +126,18 @@ def _covers(results: list[Any], root: Any, container: XmlContainer) -> bool:
     )
 
 
-def _certificate(signature: Any) -> x509.Certificate:
-    text = signature.findtext(f"{_DSIG}KeyInfo/{_DSIG}X509Data/{_DSIG}X509Certificate")
-    if not text:
+def _in_force(certificate: x509.Certificate) -> datetime:
+    return certificate.not_valid_before_utc + timedelta(seconds=1)
+
+
+def _certificates(signature: Any) -> list[x509.Certificate]:
+    """The signer's, and those that come with it. Raises ValueError."""
+    found = signature.findall(f"{_DSIG}KeyInfo/{_DSIG}X509Data/{_DSIG}X509Certificate")
+    texts = ["".join((one.text or "").split()) for one in found[:CERTIFICATES_LIMIT]]
+    if not texts:
         raise ValueError("it carries no certificate")
-    lines = "".join(text.split())
-    return x509.load_pem_x509_certificate(f"-----BEGIN CERTIFICATE-----\n{lines}\n-----END CERTIFICATE-----\n".encode())
+    parts = [f"-----BEGIN CERTIFICATE-----\n{text}\n-----END CERTIFICATE-----\n" for text in texts]
+    return x509.load_pem_x509_certificates("".join(parts).encode())
 
 
 def _name_of(certificate: x509.Certificate) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import io
 import zipfile
 
 import pytest
@@ -13,6 +14,7 @@ from records_sources import FORMATS, as_json, basic, dossier, total
 from fhir_server.config import DATA_ROOT
 from fhir_server.definitions.load import Definitions
 from fhir_server.records import received
+from fhir_server.records.files import STDIN
 from fhir_server.records.importing import import_records
 from fhir_server.records.report_files import as_csv
 from fhir_server.validation.validate import Validator
@@ -52,6 +54,18 @@ async def test_the_same_file_is_kept_once_and_a_refused_one_too(keeping: Desk) -
     await keeping.send(b"<GIAMDINHHS/>", "b.xml")
     assert await keeping.versions() == before
     assert {type for type, _, _ in (name.partition("/") for name in before)} == {"Binary", "DocumentReference"}
+
+
+async def test_what_comes_on_standard_input_is_kept_too(keeping: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    body = dossier(total(), total(MA_LK="LK2"))
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(body)))
+    report = await import_records(keeping.context, [STDIN])
+    (document,) = await keeping.stored("DocumentReference")
+    (part,) = await keeping.stored("Binary")
+    assert (report.stored, document["description"], base64.b64decode(part["data"])) == (2, "stdin", body)
+    for head in await keeping.stored("Provenance"):
+        assert head["entity"][1]["what"]["reference"] == f"DocumentReference/{document['id']}"
+        assert head["entity"][0]["what"]["display"].startswith("stdin #")
 
 
 async def test_of_an_archive_the_archive_is_kept(keeping: Desk) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import io
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
 from records_sources import FORMATS, dossier, health_record, person, total
 from signxml.algorithms import DigestAlgorithm, SignatureConstructionMethod, SignatureMethod
@@ -16,15 +18,39 @@ from signxml.signer import XMLSigner
 
 from fhir_server.records import signatures
 from fhir_server.records.signatures import signature_notes
+from fhir_server.records.signers import CertificateFault, Signers
 from fhir_server.records.source import Problem
 
 KEY = rsa.generate_private_key(65537, 2048)
-NAME = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "Trạm Y tế xã (mẫu)")])
 LONG_AGO = datetime(2019, 1, 1, tzinfo=UTC)
-CERTIFICATE = (
-    x509.CertificateBuilder().subject_name(NAME).issuer_name(NAME).public_key(KEY.public_key()).serial_number(1)
-    .not_valid_before(LONG_AGO).not_valid_after(LONG_AGO + timedelta(days=365)).sign(KEY, hashes.SHA256())
+
+
+def named(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+
+
+def certificate(name: str, key: Any, issuer: str, signer: Any, is_authority: bool) -> x509.Certificate:
+    made = x509.CertificateBuilder().subject_name(named(name)).issuer_name(named(issuer)).public_key(key.public_key())
+    made = made.serial_number(x509.random_serial_number())
+    made = made.not_valid_before(LONG_AGO).not_valid_after(LONG_AGO + timedelta(days=365))
+    if is_authority:
+        usage = dict.fromkeys(USAGES, False) | {"key_cert_sign": True, "crl_sign": True}
+        made = made.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        made = made.add_extension(x509.KeyUsage(**usage), critical=True)
+        made = made.add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    made = made.add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key()), critical=False)
+    return made.sign(signer, hashes.SHA256())
+
+
+USAGES = (
+    "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+    "key_cert_sign", "crl_sign", "encipher_only", "decipher_only",
 )  # fmt: skip
+ROOT_KEY, STEP_KEY, OTHER_KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+ROOT = certificate("Cơ quan gốc (mẫu)", ROOT_KEY, "Cơ quan gốc (mẫu)", ROOT_KEY, True)
+STEP = certificate("Cơ quan cấp (mẫu)", STEP_KEY, "Cơ quan gốc (mẫu)", ROOT_KEY, True)
+CERTIFICATE = certificate("Trạm Y tế xã (mẫu)", KEY, "Cơ quan cấp (mẫu)", STEP_KEY, False)
+STRANGER = certificate("Cơ quan cấp (mẫu)", OTHER_KEY, "Cơ quan cấp (mẫu)", OTHER_KEY, True)
 
 
 class OldSigner(XMLSigner):
@@ -47,14 +73,14 @@ def signed(body: bytes, slot: str, sha1: bool = False, id: str | None = None) ->
         DigestAlgorithm.SHA1 if sha1 else DigestAlgorithm.SHA256,
     )
     reference = [f"#{id}"] if id else None
-    return bytes(etree.tostring(signer.sign(root, key=KEY, cert=[CERTIFICATE], reference_uri=reference)))
+    return bytes(etree.tostring(signer.sign(root, key=KEY, cert=[CERTIFICATE, STEP], reference_uri=reference)))
 
 
-def notes(body: bytes, name: str = "bhxh") -> list[Problem]:
+def notes(body: bytes, name: str = "bhxh", signers: Signers | None = None) -> list[Problem]:
     container = FORMATS.by_name[name].xml
     assert container is not None
     stream = io.BytesIO(body)
-    found = signature_notes(stream, len(body), container)
+    found = signature_notes(stream, len(body), container, signers)
     assert stream.tell() == 0
     return found
 
@@ -124,3 +150,36 @@ def test_a_file_that_is_too_large_to_verify_says_so(whole: bytes, monkeypatch: p
     assert rules(whole + b" " * (1 << 20)) == ["signature-absent"]  # it is not where signatures stand
     monkeypatch.setattr(signatures, "_TAIL", len(whole))
     assert rules(whole) == ["signature-unchecked"]
+
+
+@pytest.mark.parametrize(
+    ("trusted", "rule", "severity"),
+    [
+        ((ROOT,), "signature-trusted", "information"),  # by way of the certificate that comes with the signature
+        ((STEP,), "signature-trusted", "information"),
+        ((CERTIFICATE,), "signature-trusted", "information"),
+        ((STRANGER,), "signature-unknown-signer", "warning"),  # of the same name
+    ],
+)
+def test_whether_somebody_trusted_vouches_for_the_signer_is_told(
+    whole: bytes, trusted: tuple[x509.Certificate, ...], rule: str, severity: str
+) -> None:
+    (told,) = notes(whole, signers=Signers(trusted))
+    assert (told.rule, told.severity, told.found) == (rule, severity, "Trạm Y tế xã (mẫu)")
+
+
+def test_a_certificate_that_was_not_made_to_vouch_for_others_does_not(whole: bytes) -> None:
+    forged = certificate("Giả mạo (mẫu)", OTHER_KEY, "Trạm Y tế xã (mẫu)", KEY, False)
+    assert not Signers((ROOT,)).trust(forged, [CERTIFICATE, STEP], LONG_AGO + timedelta(days=1))
+
+
+def test_trusted_certificates_are_read_from_a_folder_and_what_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(CertificateFault, match="holds no certificate"):
+        Signers.load(tmp_path)
+    pem = b"".join(one.public_bytes(serialization.Encoding.PEM) for one in (ROOT, STEP))
+    (tmp_path / "authorities.pem").write_bytes(pem)
+    (tmp_path / "README.txt").write_bytes(b"x")
+    assert Signers.load(tmp_path).certificates == (ROOT, STEP)
+    (tmp_path / "broken.crt").write_bytes(b"x")
+    with pytest.raises(CertificateFault, match=r"broken\.crt"):
+        Signers.load(tmp_path)
