@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
+from pymongo.database import Database
 
 from fhir_server.config import Settings
 from fhir_server.model.rare_collections import collect_rarely
@@ -17,6 +20,7 @@ from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import MongoStore, open_store
 
 TEST_CACHE_MB = 256
+OF_REQUESTS = ("compartments", "gates", "claims", "answers", "deferrals")  # collections beside those of resources
 
 collect_rarely()  # definitions and collected tests stay to the end
 
@@ -40,18 +44,42 @@ def mongodb_uri(embedded: Embedded | None) -> str:
 
 
 @pytest.fixture(scope="session")
-def mongodb(mongodb_uri: str) -> Iterator[MongoClient[dict[str, object]]]:
+def mongodb(mongodb_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
     """A client past the store, for what a test must see or do behind its back."""
-    with MongoClient[dict[str, object]](mongodb_uri) as client:
+    with MongoClient[dict[str, Any]](mongodb_uri) as client:
         yield client
 
 
-@pytest.fixture
-def database_name(mongodb: MongoClient[dict[str, object]]) -> Iterator[str]:
-    """A database that does not exist yet, dropped after the test."""
+@contextmanager
+def new_database(mongodb: MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """The name of a database that does not exist yet, dropped after the block."""
     name = f"test_{uuid4().hex}"
     yield name
     mongodb.drop_database(name)
+
+
+def empty(database: Database[dict[str, Any]]) -> None:
+    """Takes away all that requests have written; what every start of a server makes stays."""
+    names = [name for name in database.list_collection_names() if name[0].isupper() or name in OF_REQUESTS]
+    # Which hold anything is asked at once: to delete from every collection would take longer than most tests.
+    any_of = {name: [{"$limit": 1}, {"$project": {"_id": {"$literal": name}}}] for name in names}
+    others = [{"$unionWith": {"coll": name, "pipeline": any_of[name]}} for name in names[1:]]
+    for found in database[names[0]].aggregate([*any_of[names[0]], *others]) if names else ():
+        database[found["_id"]].delete_many({})
+
+
+@pytest.fixture
+def database_name(mongodb: MongoClient[dict[str, Any]]) -> Iterator[str]:
+    """A database of the test's own."""
+    with new_database(mongodb) as name:
+        yield name
+
+
+@pytest.fixture(scope="module")
+def own_settings(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
+    """A database of the file's own."""
+    with new_database(mongodb) as name:
+        yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name)
 
 
 @pytest.fixture

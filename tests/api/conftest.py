@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -15,14 +14,7 @@ from pymongo.database import Database
 
 from fhir_server.app import build_app
 from fhir_server.config import Settings
-
-OF_REQUESTS = (
-    "compartments",
-    "gates",
-    "claims",
-    "answers",
-    "deferrals",
-)  # collections that requests fill beside resources
+from tests.conftest import empty, new_database
 
 
 class Client:
@@ -64,17 +56,14 @@ async def shared(
     mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]
 ) -> AsyncIterator[tuple[Client, Database[dict[str, Any]]]]:
     """One application for all tests, since most of a test's time would go into starting one, and its database."""
-    name = f"test_{uuid4().hex}"
-    async with serving(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as made:
-        yield made, mongodb[name]
-    mongodb.drop_database(name)
+    with new_database(mongodb) as name:
+        async with serving(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as made:
+            yield made, mongodb[name]
 
 
 @pytest.fixture
 def client(shared: tuple[Client, Database[dict[str, Any]]]) -> Client:
     """The shared application over an empty store."""
     made, database = shared
-    for name in database.list_collection_names():
-        if name[0].isupper() or name in OF_REQUESTS:
-            database[name].delete_many({})
+    empty(database)
     return made

@@ -7,7 +7,6 @@ import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 
@@ -27,9 +26,9 @@ LIST = "http://client.example/ValueSet/v"
 
 
 @pytest.fixture(scope="module")
-def settings(mongodb_uri: str) -> Settings:
-    """One database for this file: opening one anew costs a second."""
-    return Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
+def settings(own_settings: Settings) -> Settings:
+    """One database for this file."""
+    return own_settings
 
 
 @pytest.fixture(scope="module")

@@ -6,10 +6,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
-from uuid import uuid4
 
 import pytest
-from pymongo import MongoClient
 
 from fhir_server.app import open_context
 from fhir_server.config import Settings
@@ -37,12 +35,10 @@ def silent(what: str, done: int, total: int | None) -> None:
 
 
 @pytest.fixture(scope="module")
-async def loaded(
-    mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[Context]:
+async def loaded(own_settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Context]:
     """A server with two editions of ICD-10, SNOMED CT and LOINC."""
-    folder, name = tmp_path_factory.mktemp("tables"), f"test_{uuid4().hex}"
-    async with open_context(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as context:
+    folder = tmp_path_factory.mktemp("tables")
+    async with open_context(own_settings) as context:
         for file in (
             TableFile(icd10_csv(folder / "old.csv", OLD), version="4469/QĐ-BYT"),
             TableFile(icd10_csv(folder / "new.csv"), version="06/2026/TT-BYT"),
@@ -51,7 +47,6 @@ async def loaded(
         ):
             await load_table(context, file, silent)
         yield context
-    mongodb.drop_database(name)
 
 
 async def get(context: Context, path: str, query: str = "") -> dict[str, Any]:

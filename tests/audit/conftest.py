@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
@@ -14,13 +13,6 @@ from fhir_server.app import open_context
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
 from tests.api.conftest import Client, serving
-
-
-@pytest.fixture(scope="module")
-def own_settings(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
-    name = f"test_{uuid4().hex}"
-    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name)
-    mongodb.drop_database(name)
 
 
 @pytest.fixture(scope="module")

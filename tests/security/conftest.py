@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -23,6 +22,7 @@ from pymongo.monitoring import (
 from fhir_server.app import build_app
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
+from tests.conftest import empty, new_database
 from tests.security.callers import ADMIN, EVERYTHING, Caller, Login
 
 Ask = Callable[..., Caller]
@@ -41,11 +41,10 @@ def issuers(login: Login, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def guarded(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]], issuers: Path) -> Iterator[Settings]:
     """Settings with access control and a token endpoint, for one application that all tests share."""
-    name = f"test_{uuid4().hex}"
-    yield Settings(
-        mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers, clients=True, trusted_proxies="10.0.0.0/8"
-    )
-    mongodb.drop_database(name)
+    with new_database(mongodb) as name:
+        yield Settings(
+            mongodb_uri=mongodb_uri, mongodb_database=name, issuers=issuers, clients=True, trusted_proxies="10.0.0.0/8"
+        )
 
 
 class Commands(CommandListener):
@@ -106,10 +105,7 @@ async def admin(
 ) -> Caller:
     """Who sees everything, of a store that is empty when the module begins."""
     await running.trail.flush()
-    database = mongodb[guarded.mongodb_database]
-    for name in database.list_collection_names():
-        if name[0].isupper() or name in ("compartments", "claims", "answers", "deferrals"):
-            database[name].delete_many({})
+    empty(mongodb[guarded.mongodb_database])
     return admin_of_all
 
 

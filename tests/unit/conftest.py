@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -17,8 +16,7 @@ from search_index import Index
 from fhir_server.app import open_context
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
-
-OF_TRANSACTIONS = ("compartments", "gates", "claims", "answers")
+from tests.conftest import empty, new_database
 
 # A test never asserts times, so neither does hypothesis; function-scoped fixtures are emptied by each example.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -26,10 +24,9 @@ settings.load_profile("untimed")
 
 
 @pytest.fixture(scope="module")
-def index(mongodb: MongoClient[dict[str, object]]) -> Iterator[Index]:
-    name = f"test_{uuid4().hex}"
-    yield Index(mongodb[name])
-    mongodb.drop_database(name)
+def index(mongodb: MongoClient[dict[str, Any]]) -> Iterator[Index]:
+    with new_database(mongodb) as name:
+        yield Index(mongodb[name])
 
 
 @pytest.fixture(scope="session")
@@ -37,17 +34,14 @@ async def shared(
     mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]
 ) -> AsyncIterator[tuple[Context, Database[dict[str, Any]]]]:
     """One context for all tests of records, since most of a test's time would go into opening one, and its database."""
-    name = f"test_{uuid4().hex}"
-    async with open_context(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as opened:
-        yield opened, mongodb[name]
-    mongodb.drop_database(name)
+    with new_database(mongodb) as name:
+        async with open_context(Settings(mongodb_uri=mongodb_uri, mongodb_database=name)) as opened:
+            yield opened, mongodb[name]
 
 
 @pytest.fixture
 def desk(shared: tuple[Context, Database[dict[str, Any]]], tmp_path: Path) -> Desk:
     """The shared context over an empty store."""
     context, database = shared
-    for name in database.list_collection_names():
-        if name[0].isupper() or name in OF_TRANSACTIONS:
-            database[name].delete_many({})
+    empty(database)
     return Desk(context, tmp_path)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from itertools import groupby, islice
 from typing import Any
 from urllib.parse import quote
-from uuid import uuid4
 
 import httpx
 import pytest
@@ -101,17 +100,9 @@ async def serving(settings: Settings) -> AsyncIterator[Searcher]:
 
 
 @pytest.fixture(scope="module")
-def shared_settings(mongodb_uri: str, mongodb: MongoClient[dict[str, object]]) -> Iterator[Settings]:
-    """A database for one module of tests, dropped after it."""
-    name = f"test_{uuid4().hex}"
-    yield Settings(mongodb_uri=mongodb_uri, mongodb_database=name)
-    mongodb.drop_database(name)
-
-
-@pytest.fixture(scope="module")
-async def world(shared_settings: Settings) -> AsyncIterator[Searcher]:
+async def world(own_settings: Settings) -> AsyncIterator[Searcher]:
     """A server that holds `WORLD`. Its tests only read."""
-    async with serving(shared_settings) as searcher:
+    async with serving(own_settings) as searcher:
         entries = [
             {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
             for one in WORLD

@@ -19,17 +19,17 @@ SINGLE = [query for query in FOUND if "/" not in query.partition("?")[0]]
 
 
 async def test_every_filter_of_the_world_holds_in_memory_for_what_the_database_finds(
-    world: Searcher, shared_settings: Settings, mongodb: MongoClient[dict[str, Any]]
+    world: Searcher, own_settings: Settings, mongodb: MongoClient[dict[str, Any]]
 ) -> None:
     compared = 0
-    async with open_context(shared_settings) as context:
+    async with open_context(own_settings) as context:
         for query in SINGLE:
             type, _, text = query.partition("?")
             ((_, tree),) = parse(context.search.parameters, [type], query_pairs(text), strict=True).trees
             if has_joins(tree):
                 continue
             compiled = await context.search.filter(rewrite(tree), context.store, "http://test/fhir", context.clock())
-            documents = mongodb[shared_settings.mongodb_database][type].find()
+            documents = mongodb[own_settings.mongodb_database][type].find()
             found = {document["_id"] for document in documents if satisfies(document, compiled)}
             assert found == {name.partition("/")[2] for name in await world.ids(query)}, query
             compared += 1

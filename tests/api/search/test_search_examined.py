@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from random import Random
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
@@ -66,12 +65,10 @@ def resources() -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-def settings(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
-    settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
-    asyncio.run(fill(settings, mongodb, resources()))
-    mongodb[settings.mongodb_database].create_collection("system.profile", capped=True, size=16 << 20)
-    yield settings
-    mongodb.drop_database(settings.mongodb_database)
+def settings(own_settings: Settings, mongodb: MongoClient[dict[str, Any]]) -> Settings:
+    asyncio.run(fill(own_settings, mongodb, resources()))
+    mongodb[own_settings.mongodb_database].create_collection("system.profile", capped=True, size=16 << 20)
+    return own_settings
 
 
 @pytest.fixture(scope="module")

@@ -58,9 +58,9 @@ async def test_a_join_is_exact_when_the_other_side_is_long(world: Searcher, quer
 
 
 @pytest.fixture(scope="module")
-async def context(world: Searcher, shared_settings: Settings) -> AsyncIterator[Context]:
+async def context(world: Searcher, own_settings: Settings) -> AsyncIterator[Context]:
     """The world without HTTP, for what HTTP cannot say yet."""
-    async with open_context(shared_settings) as context:
+    async with open_context(own_settings) as context:
         yield context
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
-from uuid import uuid4
 
 import pytest
 from pymongo import MongoClient
@@ -37,12 +36,10 @@ def person(number: int, tag: str, **more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def crowd(mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]) -> Iterator[Settings]:
+def crowd(own_settings: Settings, mongodb: MongoClient[dict[str, Any]]) -> Settings:
     """A database with as many people, written as documents: to send them all would take most of the test's time."""
-    settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=f"test_{uuid4().hex}")
-    asyncio.run(fill(settings, mongodb, (person(number, "still") for number in range(RESOURCES))))
-    yield settings
-    mongodb.drop_database(settings.mongodb_database)
+    asyncio.run(fill(own_settings, mongodb, (person(number, "still") for number in range(RESOURCES))))
+    return own_settings
 
 
 @pytest.fixture(scope="module")
@@ -123,11 +120,11 @@ async def test_a_walk_by_id_meets_everyone_once_even_when_their_content_changes(
 
 
 async def test_a_page_link_works_on_another_worker_and_after_a_restart_but_nowhere_else(
-    world: Searcher, empty: Searcher, shared_settings: Settings
+    world: Searcher, empty: Searcher, own_settings: Settings
 ) -> None:
     first = await world.bundle("Patient?_sort=_id&_count=2")
     link = following(first)
     assert link is not None
-    async with serving(shared_settings) as another:
+    async with serving(own_settings) as another:
         assert names(await another.bundle(link)) == ["Patient/cuong", "Patient/dung"]
     assert "page link" in await empty.refusal(link)

@@ -144,11 +144,11 @@ def leads_somewhere(part: Part, walk: Walk, pair: tuple[str, str]) -> bool:
 
 
 async def test_every_parameter_with_every_modifier_and_prefix_walks_an_index(
-    world: Searcher, shared_settings: Settings, mongodb: MongoClient[dict[str, Any]]
+    world: Searcher, own_settings: Settings, mongodb: MongoClient[dict[str, Any]]
 ) -> None:
-    database = mongodb[shared_settings.mongodb_database]
+    database = mongodb[own_settings.mongodb_database]
     database.create_collection("system.profile", capped=True, size=64 << 20)
-    async with open_context(shared_settings) as context:
+    async with open_context(own_settings) as context:
         asked, unasked = Asked(context), set()
         database.command("profile", 2)
         for type in context.search.parameters.types:
@@ -196,8 +196,8 @@ UNINDEXED = {
 
 
 @pytest.fixture(scope="module")
-async def refusing(world: Searcher, shared_settings: Settings) -> Any:
-    settings = shared_settings.model_copy(update={"unindexed_search": "refuse"})
+async def refusing(world: Searcher, own_settings: Settings) -> Any:
+    settings = own_settings.model_copy(update={"unindexed_search": "refuse"})
     async with serving(settings) as searcher:
         yield searcher
 

@@ -126,9 +126,9 @@ def conditions(chance: Random, patient: str) -> Iterator[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def context(shared_settings: Settings) -> AsyncIterator[Context]:
+async def context(own_settings: Settings) -> AsyncIterator[Context]:
     chance = Random(5)
-    async with open_context(shared_settings) as context:
+    async with open_context(own_settings) as context:
         people = [a_patient(chance, number) for number in range(45)]
         people += [{**people[0], "id": id} for id in twins()]
         ids = [one["id"] for one in people]
