@@ -18,6 +18,7 @@ import time
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import orjson
@@ -34,23 +35,25 @@ from fhir_server.store.embedded import Embedded
 ISSUER, AUDIENCE = "https://login.example.vn", "https://fhir.example.vn/fhir"
 SENSITIVE = "conf/R sens/HIV sens/PSY"
 WARDS = ["14797", "14800", "14803", "14806", "14812"]
-ROUNDS, READS, WRITES = 7, 150, 40
+ROUNDS, READS, WRITES = 15, 60, 20
+CITIZENS = 50
+Works = dict[str, Callable[[int], Awaitable[None]]]
 
 
 class Client:
-    """Asks one application; token None for open mode."""
+    """Asks one application, by turns with each of the tokens; without any in open mode."""
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    def __init__(self, app: ASGIApp, *tokens: str) -> None:
         self.app = app
-        self.headers = [(b"host", b"b"), *([(b"authorization", f"Bearer {token}".encode())] if token else [])]
+        self.tokens = [[(b"authorization", f"Bearer {token}".encode())] for token in tokens] or [[]]
 
-    async def get(self, path: str) -> None:
-        await self._ask("GET", path, b"")
+    async def get(self, path: str, turn: int = 0) -> None:
+        await self._ask("GET", path, b"", turn)
 
-    async def post(self, path: str, body: Any) -> None:
-        await self._ask("POST", path, orjson.dumps(body))
+    async def post(self, path: str, body: Any, turn: int = 0) -> None:
+        await self._ask("POST", path, orjson.dumps(body), turn)
 
-    async def _ask(self, method: str, path: str, body: bytes) -> None:
+    async def _ask(self, method: str, path: str, body: bytes, turn: int) -> None:
         place, _, query = path.partition("?")
         headers = [(b"content-type", b"application/fhir+json"), (b"content-length", str(len(body)).encode())]
         scope = {
@@ -60,7 +63,7 @@ class Client:
             "path": place,
             "raw_path": place.encode(),
             "query_string": query.encode(),
-            "headers": self.headers + (headers if body else []),
+            "headers": [(b"host", b"b"), *self.tokens[turn % len(self.tokens)], *(headers if body else [])],
             "client": ("127.0.0.1", 50000),
         }
         told: list[Message] = []
@@ -141,56 +144,73 @@ async def measure(uri: str, folder: Path, people: int) -> None:
 
     async with AsyncExitStack() as stack:
         apps: dict[str, ASGIApp] = {}
-        for name, more in (("open", {}), ("on", {"issuers": folder / "issuers.json"})):
+        with_issuers: dict[str, Any] = {"issuers": folder / "issuers.json"}
+        modes: dict[str, dict[str, Any]] = {"open": {}, "provenance": {"provenance": "all"}, "on": with_issuers}
+        for name, more in modes.items():
             app = build_app(Settings(mongodb_uri=uri, mongodb_database=f"bench_{name}", **more))
             await stack.enter_async_context(app.router.lifespan_context(app))
             apps[name] = app
         system = token(f"system/*.cruds {SENSITIVE}")
-        for client in (Client(apps["open"], None), Client(apps["on"], system)):
+        for client in (Client(apps["open"]), Client(apps["provenance"]), Client(apps["on"], system)):
             for start in range(0, people, 8):
                 await asyncio.gather(*(client.post("/fhir", load(n)) for n in range(start, min(start + 8, people))))
-        free = Client(apps["open"], None)
         callers = {
-            "citizen": token("patient/*.cruds", patient="p7"),
-            "system": system,
-            "system without restricted": token("system/*.cruds"),
-            "province": token("user/*.cruds", administrative_unit="province:38"),
-            "ward": token("user/*.cruds", administrative_unit=f"ward:{WARDS[0]}"),
+            "citizen": [token("patient/*.cruds", patient=f"p{n}") for n in range(CITIZENS)],
+            "system": [system],
+            "system without restricted": [token("system/*.cruds")],
+            "province": [token("user/*.cruds", administrative_unit="province:38")],
+            "ward": [token("user/*.cruds", administrative_unit=f"ward:{WARDS[0]}")],
         }
-        print(f"{people} people. CPU ms a request: open, on, more")
+        print(f"{people} people. CPU ms a request: open, on, more by the smallest, more by the median")
+        free = Client(apps["open"])
         for name, held in callers.items():
-            await compare(name, free, Client(apps["on"], held))
-        await told_of_ward("without {w, k, o}", Client(apps["on"], callers["ward"]))
-        by_ward = Settings(mongodb_uri=uri, mongodb_database="bench_on", ward_index=True, **more)
+            await compare(name, works(free, name), works(Client(apps["on"], *held), name))
+        create = "create with Provenance"
+        told, signed = (
+            works(Client(app, *held), "citizen")
+            for app, held in ((apps["provenance"], []), (apps["on"], callers["citizen"]))
+        )
+        await compare("citizen", {create: told["create"]}, {create: signed["create"]})
+        await told_of_ward("without {w, k, o}", Client(apps["on"], *callers["ward"]))
+        by_ward = Settings(mongodb_uri=uri, mongodb_database="bench_on", ward_index=True, **with_issuers)
         app = build_app(by_ward)
         await stack.enter_async_context(app.router.lifespan_context(app))
-        await told_of_ward("with {w, k, o}", Client(app, callers["ward"]))
+        await told_of_ward("with {w, k, o}", Client(app, *callers["ward"]))
         with MongoClient[dict[str, Any]](uri) as mongo:
             stats = mongo["bench_on"]["Condition"].aggregate([{"$collStats": {"storageStats": {}}}]).next()
         sizes = {name: size // 1024 for name, size in stats["storageStats"]["indexSizes"].items()}
         print("index sizes of Condition, KiB:", sizes)
 
 
-def works(client: Client, name: str) -> dict[str, Callable[[int], Awaitable[None]]]:
-    """What is measured; a citizen asks of the own record."""
-    step = 0 if name == "citizen" else 5
-    own = lambda n: 7 if name == "citizen" else (n * step) % 500  # noqa: E731
+def works(client: Client, name: str) -> Works:
+    """What is measured; each citizen asks of the own record."""
+    is_citizen = name == "citizen"
+
+    def person(n: int) -> int:
+        return n % CITIZENS if is_citizen else (5 * n) % 500
+
     return {
-        "read": lambda n: client.get(f"/fhir/Condition/c{2 * own(n)}"),
-        "search of a patient": lambda n: client.get(f"/fhir/Condition?patient=p{own(n)}"),
-        "search with include": lambda n: client.get(f"/fhir/Condition?patient=p{own(n)}&_include=Condition:patient"),
-        "page of twenty": lambda n: client.get("/fhir/Condition?code=E11" if name != "citizen" else "/fhir/Condition"),
-        "create": lambda n: client.post("/fhir/Condition", condition(own(n))),
+        "read": lambda n: client.get(f"/fhir/Condition/c{2 * person(n)}", n),
+        "search of a patient": lambda n: client.get(f"/fhir/Condition?patient=p{person(n)}", n),
+        "search with include": lambda n: client.get(
+            f"/fhir/Condition?patient=p{person(n)}&_include=Condition:patient", n
+        ),
+        "page of twenty": lambda n: client.get("/fhir/Condition" if is_citizen else "/fhir/Condition?code=E11", n),
+        "create": lambda n: client.post("/fhir/Condition", condition(person(n)), n),
     }
 
 
-async def compare(name: str, free: Client, held: Client) -> None:
-    opened, closed = works(free, name), works(held, name)
+async def compare(name: str, opened: Works, closed: Works) -> None:
+    """In turns, and each of the two first as often as the other."""
     for work in opened:
-        times = WRITES if work == "create" else READS
-        pairs = [(await cpu(opened[work], times), await cpu(closed[work], times)) for _ in range(ROUNDS)]
-        first, second = (min(values) for values in zip(*pairs, strict=True))
-        print(f"{name:26} {work:22} {first:7.3f} {second:7.3f} {second / first - 1:+7.0%}")
+        times = WRITES if work.startswith("create") else READS
+        took: tuple[list[float], list[float]] = [], []
+        for turn in range(2 * ROUNDS):
+            which = (turn + turn // 2) % 2
+            took[which].append(await cpu((opened, closed)[which][work], times))
+        least, middle = ([reduce(values) for values in took] for reduce in (min, median))
+        more = [second / first - 1 for first, second in (least, middle)]
+        print(f"{name:26} {work:22} {least[0]:7.3f} {least[1]:7.3f} {more[0]:+7.0%} {more[1]:+7.0%}", flush=True)
 
 
 async def told_of_ward(label: str, ward: Client) -> None:

@@ -60,22 +60,25 @@ class Compartments:
         self._gates = Gates(database, session)
         self._session = session
         self._crowded = crowded
+        self._locked: dict[str, Document] = {}  # those that this transaction has joined, as it has left them
 
     async def join(self, members: Members) -> dict[str, Shared]:
         """Locks the compartments that get new members and tells what each gives; dangling patients are left out.
 
         members: patient ids and the types that join them.
         """
-        told = await self._join_by_gates(members) if self._crowded else {}
-        return told | await self._join_as_known({id: types for id, types in members.items() if id not in told})
+        joined = {id: one for id, types in members.items() if (one := self._locked.get(id)) and types <= set(one["t"])}
+        others = {id: types for id, types in members.items() if id not in joined}
+        told = await self._join_by_gates(others) if others and self._crowded else {}
+        left = {id: types for id, types in others.items() if id not in told}
+        return told | _shared(joined.values()) | (await self._join_as_known(left) if left else {})
 
     async def _join_by_gates(self, members: Members) -> dict[str, Shared]:
         """Those that join a stored Patient whose compartment lists their type already: nothing else is written."""
         found = await self._patients.find({"_id": {"$in": list(members)}}, session=self._session).to_list()
         listed = [one for one in found if "c" in one and members[one["_id"]] <= set(one["t"])]
         await self._gates.pass_one([one["_id"] for one in listed])
-        told = {one["_id"]: Shared.of(one) for one in listed}
-        return {patient: shared for patient, shared in told.items() if shared is not None}
+        return _shared(listed)
 
     async def _join_as_known(self, members: Members) -> dict[str, Shared]:
         if len(members) <= _SINGLY:
@@ -87,8 +90,8 @@ class Compartments:
                 session=self._session,
             )
             found = await self._patients.find({"_id": {"$in": list(members)}}, session=self._session).to_list()
-        told = {document["_id"]: Shared.of(document) for document in found}
-        return {patient: shared for patient, shared in told.items() if shared is not None}
+        self._locked.update((document["_id"], document) for document in found)
+        return _shared(found)
 
     async def _join_one(self, patient: str, types: set[str]) -> Document:
         after = await self._patients.find_one_and_update(
@@ -147,10 +150,17 @@ class Compartments:
 
     async def _lock(self, patient: str, update: Mapping[str, Any], types: Iterable[str] = ()) -> Document:
         """What was known of the compartment before."""
+        self._locked.pop(patient, None)
         before = await self._patients.find_one_and_update(
             {"_id": patient}, {**_joining(types), **update}, upsert=True, session=self._session
         )
         return before or {}
+
+
+def _shared(found: Iterable[Document]) -> dict[str, Shared]:
+    """What each of these documents of `compartments` gives."""
+    told = {one["_id"]: Shared.of(one) for one in found}
+    return {patient: shared for patient, shared in told.items() if shared is not None}
 
 
 CONSENT = ("+", "-", "=")  # with which the codes begin that Consents have given

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import bson
@@ -23,6 +23,7 @@ from fhir_server.store.ledger import MongoLedger
 from fhir_server.store.values import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Bound, Filter, Find, Stored, View, unwalked
 
 MOST_IDS_A_QUERY = 1000
+MOST_JOINED = 200  # reads by id that one query answers
 MOST_VIEWS = 10_000  # of which the bytes are kept
 WALK_STEP = 200
 QUICK_MS = 1000  # a query that takes longer is asked again within its bound
@@ -32,7 +33,14 @@ LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
-_Waiting = list[tuple[str, asyncio.Future[Stored | FhirError | None]]]
+@dataclass(slots=True, eq=False)
+class _Asked:
+    """One read by id that waits. allowed: what its View lets be seen, and the same as bytes."""
+
+    id: str
+    allowed: Filter | None
+    bytes: bytes
+    answer: asyncio.Future[Stored | FhirError | None]
 
 
 def is_id(id: str) -> bool:
@@ -56,7 +64,7 @@ class Reads:
         self._limit_ms = max(1, int(limit_seconds * 1000))
         self._collections: dict[str, AsyncCollection[Document]] = {}  # the driver takes 10 µs to make one
         self._ledger = ledger
-        self._waiting: dict[tuple[str, bytes], _Waiting] = {}
+        self._waiting: dict[str, list[_Asked]] = {}
         # By the id of what a View allows, its bytes, by which reads of alike Views are joined.
         self._allowed: dict[int, tuple[Filter, bytes]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -73,22 +81,22 @@ class Reads:
         return self._collections.setdefault(type, self.database[type])
 
     async def read(self, type: str, id: str, view: View) -> Stored | None:
-        """Joins the reads that arrive while an earlier query of the same type and View is under way."""
+        """Joins the reads that arrive while an earlier query of the same type is under way, each within its View."""
         if not is_id(id):
             return None
         if type == LEDGER_TYPE:
             return (await self._ledger.read_many([id], view)).get(id)
-        key = (type, self._bytes_of(view.of(type)))
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Stored | FhirError | None] = loop.create_future()
-        if key in self._waiting:
-            self._waiting[key].append((id, future))
+        allowed = view.of(type)
+        asked = _Asked(id, allowed, self._bytes_of(allowed), loop.create_future())
+        if type in self._waiting:
+            self._waiting[type].append(asked)
         else:
-            self._waiting[key] = [(id, future)]
-            task = loop.create_task(self._answer(key, view))
+            self._waiting[type] = [asked]
+            task = loop.create_task(self._answer(type))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
-        answer = await future
+        answer = await asked.answer
         if isinstance(answer, FhirError):
             raise replace(answer)  # each caller its own, so that tracebacks do not mix
         return answer
@@ -103,22 +111,30 @@ class Reads:
             self._allowed.clear()
         return self._allowed.setdefault(id(allowed), (allowed, bson.encode(allowed)))[1]
 
-    async def _answer(self, key: tuple[str, bytes], view: View) -> None:
-        asked: _Waiting = []
+    async def _answer(self, type: str) -> None:
+        batch: list[_Asked] = []
         try:
-            while self._waiting[key]:
-                asked, self._waiting[key] = self._waiting[key], []
-                answers = await self._read_or_fault(key[0], {id for id, _ in asked}, view)
-                for id, future in asked:
-                    if not future.done():  # its caller may have gone away
-                        future.set_result(answers if isinstance(answers, FhirError) else answers.get(id))
+            while self._waiting[type]:
+                batch, self._waiting[type] = _together(self._waiting[type])
+                answers = await self._read_or_fault(type, batch)
+                for asked in batch:
+                    if not asked.answer.done():  # its caller may have gone away
+                        asked.answer.set_result(answers if isinstance(answers, FhirError) else answers.get(asked.id))
         finally:
-            for _, future in (*asked, *self._waiting.pop(key)):
-                future.cancel()  # no effect on those that have their answer
+            for asked in (*batch, *self._waiting.pop(type)):
+                asked.answer.cancel()  # no effect on those that have their answer
 
-    async def _read_or_fault(self, type: str, ids: Iterable[str], view: View) -> Mapping[str, Stored] | FhirError:
+    async def _read_or_fault(self, type: str, batch: Iterable[_Asked]) -> Mapping[str, Stored] | FhirError:
+        """One query for all Views: each id within the View that asks for it."""
+        ids: dict[bytes, dict[str, Filter | None]] = {}
+        for asked in batch:
+            ids.setdefault(asked.bytes, {})[asked.id] = asked.allowed
+        parts = [_within(wanted) for wanted in ids.values()]
         try:
-            return await self.read_many(type, ids, view)
+            with wrapped(f"reading {type}", self.limit_seconds):
+                query = parts[0] if len(parts) == 1 else {"$or": parts}
+                documents = await self._page(self.collection(type), query, BODY, MOST_IDS_A_QUERY, None)
+                return {document["_id"]: stored(type, document) for document in documents}
         except FhirError as fault:
             return fault
 
@@ -300,6 +316,24 @@ class Reads:
             if len(page) < WALK_STEP:
                 return
             last = page[-1].id
+
+
+def _together(waiting: Sequence[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
+    """Those that one query can answer, and the rest: an id is asked for within one View at a time, so that whoever
+    may see it is not told apart from who may not by the documents that come."""
+    views: dict[str, bytes] = {}
+    now, later = [], []
+    for asked in waiting:
+        fits = views.setdefault(asked.id, asked.bytes) == asked.bytes if len(views) < MOST_JOINED else False
+        (now if fits else later).append(asked)
+    return now, later
+
+
+def _within(wanted: Mapping[str, Filter | None]) -> Filter:
+    """The ids of one View."""
+    ids, allowed = list(wanted), next(iter(wanted.values()))
+    named: Filter = {"_id": ids[0] if len(ids) == 1 else {"$in": ids}}
+    return named if allowed is None else {"$and": [named, allowed]}
 
 
 def _narrowed(query: Find, view: View, by_ward: bool) -> tuple[Find, Filter]:

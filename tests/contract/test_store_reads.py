@@ -63,6 +63,22 @@ async def test_reads_that_wait_together_share_one_query(store: MongoStore, mongo
     assert [one and one.id for one in found] == [id if int(id) < 30 else None for id in wanted]
 
 
+async def test_reads_within_many_views_share_one_query_and_each_sees_what_its_own_allows(
+    store: MongoStore, mongodb: Server, database_name: str
+) -> None:
+    wards = [f"{number:05}" for number in range(20)]
+    await put(store, *map(in_ward, wards))
+    database = mongodb[database_name]
+    database.command("profile", 2)
+    views = [View({"Organization": {"w": ward}}) for ward in wards]
+    wanted = [(ward, views[(number + number % 2) % 20]) for number, ward in enumerate(wards)]
+    found = await asyncio.gather(*[store.read("Organization", id, view) for id, view in wanted])
+    database.command("profile", 0)
+    asked = {"op": "query", "ns": f"{database_name}.Organization"}
+    assert database["system.profile"].count_documents(asked) == 1
+    assert [one and one.id for one in found] == [None if number % 2 else ward for number, ward in enumerate(wards)]
+
+
 async def test_a_reader_that_goes_away_takes_no_other_with_it(store: MongoStore) -> None:
     await put(store, a_draft())
     tasks = [asyncio.create_task(store.read("Organization", "1", EVERYTHING)) for _ in range(3)]
