@@ -33,6 +33,7 @@ LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 
+
 @dataclass(slots=True, eq=False)
 class _Asked:
     """One read by id that waits. allowed: what its View lets be seen, and the same as bytes."""
