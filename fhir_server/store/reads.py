@@ -323,7 +323,8 @@ def _together(waiting: Sequence[_Asked]) -> tuple[list[_Asked], list[_Asked]]:
     """Those that one query can answer, and the rest: an id is asked for within one View at a time, so that whoever
     may see it is not told apart from who may not by the documents that come."""
     views: dict[str, bytes] = {}
-    now, later = [], []
+    now: list[_Asked] = []
+    later: list[_Asked] = []
     for asked in waiting:
         fits = views.setdefault(asked.id, asked.bytes) == asked.bytes if len(views) < MOST_JOINED else False
         (now if fits else later).append(asked)
