@@ -98,10 +98,9 @@ def render(resource: Resource, id: str, version: int, updated: str) -> bytes:
     meta: dict[str, Any] = {"versionId": str(version), "lastUpdated": updated}
     sent = resource.get("meta")
     if isinstance(sent, dict):
-        meta.update((key, value) for key, value in sent.items() if key not in META_OF_SERVER)
-    body: Resource = {"resourceType": resource["resourceType"], "id": id, "meta": meta}
-    body.update((key, value) for key, value in resource.items() if key not in ("resourceType", "id", "meta"))
-    return encode(body)
+        meta = {**meta, **sent, **meta}
+    first = {"resourceType": resource["resourceType"], "id": id, "meta": meta}
+    return encode({**first, **resource, **first})
 
 
 def same_content(one: Resource, other: Resource) -> bool:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import re
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
 from fhir_server.definitions.load import Definitions
-from fhir_server.model.resources import Resource, decode
+from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.records.targets import copied
 from fhir_server.terminology.naming import EXTENSION, NamingSystems
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
 
 Chain = tuple[str, ...]
+_WORD = re.compile(r"\w+")
+_MOST_KEPT = 4_096  # different resources of a type, as far as its rules look at them
 
 
 def guides(setting: str) -> tuple[str, ...]:
@@ -33,6 +37,29 @@ class Claim:
     def holds(self, resource: Resource) -> bool:
         environment = Environment(resource, resource)
         return all(test([resource], environment) is True for test in self.tests)
+
+
+class Claims:
+    """The claims of one type, in the order they are written. What was found is kept by the elements that the rules
+    speak of: most resources of a type are alike in them."""
+
+    def __init__(self, claims: Sequence[Claim], rules: Iterable[str]) -> None:
+        """rules: the texts of the tests."""
+        self._claims = claims
+        words = tuple(set(_WORD.findall(" ".join(rules))))
+        self._speak_of = lru_cache(lambda name: name.startswith(words))  # `value` speaks of valueQuantity
+        self._kept: dict[bytes, list[str]] = {}
+
+    def of(self, resource: Resource) -> list[str]:
+        """The canonical URLs of the profiles."""
+        speak_of = self._speak_of
+        spoken_of = encode([(name, value) for name, value in resource.items() if speak_of(name)])
+        found = self._kept.get(spoken_of)
+        if found is None:
+            if len(self._kept) > _MOST_KEPT:
+                self._kept.clear()
+            found = self._kept[spoken_of] = [one.profile for one in self._claims if one.holds(resource)]
+        return list(found)
 
 
 @lru_cache(maxsize=2)
@@ -68,24 +95,29 @@ class Finish:
     # --- claims
 
     @cached_property
-    def _claims(self) -> Mapping[str, tuple[Claim, ...]]:
-        """Resource type → its claims, in the order they are written."""
+    def _claims(self) -> Mapping[str, Claims]:
+        """By resource type."""
         rows = decode((self.root / "profiles" / "vn_basic" / "claims.json").read_bytes())["claims"]
-        found: dict[str, tuple[Claim, ...]] = {}
+        told: dict[str, list[tuple[str, list[str]]]] = defaultdict(list)
         for row in rows:
             of_guides = (row[guide] for guide in self.guides if guide in row)
-            made = (self._claim(row["type"], row.get("when"), one) for one in ({"profile": row["profile"]}, *of_guides))
-            found[row["type"]] = (*found.get(row["type"], ()), *made)
-        return found
+            for one in ({"profile": row["profile"]}, *of_guides):
+                rules = [text for text in (row.get("when"), one.get("when")) if text]
+                told[row["type"]].append((one["profile"], rules))
+        return {type: self._claims_of(type, several) for type, several in told.items()}
 
-    def _claim(self, type: str, when: str | None, one: Mapping[str, str]) -> Claim:
-        expressions = [text for text in (when, one.get("when")) if text]
+    def _claims_of(self, type: str, told: Sequence[tuple[str, list[str]]]) -> Claims:
         definitions = _definitions(self.root)
-        return Claim(one["profile"], tuple(compile_condition(definitions, text, type) for text in expressions))
+        made = [
+            Claim(profile, tuple(compile_condition(definitions, rule, type) for rule in rules))
+            for profile, rules in told
+        ]
+        return Claims(made, [rule for _, rules in told for rule in rules])
 
     def claims(self, resource: Resource) -> list[str]:
         """Canonical URLs for meta.profile: ours, then those of the guides whose rules the resource keeps."""
-        return [one.profile for one in self._claims.get(resource["resourceType"], ()) if one.holds(resource)]
+        claims = self._claims.get(resource["resourceType"])
+        return claims.of(resource) if claims is not None else []
 
     # --- the second guide
 
