@@ -20,6 +20,7 @@ import bson
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.definitions.capabilities import Capability
 from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.interactions.narrowing import NarrowingRules
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.registry import Registry, UnknownSystems
@@ -38,7 +39,6 @@ from fhir_server.store.values import Draft, Indexed
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.naming import NamingSystems
 from fhir_server.validation.conformance import Conformance
-from fhir_server.definitions.profiles import shipped_profiles
 from fhir_server.validation.validate import Validator
 
 REPEATS = 5
@@ -59,9 +59,7 @@ class Server:
         settings = Settings()
         definitions, shipped = Definitions.load(DATA_ROOT), Terminology.load(DATA_ROOT)
         extractor = Extractor(definitions, settings.zone, NamingSystems.load(DATA_ROOT).canonical)
-        search = SearchModel(
-            definitions, extractor, settings, Capability.load(DATA_ROOT / "capability_statement.json")
-        )
+        search = SearchModel(definitions, extractor, settings, Capability.load(DATA_ROOT / "capability_statement.json"))
         registry = Registry()
         for _, params in groupby(sorted(search.declared()), key=itemgetter(0)):
             registry.letters.update(zip(params, map("".join, product(ascii_letters, repeat=2)), strict=False))
@@ -101,9 +99,12 @@ def account(folder: Path) -> Iterator[tuple[str, float]]:
     validate = server.validator.validate
     parts: Sequence[tuple[str, Callable[[], object]]] = (
         ("reading", lambda: list(read_files(paths, formats))),
-        ("telling records apart", lambda: [identify(formats.by_name[one.format], one.content or {}) for one in sources]),
+        (
+            "identity",
+            lambda: [identify(formats.by_name[one.format], one.content or {}) for one in sources],
+        ),
         ("mapping", lambda: [map_record(formats.by_name[one.format], one) for one in sources]),
-        ("checks of the formats", lambda: [checked(one) for one in records]),
+        ("checks", lambda: [checked(one) for one in records]),
         ("ids and references", lambda: [settle(one, "p") for one in records]),
         ("profiles that are claimed", lambda: [stamp(one) for one in records]),
         ("base validation", lambda: [validate(one, one["resourceType"], claims=False) for one in made]),
@@ -116,7 +117,7 @@ def account(folder: Path) -> Iterator[tuple[str, float]]:
     spent: dict[str, float] = {}
     for name, work in parts:
         spent[name] = cheapest(work) / len(made) * 1e6
-    spent["mapping"] -= spent["telling records apart"]
+    spent["mapping"] -= spent["identity"]
     spent["profile validation besides"] -= spent["base validation"]
     yield from spent.items()
     keys = sum(len(one.keys) for one in indexed) / len(made)
