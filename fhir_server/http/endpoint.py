@@ -20,7 +20,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.http.binary import as_resource, content, sends_content, wants_content
 from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
-from fhir_server.http.negotiate import JSON, XML, sent, wanted
+from fhir_server.http.negotiate import JSON, XML, sent, takes_gzip, wanted
 from fhir_server.interactions.deferral import OF_FILES
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.recording import note
@@ -206,7 +206,7 @@ def _pairs(scope: Scope) -> tuple[tuple[str, str], ...]:
 
 def _packed(response: FhirResponse, headers: dict[str, str]) -> FhirResponse:
     """The response gzipped when the client takes that and it is worth it."""
-    if len(response.body) < WORTH_PACKING or "gzip" not in headers.get("accept-encoding", ""):
+    if len(response.body) < WORTH_PACKING or not takes_gzip(headers.get("accept-encoding", "")):
         return response
     body = gzip.compress(response.body, compresslevel=1, mtime=0)
     return replace(response, body=body, headers={**response.headers, "Content-Encoding": "gzip"})

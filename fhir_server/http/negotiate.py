@@ -43,6 +43,10 @@ def wanted(accept: str, format: str | None) -> str:
     raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON} or {XML}, not in {accept[:120]!r}")
 
 
+def takes_gzip(accept_encoding: str) -> bool:
+    return any(name == "gzip" and quality > 0 for name, quality in map(_range, accept_encoding.split(",")))
+
+
 def is_fhir(text: str) -> bool:
     """True when an Accept, _format or Content-Type names one of the FHIR formats outright."""
     return any(_range(part)[0] in _NAMES for part in text.split(","))
@@ -74,7 +78,8 @@ def sent(content_type: str) -> str:
     """The format of a body, JSON or XML. Raises MEDIA_TYPE unless it is one that is read here, in UTF-8."""
     name, *parameters = (part.strip().lower() for part in content_type.split(";"))
     if name not in _NAMES and name not in _BESIDE:
-        raise FhirError(Kind.MEDIA_TYPE, f"send {JSON} or {XML}, not {content_type[:80]!r}")
+        patches = "a patch also application/json-patch+json or application/merge-patch+json"
+        raise FhirError(Kind.MEDIA_TYPE, f"send {JSON} or {XML} ({patches}), not {content_type[:80]!r}")
     charset = next((value[8:].strip('"') for value in parameters if value.startswith("charset=")), "utf-8")
     if _of_other_version(parameters):
         raise FhirError(Kind.MEDIA_TYPE, f"this server speaks FHIR 4.0 alone, not {content_type[:80]!r}")

@@ -14,6 +14,9 @@ from fhir_server.errors import FhirError, Kind
 Resource = dict[str, Any]
 
 
+LARGEST_EXPONENT = 308
+
+
 class Digits(Decimal):
     """A decimal that remembers how it was written (`1.10`, `1e2`), since R4 makes precision part of the value."""
 
@@ -24,6 +27,11 @@ class Digits(Decimal):
         number = super().__new__(cls, text)
         number.text = text.text if isinstance(text, Digits) else str(text)  # copying hands in a Digits
         return number
+
+    @property
+    def is_huge(self) -> bool:
+        """True for what no double comes near to: the limits of XML Schema apply (R4 Data Types, decimal)."""
+        return not -LARGEST_EXPONENT <= self.adjusted() < LARGEST_EXPONENT
 
 
 _decoder = msgspec.json.Decoder(float_hook=Digits)

@@ -54,13 +54,13 @@ class Gate:
 def _without_digits(instance: Any) -> Any:
     """The same with a plain number for each decimal, as jsonschema-rs knows no Digits.
 
-    None for what JSON or the stack cannot hold (nested deeper than 254, an integer of more than 64 bits, half a
-    surrogate pair): for the closures to say.
+    None for what JSON or the stack cannot hold (nested deeper than 254, an integer of more than 64 bits, a decimal over
+    1e308, half a surrogate pair): for the closures to say.
     """
     met: list[Digits] = []
 
     def plain(value: Any) -> float:
-        if not isinstance(value, Digits):
+        if not isinstance(value, Digits) or value.is_huge:
             raise TypeError
         met.append(value)
         return _DECIMAL

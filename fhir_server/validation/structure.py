@@ -14,7 +14,7 @@ from typing import Any
 
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import LARGEST_EXPONENT, Digits, Resource
 from fhir_server.validation.messages import Report, child, quote
 from fhir_server.validation.primitives import PRIMITIVES, Primitive
 
@@ -297,6 +297,8 @@ def _integer(type: str, primitive: Primitive) -> Check:
 def _decimal(value: Any, where: str, report: Report, level: int) -> None:
     if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         report.tell("wrong-json-type", where, type="decimal", expected="number", found=quote(value))
+    elif value.is_huge if isinstance(value, Digits) else abs(value) >= 10**LARGEST_EXPONENT:
+        report.tell("out-of-range", where, type="decimal", found=quote(value), example="1e-308 to 1e308")
 
 
 # --- required bindings of concepts

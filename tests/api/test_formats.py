@@ -41,6 +41,8 @@ async def test_a_gzipped_body_is_read_and_a_bomb_is_refused(client: Client) -> N
 
 async def test_large_answers_are_gzipped_for_those_who_take_it(client: Client) -> None:
     assert (await client.get("metadata", accept_encoding="gzip")).headers["content-encoding"] == "gzip"
+    refusing = await client.get("metadata", accept_encoding="gzip;q=0, deflate")
+    assert "content-encoding" not in refusing.headers
     assert "content-encoding" not in (await client.get("metadata", accept_encoding="identity")).headers
 
 
