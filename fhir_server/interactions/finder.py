@@ -20,10 +20,10 @@ from fhir_server.search.clauses import Few
 from fhir_server.search.compile import conjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
-from fhir_server.search.paging import BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
+from fhir_server.search.paging import AS_FOUND, BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
 from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply, is_exact, shorter
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_joins, is_read
+from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_chains, has_joins, is_read
 from fhir_server.search.unindexed import unindexed
 from fhir_server.store.values import INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
 
@@ -185,13 +185,29 @@ class Finder:
             return await ThroughChain(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
         if plan.joins is None:
             return await self._find(plan, limit, walk, cursor, raw=raw, keys=keys)
+        if walk.order == AS_FOUND:
+            walk = replace(walk, order=BY_DATE)
+        told = await self._satisfying(plan, plan.joins, limit, walk, cursor, keys=keys)
+        if not raw or is_read(plan.joins):
+            return told
+        found = await self._with_content(plan, told)
+        if len(found) < len(told) == limit:  # some are gone meanwhile
+            cursor = advance(walk.order, told, cursor)
+            found += await self.page(plan, limit - len(found), walk, cursor, raw=raw, keys=keys)
+        return found
+
+    async def _satisfying(
+        self, plan: Plan, joins: Node, limit: int, walk: Walk, cursor: Cursor | None, *, keys: bool
+    ) -> list[Stored]:
+        """Candidate after candidate, those for which the joins hold. They have their content only if a join reads it:
+        most candidates are not told."""
+        read, keys = is_read(joins), keys or has_chains(joins)
         told: list[Stored] = []
         batch, walked = _FIRST_BATCH, 0
         while True:
-            read = raw or is_read(plan.joins)
-            candidates = await self._find(plan, batch, walk, cursor, raw=read, keys=True)
-            self.work.spend(len(candidates), describe(plan.joins))
-            fitting = await self._joins.satisfying(plan.joins, candidates)
+            candidates = await self._find(plan, batch, walk, cursor, raw=read, keys=keys)
+            self.work.spend(len(candidates), describe(joins))
+            fitting = await self._joins.satisfying(joins, candidates)
             told += [stored for stored in candidates if stored.id in fitting]
             if len(candidates) < batch or len(told) >= limit:
                 return told[:limit]
@@ -199,7 +215,13 @@ class Finder:
             walked += len(candidates)
             batch = min(batch * 2, LARGEST_BATCH)
             if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
-                return told + await self._find(whole, limit - len(told), walk, cursor, raw=raw, keys=keys)
+                return told + await self._find(whole, limit - len(told), walk, cursor, raw=read, keys=keys)
+
+    async def _with_content(self, plan: Plan, told: Sequence[Stored]) -> list[Stored]:
+        """The same at the same places, with their bytes as they are now; without those that are gone meanwhile."""
+        ids = [stored.id for stored in told]
+        raws = {stored.id: stored.raw for stored in await self.with_ids(replace(plan, joins=None), ids)}
+        return [replace(stored, raw=raws[stored.id]) for stored in told if stored.id in raws]
 
     async def _resolved(self, plan: Plan) -> Plan | None:
         """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
@@ -213,7 +235,8 @@ class Finder:
         """The matches that have one of the ids."""
         found: list[Stored] = []
         for some in chunks(ids, LARGEST_BATCH):
-            found += await self.page(plan.also(one_of("_id", some)), len(some), raw=raw, keys=keys)
+            among = one_of("_id", some)
+            found += await self.page(plan.also(among), len(some), Walk(AS_FOUND, among), raw=raw, keys=keys)
         return found
 
     async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
@@ -246,14 +269,11 @@ class Finder:
                 place = after(order, cursor)
                 bound = Bound(conjunction((walked, place)), most) if most else None
                 return await self._ask(replace(find, filter=conjunction((query, place)), bound=bound), order)
-            find = replace(find, sort=(), keys_within=(order.span.low, order.span.high))
-            found: list[Stored] = []
-            for stretch in along_after(order.span, cursor):
-                bound = Bound(conjunction((stretch, walked)), most) if most else None
-                filter = conjunction((stretch, query))
-                asked = replace(find, filter=filter, limit=limit - len(found), bound=bound)
-                found += await self._reader.find(asked, self._view)
-            return found
+            behind, within = along_after(order.span, cursor), (order.span.low, order.span.high)
+            bound = Bound(conjunction((behind, walked)), most) if most else None
+            start = cursor.values if cursor else None
+            find = replace(find, sort=(), filter=conjunction((behind, query)), bound=bound)
+            return await self._reader.find(replace(find, keys_within=within, start=start), self._view)
         except FhirError as fault:
             if fault.kind is not Kind.TOO_COSTLY:
                 raise

@@ -16,7 +16,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.search.content import contains
 from fhir_server.search.describe import describe
 from fhir_server.search.model import SearchModel
-from fhir_server.search.paging import BY_DATE, advance
+from fhir_server.search.paging import AS_FOUND
 from fhir_server.search.plan import Plan, Walk
 from fhir_server.search.tree import And, Chain, Contains, Content, Has, InHierarchy, Leaf, Node, Not, Or
 from fhir_server.store.values import Stored
@@ -167,19 +167,18 @@ class Joins:
     async def pointed_at(self, has: Has, plan: Plan, ids: Sequence[str]) -> set[str]:
         """Those of the ids at which some source that satisfies the plan points. Ids that are found fall out, so each
         query asks for less."""
-        left, cursor = dict.fromkeys(ids), None
+        left = dict.fromkeys(ids)
         while left:
             names = [f"{has.type}/{id}" for id in left]
             pointing = await self._finder.pointing_at(has.source, (has.param,), names)
-            part, walk = plan.also(pointing), Walk(BY_DATE, pointing)
-            found = await self._finder.page(part, AT_ONCE.sources, walk, cursor, raw=False, keys=True)
+            part, walk = plan.also(pointing), Walk(AS_FOUND, pointing)
+            found = await self._finder.page(part, AT_ONCE.sources, walk, raw=False, keys=True)
             self._finder.work.spend(len(found), describe(has))
             for stored in found:
                 for id in self.ids_at(stored, has.param.code, has.type):
                     left.pop(id, None)
             if len(found) < AT_ONCE.sources:
                 break
-            cursor = advance(BY_DATE, found, cursor)
         return {id for id in ids if id not in left}
 
     def ids_at(self, stored: Stored, code: str, target: str) -> list[str]:

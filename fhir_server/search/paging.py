@@ -48,11 +48,12 @@ class Order(msgspec.Struct, frozen=True):
     @property
     def is_of_index(self) -> bool:
         """True when the index over keys gives it for each exact key."""
-        return self.span is None and self.through is None and self.paths[0][0] == "o"
+        return self.span is None and self.through is None and self.paths[:1] in ((("o", -1),), (("o", 1),))
 
 
 BY_DATE = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))
+AS_FOUND = Order(())  # whichever costs least, for what is asked for at once
 
 
 def as_met(place: int) -> Order:
@@ -134,9 +135,19 @@ def after(order: Order, cursor: Cursor | None) -> Filter:
     return {"$and": [*_bound(order, cursor), {"$or": list(_alternatives(order, cursor))}]}
 
 
-def along_after(span: Span, cursor: Cursor | None) -> tuple[Filter, ...]:
-    """What stands behind the cursor in a walk along the span: filters of which each stands behind the one before."""
-    return (span.filter,) if cursor is None else _further_along(span, cursor)
+def along_after(span: Span, cursor: Cursor | None) -> Filter:
+    """What stands behind the cursor in a walk along the span, which goes on from the cursor's key.
+
+    A resource with several keys in the span was told at the first of them, and is met again at the others.
+    """
+    if cursor is None:
+        return span.filter
+    key, place = cursor.values
+    told: list[Filter] = [{"k": key, "o": {"$gte" if cursor.ids is None else "$gt": place}}]
+    if key > span.low:
+        told.append(between(span.low, key))
+    others: Filter = {"_id": {"$nin": list(cursor.ids)}} if cursor.ids else {}
+    return conjunction((between(key, span.high), {"$nor": told}, others))
 
 
 def before(span: Span | None, values: tuple[Any, ...]) -> Filter:
@@ -145,20 +156,6 @@ def before(span: Span | None, values: tuple[Any, ...]) -> Filter:
         return {"o": {"$gt": values[0]}}
     key, place = values
     return {"$or": [{"k": {"$elemMatch": {"$gte": span.low, "$lt": key}}}, {"k": key, "o": {"$gt": place}}]}
-
-
-def _further_along(span: Span, cursor: Cursor) -> tuple[Filter, Filter]:
-    """The rest of the key where the walk stands, then the keys behind it.
-
-    A resource with several keys in the span was told at the first of them, and is met again at the others.
-    """
-    key, place = cursor.values
-    rest: list[Filter] = [_after_one("o", -1, place, cursor.ids)]
-    if key > span.low:
-        rest.append({"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lt": key}}}})
-    behind: Filter = {"k": {"$elemMatch": {"$gt": key, "$lt": span.high}}}
-    met: Filter = {"k": {"$not": {"$elemMatch": {"$gte": span.low, "$lte": key}}}}
-    return conjunction(({"k": key}, *rest)), conjunction((behind, met))
 
 
 def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:

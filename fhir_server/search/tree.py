@@ -124,3 +124,8 @@ def has_joins(node: Node) -> bool:
 def is_read(node: Node) -> bool:
     """True when candidates must be read with their content."""
     return any(isinstance(part, Content | Contains) for part in walk(node))
+
+
+def has_chains(node: Node) -> bool:
+    """True when candidates must be known by what they point at."""
+    return any(isinstance(part, Chain) for part in walk(node))

@@ -10,6 +10,8 @@ from typing import Any
 
 import bson
 import msgspec
+from bson.max_key import MaxKey
+from bson.min_key import MinKey
 from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
@@ -27,6 +29,7 @@ MOST_JOINED = 200  # reads by id that one query answers
 MOST_VIEWS = 10_000  # of which the bytes are kept
 WALK_STEP = 200
 QUICK_MS = 1000  # a query that takes longer is asked again within its bound
+NO_ENDS: dict[str, Any] = {}
 MOST_COLLECTIONS = 500  # more than R4 has types
 # What a tombstone never satisfies, as a range that the index of `o` answers.
 LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
@@ -196,7 +199,8 @@ class Reads:
         self, query: Find, filter: Filter, session: AsyncClientSession | None, limit_ms: int
     ) -> Sequence[Document]:
         collection, fields = self.collection(query.type), _projection(query)
-        return await self._page(collection, filter, fields, query.limit, session, query.sort, query.hint, limit_ms)
+        sort, hint = query.sort, query.hint
+        return await self._page(collection, filter, fields, query.limit, session, sort, hint, limit_ms, _ends(query))
 
     async def _find_within(self, query: Find, bound: Bound, filter: Filter) -> Sequence[Document]:
         """A page of what the bound lets be looked at. Raises FhirError TOO_COSTLY when that does not fill it.
@@ -227,12 +231,16 @@ class Reads:
         sort: Sequence[tuple[str, int]] = (),
         hint: str | None = None,
         limit_ms: int | None = None,
+        ends: dict[str, Any] = NO_ENDS,
     ) -> Sequence[Document]:
-        """One page in one round trip: the `find` command as it is, at three quarters of the cost of a cursor."""
+        """One page in one round trip: the `find` command as it is, at three quarters of the cost of a cursor.
+
+        A batch has room for one more than the limit, or a page that was sorted would leave its cursor open.
+        """
         command: dict[str, Any] = {"find": collection.name, "filter": filter, "projection": fields}
         limit_ms = limit_ms or self._limit_ms
-        command |= {"limit": limit, "batchSize": limit, "maxTimeMS": limit_ms}
-        command |= ({"sort": dict(sort)} if sort else {}) | ({"hint": hint} if hint else {})
+        command |= {"limit": limit, "batchSize": limit + 1, "maxTimeMS": limit_ms}
+        command |= ({"sort": dict(sort)} if sort else {}) | ({"hint": hint} if hint else {}) | ends
         answer = (await self._ask(command, session))["cursor"]
         if answer["id"] == 0:
             documents: list[Document] = answer["firstBatch"]
@@ -365,6 +373,15 @@ def _needs_life(filter: Filter) -> bool:
         if name == "o" and isinstance(wanted, Mapping) and wanted.keys() & {"$gte", "$lte", "$gt", "$lt"}:
             return True
     return False
+
+
+def _ends(query: Find) -> dict[str, Any]:
+    """Where the index over keys is entered and left."""
+    if query.start is None or query.keys_within is None or query.hint != INDEX_KEYS:
+        return NO_ENDS
+    key, order = query.start
+    low = {"k": key, "o": order, "s": MinKey()}
+    return {"min": low, "max": {"k": query.keys_within[1], "o": MaxKey(), "s": MinKey()}}
 
 
 def _projection(query: Find) -> dict[str, Any]:
