@@ -17,11 +17,22 @@ from fhir_server.interactions.through import ThroughHas
 from fhir_server.interactions.through_chain import ThroughChain
 from fhir_server.model.resources import Resource
 from fhir_server.search.clauses import Few
-from fhir_server.search.compile import conjunction, flat, one_of
+from fhir_server.search.compile import conjunction, disjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
 from fhir_server.search.paging import AS_FOUND, BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
-from fhir_server.search.plan import Part, Plan, Through, Walk, by_date, cheaply, is_exact, shorter
+from fhir_server.search.plan import (
+    Part,
+    Plan,
+    Through,
+    Walk,
+    alternatives,
+    by_date,
+    cheaply,
+    is_exact,
+    shorter,
+    walks_of,
+)
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_chains, has_joins, is_read
 from fhir_server.search.unindexed import unindexed
@@ -147,6 +158,12 @@ class Finder:
         """Beyond this share of all resources, one list is as good as another."""
         return max(FEW_CANDIDATES, await self._store.weigh(type, {}, EVERYTHING_COUNTS) // 25)
 
+    async def enough(self, target: str, source: str, limit: int) -> int:
+        """How many targets as a rule have `limit` sources pointing at them."""
+        weigh = self._store.weigh
+        targets, sources = await weigh(target, {}, EVERYTHING_COUNTS), await weigh(source, {}, EVERYTHING_COUNTS)
+        return max(2, -(-limit * targets // max(sources, 1)))
+
     async def _weigh(self, type: str, walk: Walk, cap: int) -> int:
         if walk.through is None:
             return await self._store.weigh(type, walk.driver or {}, cap)
@@ -214,8 +231,11 @@ class Finder:
             cursor = advance(walk.order, candidates, cursor)
             walked += len(candidates)
             batch = min(batch * 2, LARGEST_BATCH)
-            if walked > PATIENCE and (whole := await self._resolved(plan)) is not None:
-                return told + await self._find(whole, limit - len(told), walk, cursor, raw=read, keys=keys)
+            if walked > PATIENCE and not self._is_hopeless:
+                whole = await self._resolved(plan, AT_MOST)
+                if whole is not None:
+                    return told + await self._find(whole, limit - len(told), walk, cursor, raw=read, keys=keys)
+                self._is_hopeless = True
 
     async def _with_content(self, plan: Plan, told: Sequence[Stored]) -> list[Stored]:
         """The same at the same places, with their bytes as they are now; without those that are gone meanwhile."""
@@ -223,13 +243,11 @@ class Finder:
         raws = {stored.id: stored.raw for stored in await self.with_ids(replace(plan, joins=None), ids)}
         return [replace(stored, raw=raws[stored.id]) for stored in told if stored.id in raws]
 
-    async def _resolved(self, plan: Plan) -> Plan | None:
-        """The plan with its joins in the query, None when their other side is too long even for AT_MOST."""
-        if self._is_hopeless or plan.joins is None:
-            return None
-        node = rewrite(await self._joins.resolve(plan.joins, AT_MOST))
-        self._is_hopeless = has_joins(node)
-        return None if self._is_hopeless else replace(plan, joins=None).also(await self._compile(node))
+    async def _resolved(self, plan: Plan, reach: Reach) -> Plan | None:
+        """The plan with its joins in the query, None when their other side is beyond reach."""
+        assert plan.joins is not None
+        node = rewrite(await self._joins.resolve(plan.joins, reach))
+        return None if has_joins(node) else replace(plan, joins=None).also(await self._compile(node))
 
     async def with_ids(self, plan: Plan, ids: Sequence[str], *, raw: bool = True, keys: bool = False) -> list[Stored]:
         """The matches that have one of the ids."""
@@ -241,6 +259,9 @@ class Finder:
 
     async def some(self, plan: Plan, limit: int, *, keys: bool = False) -> list[Stored]:
         """Up to `limit` matches in whatever order costs least, without their content."""
+        ways = alternatives(plan)
+        if plan.joins is None and len(ways) > 1:
+            return await self._of_any(ways, limit, keys=keys)
         found: list[Stored] = []
         for part in cheaply(plan):
             walk = await self.walk_of(part, None)
@@ -248,6 +269,15 @@ class Finder:
             if len(found) >= limit:
                 break
         return found
+
+    async def _of_any(self, plans: Sequence[Plan], limit: int, *, keys: bool) -> list[Stored]:
+        """Matches of any of the plans, which are of one type and each a walk of its own."""
+        type, filters = plans[0].type, list[Filter]()
+        for plan in plans:
+            walk = await self._shortest(type, walks_of(plan))
+            filters.append(conjunction((walk.order.span.filter if walk.order.span else {}, walk.filter(plan))))
+        find = Find(type, disjunction(filters), (), limit, raw=False, want_keys=keys)
+        return await self._reader.find(find, self._view)
 
     async def _find(
         self, plan: Plan, limit: int, walk: Walk, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
@@ -310,6 +340,8 @@ class Finder:
 
     async def count(self, plan: Plan, cap: int | None = None) -> int:
         """The number of matches, or `cap` when there are at least that many."""
+        if plan.joins is not None:
+            plan = await self._resolved(plan, AT_ONCE) or plan
         if plan.joins is None:
             return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
         number, cursor = 0, None

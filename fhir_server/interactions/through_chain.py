@@ -62,7 +62,7 @@ class ThroughChain:
         found: list[Stored] = []
         batch = _FIRST_BATCH
         while True:
-            targets = await self._finder.page(part.plan, batch, walk, cursor, raw=False, keys=True)
+            targets = await self._finder.page(part.plan, batch, walk, cursor, raw=False)
             self._finder.work.spend(len(targets), describe(self._chain))
             is_last = len(targets) < batch
             if not is_last:
@@ -82,13 +82,14 @@ class ThroughChain:
     ) -> list[Stored]:
         """Up to `limit` of what points at the targets, target after target."""
         found: list[Stored] = []
-        left = list(targets)
+        left, size = list(targets), await self._finder.enough(self._target, self._chain.type, limit)
         while left and len(found) < limit:
             begun = start if start is not None and left[0].id == start.values[-2] else None
-            if begun is None and (met := await self._at_all(place, order, left)) is not None:
+            if begun is None and (met := await self._at_all(place, order, left[:size])) is not None:
                 found += met
-                break
-            found += await self._at_one(place, order, left.pop(0), begun, limit - len(found))
+                left, size = left[size:], size * 8
+            else:
+                found += await self._at_one(place, order, left.pop(0), begun, limit - len(found))
         return found[:limit]
 
     async def _at_all(self, place: int, order: Order, targets: Sequence[Stored]) -> list[Stored] | None:

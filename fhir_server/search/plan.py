@@ -189,16 +189,25 @@ def cheaply(plan: Plan) -> tuple[Part, ...]:
     return parts(plan, (Phase(BY_DATE),), is_sorted=False)
 
 
-def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
-    """Alternatives that are walks of their own as plans of their own, each without what those before it find."""
-    ways = next((leaf for leaf in plan.leaves if isinstance(leaf, Ways) and len(leaf.ways) <= MOST_WAYS), None)
-    if ways is None or any(_is_few(leaf) for leaf in plan.leaves):
+def alternatives(plan: Plan) -> tuple[Plan, ...]:
+    """Plans that find together what the plan finds, each a walk of its own; the plan itself where it has no such."""
+    ways = _ways(plan)
+    if ways is None:
         return (plan,)
     others = tuple(leaf for leaf in plan.leaves if leaf is not ways)
-    return tuple(
-        replace(plan, leaves=(*flat(way), *others)).also(*({"$nor": [before]} for before in ways.ways[:number]))
-        for number, way in enumerate(ways.ways)
-    )
+    return tuple(replace(plan, leaves=(*flat(way), *others)) for way in ways.ways)
+
+
+def _ways(plan: Plan) -> Ways | None:
+    ways = next((leaf for leaf in plan.leaves if isinstance(leaf, Ways) and len(leaf.ways) <= MOST_WAYS), None)
+    return None if any(_is_few(leaf) for leaf in plan.leaves) else ways
+
+
+def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
+    """The alternatives, each without what those before it find."""
+    ways = _ways(plan)
+    before = [{"$nor": [way]} for way in ways.ways] if ways else []
+    return tuple(one.also(*before[:number]) for number, one in enumerate(alternatives(plan)))
 
 
 def walks_of(plan: Plan) -> tuple[Walk, ...]:

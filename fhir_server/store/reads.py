@@ -366,7 +366,9 @@ def live(filter: Filter) -> Filter:
 
 def _needs_life(filter: Filter) -> bool:
     for name, wanted in filter.items():
-        if name == "$and" and any(_needs_life(part) for part in wanted):
+        if name == "$and" and any(map(_needs_life, wanted)):
+            return True
+        if name == "$or" and all(map(_needs_life, wanted)):
             return True
         if name == "k" and (isinstance(wanted, str) or wanted.keys() <= {"$in", "$elemMatch", "$all"}):
             return True

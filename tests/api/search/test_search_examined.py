@@ -19,6 +19,7 @@ from fhir_server.interactions.search import search
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store import reads
+from fhir_server.store.values import EVERYTHING, Find
 from tests.api.search.conftest import fill, following
 
 PAGE = 20
@@ -152,6 +153,37 @@ async def test_a_page_looks_at_hardly_more_resources_than_it_gives(
         assert len(bundle["entry"]) == PAGE
         assert looked <= 1.1 * PAGE
         text = (following(bundle) or "").partition("?")[2]
+
+
+def queries(database: Database[dict[str, Any]]) -> int:
+    return database["system.profile"].count_documents({"op": "query"})
+
+
+@pytest.mark.parametrize("query", ["Patient?name=ng", "Patient?name=van an", "Condition?code=a&_sort=-onset-date"])
+async def test_a_later_page_is_asked_for_in_one_query_as_the_first_one_is(
+    context: Context, mongodb: MongoClient[dict[str, Any]], query: str
+) -> None:
+    path, _, text = query.partition("?")
+    for _ in range(4):
+        _, bundle = await asked(context, mongodb, path, text)
+        assert queries(mongodb[context.settings.mongodb_database]) == 1
+        text = (following(bundle) or "").partition("?")[2]
+
+
+async def test_a_sorted_page_as_long_as_its_limit_is_asked_for_once(
+    context: Context, mongodb: MongoClient[dict[str, Any]]
+) -> None:
+    database = mongodb[context.settings.mongodb_database]
+    wanted = Find("Patient", {"_id": {"$in": [f"p{number}" for number in range(PAGE)]}}, limit=PAGE, hint="_id_")
+    database["system.profile"].drop()
+    database.create_collection("system.profile", capped=True, size=16 << 20)
+    database.command("profile", 2)
+    try:
+        found = await context.store.find(wanted, EVERYTHING)
+    finally:
+        database.command("profile", 0)
+    assert len(found) == PAGE
+    assert queries(database) == 1
 
 
 LOST = [
