@@ -124,10 +124,11 @@ def _middleware(settings: Settings) -> Iterator[Middleware]:
 
 def _bounded(context: Context) -> Context:
     """With what one client may ask for."""
-    settings = context.settings
-    pace = Pace(settings.pace, f"asks more than {settings.pace:g} times a second").spend if settings.pace else None
-    told = f"has taken away the records of {settings.export_quota} people in a day"
-    quota = Pace(settings.export_quota / DAY, told, DAY).spend if settings.export_quota else None
+    settings, limit = context.settings, partial(Pace, context.store, clock=context.clock)
+    often = f"asks more than {settings.pace:g} times a second"
+    pace = limit("pace", settings.pace, often).spend if settings.pace else None
+    much = f"has taken away the records of {settings.export_quota} people in a day"
+    quota = limit("quota", settings.export_quota / DAY, much, burst=DAY).spend if settings.export_quota else None
     return context.with_(pace=pace, quota=quota)
 
 

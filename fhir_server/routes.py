@@ -82,7 +82,7 @@ DEFERRABLE = frozenset((batch_or_transaction, search, everything_operation, impo
 
 async def respond(context: Context, request: FhirRequest) -> FhirResponse:
     """Answers a client: by the table, once where it has an Idempotency-Key, and later where it prefers that."""
-    interaction, context = _entered(context, request)
+    interaction, context = await _entered(context, request)
     context = await with_key(context, request)
     if interaction in DEFERRABLE and is_deferred(request):
         return await context.deferrals.accept(context, request)
@@ -95,7 +95,7 @@ async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
     Raises FhirError NOT_FOUND, UNKNOWN_TYPE or METHOD_NOT_ALLOWED with Allow.
     """
     try:
-        interaction, entered = _entered(context, request)
+        interaction, entered = await _entered(context, request)
         response = await interaction(entered, request)
     except FhirError as fault:
         await note(context, request, FhirResponse(fault.kind.status))
@@ -104,11 +104,11 @@ async def dispatch(context: Context, request: FhirRequest) -> FhirResponse:
     return response
 
 
-def _entered(context: Context, request: FhirRequest) -> tuple[Dispatch, Context]:
+async def _entered(context: Context, request: FhirRequest) -> tuple[Dispatch, Context]:
     """The interaction, and the context with the view that the caller has there. Every request and every entry of a
     batch comes through here. Raises FhirError FORBIDDEN where the type or the operation alone forbids it, THROTTLED."""
     if request.segments not in OF_NOBODY:
-        context.count_request()
+        await context.count_request()
     route = _find(context, request.segments)
     interaction = route.methods.get(request.method)
     if interaction is None:

@@ -70,7 +70,7 @@ async def _admitted(context: Context, gate: Gate | None, request: Request) -> Co
         return context
     headers = dict(request.headers)
     admitted = await gate.admit(context, ("records",), headers, request.client.host if request.client else None)
-    admitted.count_request()
+    await admitted.count_request()
     admitted.rights.require_operation("import-records")
     return admitted
 

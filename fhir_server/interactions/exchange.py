@@ -108,20 +108,20 @@ class Context(msgspec.Struct, frozen=True):
     caller: Caller = NOBODY
     rights: Rights = ALL_RIGHTS
     origin: Origin = NOWHERE
-    pace: Callable[[str], None] | None = None
-    quota: Callable[[str, int], None] | None = None
+    pace: Callable[[str], Awaitable[None]] | None = None
+    quota: Callable[[str, int], Awaitable[None]] | None = None
     smart: Callable[[], Awaitable[Mapping[str, Any]]] | None = None
     once: Once | None = None
 
-    def count_request(self) -> None:
+    async def count_request(self) -> None:
         """Raises FhirError THROTTLED."""
         if self.pace is not None:
-            self.pace(self.caller.client or self.caller.key)
+            await self.pace(self.caller.client or self.caller.key)
 
-    def count_people(self, number: int) -> None:
+    async def count_people(self, number: int) -> None:
         """People whose records go out in one answer. Raises FhirError THROTTLED."""
         if self.quota is not None and number:
-            self.quota(self.caller.client or self.caller.key, number)
+            await self.quota(self.caller.client or self.caller.key, number)
 
     def with_(self, **changes: Any) -> Context:
         return replace(self, **changes)

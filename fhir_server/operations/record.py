@@ -32,7 +32,7 @@ async def record_operation(context: Context, request: FhirRequest) -> FhirRespon
     found = [one async for one in records_of(context, export, [id], asked.get("facility", ""))]
     if not found:
         raise FhirError(Kind.NOT_FOUND, f"there is no record of Patient/{id} in the format {export.format.name}")
-    context.count_people(1)
+    await context.count_people(1)
     return _answer(context, request, export, form, found if together(export) else found[:1])
 
 

@@ -53,7 +53,7 @@ async def records_changed_operation(context: Context, request: FhirRequest) -> F
     export = export_named(context, "basic")
     count = _count(asked.get("_count", str(PEOPLE)))
     page = await changed_people(context, asked.get("_since", ""), count, types_of(export)[0])
-    context.count_people(len(page.people))
+    await context.count_people(len(page.people))
     form = asked.get("format", "fhir")
     if form == "fhir":
         return FhirResponse(200, encode(await _bundle(context, export, page, count)))

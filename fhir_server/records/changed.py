@@ -2,20 +2,25 @@
 
 A token says how far a reader is: `NAME.SEQ` all changes up to SEQ are read; `NAME.SEQ.END` a walk to END is under way;
 `NAME.all.ID.END` everybody is being read, as a first reader does, up to the Patient ID, before the walk from END on.
+Readers get it sealed: it tells how many changes there were in all, which is more than a narrowed caller sees.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
+from fhir_server.model.sealing import seal, unseal
 from fhir_server.store.values import ChangeSpan, Find
 
 SCAN = 1_000  # changes looked at together
+_SECRET, _PURPOSE = "page-links", b"records changed"  # its name, not the secret
+_MARK = "c_"  # begins each token: without it one in 64 would look like an option on a command line
+_BLOCK = 32  # bytes that a token is filled up to, so that its length tells nothing
 _TOKEN = re.compile(r"([0-9a-f]{8})\.(?:(\d{1,18})(?:\.(\d{1,18}))?|all\.([A-Za-z0-9\-]{0,64})\.(\d{1,18}))", re.ASCII)
 
 
@@ -53,18 +58,24 @@ async def changed_people(context: Context, since: str, count: int, types: frozen
         raise FhirError(Kind.UNAVAILABLE, "changes are not numbered yet", headers={"Retry-After": "2"})
     place = await _place(context, since, span)
     if place.last is not None:
-        return await _everybody(context, place, span, count)
-    return await _walk(context, place, span, count, types)
+        page = await _everybody(context, place, span, count)
+    else:
+        page = await _walk(context, place, span, count, types)
+    plain = page.token.encode()
+    filled = plain.ljust(-(-len(plain) // _BLOCK) * _BLOCK)
+    return replace(page, token=_MARK + seal(filled, await context.store.secret(_SECRET), _PURPOSE))
 
 
 async def _place(context: Context, since: str, span: ChangeSpan) -> Place:
     if not since:
         return Place(span.last, span.last, "")
-    token = _TOKEN.fullmatch(since)
+    opened = unseal(since.removeprefix(_MARK), await context.store.secret(_SECRET), _PURPOSE)
+    token = _TOKEN.fullmatch(since if opened is None else opened.decode().rstrip())
     if token is None:
         return await _place_in_time(context, since, span)
     after = int(token[2] or token[5])
-    if token[1] != span.name or after > span.last or (after < span.first - 1 and token[4] is None):
+    # What was not sealed is a token of an earlier version of this program.
+    if opened is None or token[1] != span.name or after > span.last or (after < span.first - 1 and token[4] is None):
         text = "what changed since this token is no longer known; begin anew without _since"
         raise FhirError(Kind.DELETED, text, ("_since",))
     if token[4] is not None:

@@ -2,22 +2,16 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-import os
 import zlib
-from functools import lru_cache
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model import sealing
 from fhir_server.search.paging import Cursor
 
 PARAMETER = "_page"
 LONGEST_QUERY = 4096  # bytes of query that a link carries itself; a longer one is kept in the store by its hash
-_NONCE = 12
 _WORTH_PACKING = 400  # bytes; below, deflate takes longer to begin than all the rest and shortens a link little
 _PACKED = b"\x78"  # how deflated bytes begin, and a page does not: it is a map
 _PURPOSE = b"fhir search page 1"
@@ -42,25 +36,20 @@ _encode = msgspec.msgpack.Encoder().encode
 _decoder = msgspec.msgpack.Decoder(Page)
 
 
-_cipher = lru_cache(maxsize=4)(AESGCM)
-
-
 def seal(page: Page, key: bytes, reader: str = "") -> str:
     """A URL-safe text that only a holder of the key can read or make. key: 32 bytes. reader: whom the link is for:
     it carries what that caller was told, and nobody else can use it."""
-    nonce, content = os.urandom(_NONCE), _encode(page)
+    content = _encode(page)
     packed = zlib.compress(content, 1) if len(content) > _WORTH_PACKING else content
-    sealed = _cipher(key).encrypt(nonce, packed, _PURPOSE + reader.encode())
-    return base64.urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+    return sealing.seal(packed, key, _PURPOSE + reader.encode())
 
 
 def unseal(text: str, key: bytes, reader: str = "") -> Page:
     """Raises FhirError VALUE for anything that `seal` did not make with this key for this reader."""
+    opened = sealing.unseal(text, key, _PURPOSE + reader.encode()) or b""
     try:
-        sealed = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        opened = _cipher(key).decrypt(sealed[:_NONCE], sealed[_NONCE:], _PURPOSE + reader.encode())
         return _decoder.decode(zlib.decompress(opened) if opened.startswith(_PACKED) else opened)
-    except (binascii.Error, ValueError, InvalidTag, zlib.error, msgspec.DecodeError):
+    except (zlib.error, msgspec.DecodeError):
         raise FhirError(Kind.VALUE, "this is no page link of this server", (PARAMETER,)) from None
 
 

@@ -6,18 +6,15 @@ an opaque token, sealed with a key that never leaves the store, good for five mi
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.sealing import seal, unseal
 from fhir_server.security.callers import Identity
 from fhir_server.security.clients import Client, Clients
 from fhir_server.security.fetch import Fetch
@@ -31,7 +28,6 @@ TOKEN_SECONDS = 300
 ASSERTION_SECONDS = 300  # SMART Backend Services: exp is no more than five minutes in the future
 ASSERTION_TYPE = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 OWN_TOKEN = "fhir_"  # noqa: S105  # with which our tokens begin; base64url follows, so none of them is taken for a JWT
-_NONCE = 12
 _PURPOSE = b"fhir access token 1"
 
 
@@ -95,7 +91,7 @@ class Grants:
             raise Denied("invalid_scope", "none of the scopes asked for is registered for this client", id)
         sealed = _Sealed(id, scopes, self._clock() + TOKEN_SECONDS)
         response: dict[str, Any] = {
-            "access_token": _seal(sealed, await self._store.secret("access-tokens")),
+            "access_token": OWN_TOKEN + seal(_encode(sealed), await self._store.secret("access-tokens"), _PURPOSE),
             "token_type": "bearer",
             "expires_in": TOKEN_SECONDS,
             "scope": " ".join(scopes),
@@ -140,8 +136,11 @@ class Grants:
 
     async def identity(self, token: str) -> tuple[Identity, float]:
         """Who asks with an access token of ours, and until when it counts. Raises FhirError LOGIN."""
-        sealed = _unseal(token, await self._store.secret("access-tokens"))
-        if sealed is None or sealed.expires <= self._clock():
+        opened = unseal(token.removeprefix(OWN_TOKEN), await self._store.secret("access-tokens"), _PURPOSE)
+        if opened is None:
+            raise refused("it is not active")
+        sealed = _decoder.decode(opened)
+        if sealed.expires <= self._clock():
             raise refused("it is not active")
         client = await self._clients.find(sealed.client)
         if client is None or client.disabled:
@@ -166,18 +165,3 @@ def _covers(wide: str, narrow: str) -> bool:
     one, other = wider[0], narrower[0]
     same = one.context == other.context and one.type in (None, other.type)
     return same and one.actions >= other.actions and set(one.constraints) <= set(other.constraints)
-
-
-def _seal(sealed: _Sealed, key: bytes) -> str:
-    nonce = os.urandom(_NONCE)
-    content = AESGCM(key).encrypt(nonce, _encode(sealed), _PURPOSE)
-    return OWN_TOKEN + base64.urlsafe_b64encode(nonce + content).rstrip(b"=").decode()
-
-
-def _unseal(text: str, key: bytes) -> _Sealed | None:
-    text = text.removeprefix(OWN_TOKEN)
-    try:
-        content = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return _decoder.decode(AESGCM(key).decrypt(content[:_NONCE], content[_NONCE:], _PURPOSE))
-    except (binascii.Error, ValueError, InvalidTag, msgspec.DecodeError):
-        return None

@@ -236,6 +236,14 @@ class Store(Protocol):
         """What is kept under the key for a day by whoever came first: `content`, or what was there before."""
         ...
 
+    async def draw(
+        self, name: str, amount: tuple[float, float], rate: float, size: float, now: int
+    ) -> tuple[float, float]:
+        """Takes from the bucket of that name what is in it, at least and at most so much; gives what was drawn, 0 for
+        less than the least, and what is left. It holds `size`, is full at first, and gets `rate` a second; now: ms
+        since the epoch. All processes draw from the same."""
+        ...
+
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
         """Keeps an entry of a register for ever. False when the name is taken; nothing is written then."""
         ...

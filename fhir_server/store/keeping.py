@@ -13,6 +13,7 @@ from pymongo import ReturnDocument
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, ANSWERS
+from fhir_server.store.buckets import BUCKET_SECONDS, BUCKETS
 from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
@@ -30,6 +31,7 @@ _EXPIRING = {
     GATES: CLAIM_SECONDS,
     ANSWERS: ANSWER_SECONDS,
     DEFERRALS: ANSWER_SECONDS,
+    BUCKETS: BUCKET_SECONDS,
 }
 
 

@@ -15,6 +15,7 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 from fhir_server.store.answers import Answers
+from fhir_server.store.buckets import Buckets
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
 from fhir_server.store.contract import Transaction
@@ -121,6 +122,7 @@ class MongoStore:
         self._durable = DurableRegistry(self._database)
         self._keeping = Keeping(self._database)
         self._answers = Answers(self._database)
+        self._buckets = Buckets(self._database)
         self._deferrals = Deferrals(self._database)
         self._changes = Changes(client, self._database)
         self.tables = MongoTables(self._database, settings.search_seconds)
@@ -342,6 +344,12 @@ class MongoStore:
     async def agree(self, key: str, content: bytes) -> bytes:
         with wrapped("agreeing on a request"):
             return await self._answers.agree(key, content)
+
+    async def draw(
+        self, name: str, amount: tuple[float, float], rate: float, size: float, now: int
+    ) -> tuple[float, float]:
+        with wrapped("counting what a client asks"):
+            return await self._buckets.draw(name, amount, rate, size, now)
 
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
         with wrapped(f"entering into {register}"):

@@ -164,3 +164,12 @@ async def test_nothing_is_missed_while_others_write(client: Client) -> None:
 async def test_what_makes_no_sense_is_refused(client: Client, query: str, status: int) -> None:
     await settled(client)
     assert (await client.get(f"$records-changed{query}")).status_code == status
+
+
+async def test_a_token_tells_nothing_of_how_much_has_changed_and_counts_only_as_it_was_given(client: Client) -> None:
+    first = token(await changed(client, "?_count=1"))
+    second = token(await changed(client))
+    assert len(first) == len(second)
+    assert second.startswith("c_")
+    broken = second[:-6] + ("AAAAAA" if second[-6:] != "AAAAAA" else "BBBBBB")
+    assert (await client.get(f"$records-changed?_since={broken}")).status_code == 400

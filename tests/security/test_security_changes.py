@@ -87,7 +87,7 @@ async def test_nobody_takes_away_more_people_a_day_than_the_quota(running: Conte
     from fhir_server.interactions.exchange import FhirRequest
     from fhir_server.routes import respond
 
-    limited = running.with_(quota=Pace(4 / DAY, "has taken away enough", DAY, lambda: 0.0).spend)
+    limited = running.with_(quota=Pace(running.store, "four", 4 / DAY, "has taken away enough", lambda: 0, DAY).spend)
     everybody = FhirRequest("GET", (CHANGED,), (("_count", "3"),))
     assert (await respond(limited, everybody)).status == 200
     one = FhirRequest("GET", ("Patient", "an", "$record"), (("format", "basic"),))

@@ -11,7 +11,7 @@ from fhir_server.cli.audit import emergencies
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.security.pace import DAY, Pace
+from fhir_server.security.pace import DAY, HAND_SECONDS, Pace
 from tests.builders import a_condition, an_entry
 from tests.security.callers import Caller
 from tests.security.conftest import Ask
@@ -68,35 +68,54 @@ async def test_the_glass_is_not_broken_without_right_patient_and_reason(
     assert answer.status_code == status
 
 
-def test_a_client_that_asks_too_often_waits() -> None:
-    now = [0.0]
-    pace = Pace(2.0, "asks too often", clock=lambda: now[0])
-    for _ in range(20):
-        pace.spend("a")
-    with pytest.raises(FhirError) as told:
-        pace.spend("a")
-    assert (told.value.kind, told.value.headers["Retry-After"]) == (Kind.THROTTLED, "1")
-    pace.spend("b")
-    now[0] = 0.6
-    pace.spend("a")
+async def test_a_client_that_asks_too_often_waits_whichever_process_it_asks(running: Context) -> None:
+    now = [0]
+    one, other = [Pace(running.store, "often", 2.0, "asks too often", lambda: now[0]) for _ in range(2)]
+    for _ in range(10):
+        await one.spend("a")
+        await other.spend("a")
+    for process in (one, other):
+        with pytest.raises(FhirError) as told:
+            await process.spend("a")
+        assert (told.value.kind, told.value.headers["Retry-After"]) == (Kind.THROTTLED, "1")
+    await one.spend("b")
+    now[0] = 600
+    await one.spend("a")
+    with pytest.raises(FhirError):
+        await other.spend("a")
 
 
-def test_a_client_takes_away_so_many_people_a_day() -> None:
-    now = [0.0]
-    quota = Pace(1_000 / DAY, "has taken away enough", DAY, lambda: now[0])
-    quota.spend("a", 900)
+async def test_what_processes_hold_in_advance_is_never_more_than_the_limit(running: Context) -> None:
+    processes = [Pace(running.store, "held", 20.0, "asks too often", lambda: 0) for _ in range(4)]
+
+    async def ask(process: Pace) -> bool:
+        try:
+            await process.spend("a")
+        except FhirError:
+            return False
+        return True
+
+    answered = await asyncio.gather(*(ask(processes[number % 4]) for number in range(240)))
+    assert 200 - 4 * 20 * HAND_SECONDS <= sum(answered) <= 200
+
+
+async def test_a_client_takes_away_so_many_people_a_day(running: Context) -> None:
+    now = [0]
+    quota = Pace(running.store, "people", 1_000 / DAY, "has taken away enough", lambda: now[0], DAY)
+    await quota.spend("a", 900)
     with pytest.raises(FhirError, match="has taken away enough") as told:
-        quota.spend("a", 200)
+        await quota.spend("a", 200)
     assert told.value.headers["Retry-After"] == str(8_640)
-    quota.spend("a", 100)
-    now[0] = DAY
-    quota.spend("a", 1_001)
+    now[0] = 8_640_000
+    await quota.spend("a", 200)
+    now[0] += int(DAY) * 1000
+    await quota.spend("a", 1_001)
 
 
 async def test_entries_of_a_batch_count_each_for_one(ask: Ask, running: Context, admin: Caller) -> None:
     caller = ask("user/*.rs", organization="h1", client_id="busy")
     entries = [an_entry("GET", "Patient/an") for _ in range(30)]
-    pace = Pace(1.0, "asks too often", clock=lambda: 0.0)
+    pace = Pace(running.store, "entries", 1.0, "asks too often", lambda: 0)
     from fhir_server.interactions.exchange import FhirRequest
     from fhir_server.routes import respond
 
