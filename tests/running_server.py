@@ -29,8 +29,7 @@ from fhir_server.store.embedded import running_uri
 ROOT = Path(__file__).resolve().parents[1]
 PROGRAM = (sys.executable, "-m", "fhir_server")
 READY = re.compile(r"ready at (https?://\S+)")
-START_SECONDS = 90
-STOP_SECONDS = 60
+PATIENCE = 300.0  # seconds that a test waits for what must come, however busy the machine is
 
 
 def _has_embedded() -> bool:
@@ -76,7 +75,7 @@ def own_database(env: Mapping[str, str]) -> Iterator[dict[str, str]]:
         client.drop_database(name)
 
 
-def run(*arguments: str, env: Mapping[str, str], seconds: float = 150) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str, env: Mapping[str, str], seconds: float = PATIENCE) -> subprocess.CompletedProcess[str]:
     """A command of the program from start to end, its output captured."""
     return subprocess.run(
         [*PROGRAM, *arguments],
@@ -156,7 +155,7 @@ class RunningServer:
             for line in lines:
                 self.errors += line
 
-    def wait_for(self, pattern: re.Pattern[str], seconds: float = START_SECONDS) -> re.Match[str]:
+    def wait_for(self, pattern: re.Pattern[str], seconds: float = PATIENCE) -> re.Match[str]:
         """Waits until a line of stdout matches. Fails with all output when the server ends or stays silent."""
         while True:
             try:
@@ -177,9 +176,9 @@ class RunningServer:
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Sends the signal, waits for the end and for the last output, and gives the exit code."""
         self.process.send_signal(number)
-        code = self.process.wait(STOP_SECONDS)
+        code = self.process.wait(PATIENCE)
         for reader in self._readers:
-            reader.join(STOP_SECONDS)
+            reader.join(PATIENCE)
         return code
 
     def mongod(self) -> int | None:

@@ -5,6 +5,7 @@ secrets: {_id: name, value}     kept: {_id: sha256, content, at}     claims: {_i
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import secrets
 from datetime import UTC, datetime
@@ -48,10 +49,14 @@ class Keeping:
         """Makes the collections that no transaction may have to make; gives those that were there."""
         existing = set(await self._database.list_collection_names())
         made = {"registry", "systems", "secrets", COMPARTMENTS, REGISTERS, PACKAGES, RESOURCES, *_EXPIRING}
-        for name in made - existing:
-            await create(self._database, name)
-        for name, seconds in _EXPIRING.items():
-            await self._database[name].create_index("at", name="expiry", expireAfterSeconds=seconds)
+        # Together, so that they wait for the disk once and not each by itself.
+        await asyncio.gather(*[create(self._database, name) for name in made - existing])
+        await asyncio.gather(
+            *[
+                self._database[name].create_index("at", name="expiry", expireAfterSeconds=seconds)
+                for name, seconds in _EXPIRING.items()
+            ]
+        )
         return existing
 
     async def secret(self, name: str) -> bytes:

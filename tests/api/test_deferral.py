@@ -17,6 +17,7 @@ from fhir_server.store.mongo import open_store
 from fhir_server.store.values import EVERYTHING
 from tests.api.conftest import Client, serving
 from tests.builders import a_bundle, a_patient, an_entry, with_cccd
+from tests.running_server import PATIENCE
 
 MANY = 400  # entries, so that a process can be ended among them
 
@@ -30,7 +31,7 @@ def place_of(answer: httpx.Response) -> str:
 
 async def settled(client: Client, place: str) -> dict[str, Any]:
     """The one entry of the answer, once it is there."""
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         while (answer := await client.get(place)).status_code == 202:
             assert answer.content == b""
             assert answer.headers["retry-after"]
@@ -90,7 +91,7 @@ async def test_a_cancelled_request_is_stopped_and_forgotten(client: Client, monk
     assert (await client.send("DELETE", place)).status_code == 202
     assert (await client.get(place)).status_code == 404
     assert (await client.send("DELETE", place)).status_code == 404
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         before = -1
         while (now := (await client.get("Patient?_summary=count")).json()["total"]) != before:
             before = now

@@ -13,7 +13,7 @@ from typing import Any
 
 import httpx
 import pytest
-from running_server import RunningServer, environment, needs_embedded, running_server, wait_until_stored
+from running_server import PATIENCE, RunningServer, environment, needs_embedded, running_server, wait_until_stored
 
 pytestmark = needs_embedded
 
@@ -65,7 +65,7 @@ def test_a_load_of_the_sample_that_was_cut_off_is_completed_by_the_next_start(st
 def test_the_four_urls_that_the_first_start_prints_answer_with_content(started: RunningServer) -> None:
     urls = [line.strip() for line in started.said if line.strip().startswith("http")]
     assert len(urls) == 4
-    answers = [httpx.get(url).json() for url in urls]
+    answers = [httpx.get(url, timeout=PATIENCE).json() for url in urls]
     assert [answer["resourceType"] for answer in answers] == ["CapabilityStatement", *["Bundle"] * 3]
     assert all(answer["entry"] for answer in answers[1:])
 
@@ -84,10 +84,15 @@ def test_an_example_of_the_readme_gives_the_answer_that_is_shown(
     assert differences(json.loads(shown), json.loads(answer)) == []
 
 
+def people(server: RunningServer) -> int:
+    found: int = httpx.get(f"{server.base}/Patient?_summary=count", timeout=PATIENCE).json()["total"]
+    return found
+
+
 def test_a_later_start_loads_nothing_again(started: RunningServer, data_dir: Path) -> None:
-    count = httpx.get(f"{started.base}/Patient?_summary=count").json()["total"]
+    count = people(started)
     assert count >= 1000
     started.stop()
     with running_server(environment(data_dir)) as again:
         assert not any("Sample" in line for line in again.said)
-        assert httpx.get(f"{again.base}/Patient?_summary=count").json()["total"] == count
+        assert people(again) == count

@@ -21,6 +21,7 @@ from fhir_server.http import protocol
 from fhir_server.http.protocol import BoundedProtocol
 from tests.api.conftest import Client, serving
 from tests.builders import a_patient
+from tests.running_server import PATIENCE
 
 
 @dataclass
@@ -51,7 +52,7 @@ class Wire:
 
 
 async def answer(reader: asyncio.StreamReader) -> tuple[int, dict[str, Any] | None]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE):
         head = (await reader.readuntil(b"\r\n\r\n")).decode()
         length = int(re.search(r"content-length: (\d+)", head, re.IGNORECASE)[1])  # type: ignore[index]
         body = await reader.readexactly(length)
@@ -134,7 +135,7 @@ async def test_a_head_that_does_not_end_is_cut_off(client: Client, monkeypatch: 
     async with on_a_socket(client.app) as wire:
         status, outcome = await wire.told(b"GET /fhir/metadata HTTP/1.1\r\nhost: te")
         assert (status, code(outcome)) == (408, "timeout")
-        async with wire.connected() as (reader, _), asyncio.timeout(30):
+        async with wire.connected() as (reader, _), asyncio.timeout(PATIENCE):
             assert await reader.read() == b""  # who says nothing at all is not told anything either
         assert await wire.is_alive()
 

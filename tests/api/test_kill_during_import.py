@@ -11,6 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 from running_server import (
+    PATIENCE,
     PROGRAM,
     RunningServer,
     environment,
@@ -87,7 +88,7 @@ def cut_off(sample: Path, env: dict[str, str], records: int, server: RunningServ
         else:
             importing.kill()
         os.kill(mongod, signal.SIGKILL)
-        assert importing.wait(60) != 0
+        assert importing.wait(PATIENCE) != 0
 
 
 @pytest.mark.parametrize("round", range(ROUNDS))
@@ -96,12 +97,12 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
 ) -> None:
     env = environment(tmp_path / "data")
     cut_off(sample, env, ENOUGH, None)
-    with running_server(env, "--no-sample") as server, httpx.Client(base_url=server.base, timeout=60) as client:
+    with running_server(env, "--no-sample") as server, httpx.Client(base_url=server.base, timeout=PATIENCE) as client:
         first = len(list(resources(client, "Provenance")))
         assert first >= ENOUGH
         assert broken_records(client) == []
         cut_off(sample, env, first + ENOUGH, server)
-    with running_server(env, "--no-sample") as again, httpx.Client(base_url=again.base, timeout=60) as client:
+    with running_server(env, "--no-sample") as again, httpx.Client(base_url=again.base, timeout=PATIENCE) as client:
         second = len(list(resources(client, "Provenance")))
         assert second >= first + ENOUGH
         assert broken_records(client) == []
@@ -118,7 +119,7 @@ def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path
     with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
         wait_until_stored(data_dir, importing, ENOUGH)
         importing.send_signal(signal.SIGINT)
-        _, told = importing.communicate(timeout=60)
+        _, told = importing.communicate(timeout=PATIENCE)
     assert importing.returncode == INTERRUPTED
     assert told == "fhir-server: interrupted; importing again completes what is missing\n"
     assert find_mongod(data_dir) is None

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from pymongo import MongoClient
-from running_server import RunningServer, environment, needs_embedded, processes_of, run, running_server
+from running_server import PATIENCE, RunningServer, environment, needs_embedded, processes_of, run, running_server
 
 from fhir_server.store.embedded import running_uri
 from tests.builders import a_bundle, a_condition, a_patient, an_entry
@@ -134,7 +134,7 @@ async def write_until_killed(base: str, ledger: Ledger, writers: list[Writer], k
 
 async def ended(gone: asyncio.Event) -> bool:
     """A client may see the end of the server before the one who ended it says so."""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         return await gone.wait()
 
 

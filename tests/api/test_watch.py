@@ -6,7 +6,7 @@ import json
 import subprocess
 from pathlib import Path
 
-from running_server import PROGRAM, environment
+from running_server import PATIENCE, PROGRAM, environment
 
 from fhir_server.config import DATA_ROOT
 
@@ -32,7 +32,7 @@ def test_files_end_in_done_or_refused_with_their_reports_and_a_signal_ends_the_w
         (folder / "left.ndjson").write_text(EXAMPLE, "utf-8")
         assert "0 stored, 1 unchanged" in watching.stdout.readline()
         watching.terminate()
-        assert watching.wait(30) == 0
+        assert watching.wait(PATIENCE) == 0
     assert {path.name for path in (folder / "refused").iterdir()} == {
         "bad.json", "bad.json.report.json", "bad.json.report.html"
     }  # fmt: skip

@@ -15,7 +15,7 @@ import msgspec
 import pytest
 from pymongo import MongoClient
 
-from tests.running_server import RunningServer, environment, run_here
+from tests.running_server import PATIENCE, RunningServer, environment, run_here
 
 NUMBER, NAME, TOKEN = "079200000123", "Nguyễn Thị Bí Mật", "eyJhbGciOiJub25lIn0"
 
@@ -29,7 +29,7 @@ def asked(base: str, method: str, path: str, body: Any = None, told: list[str] |
     }
     request = urllib.request.Request(f"{base}/{path}", content, named, method=method)
     try:
-        with urllib.request.urlopen(request, timeout=30) as answer:
+        with urllib.request.urlopen(request, timeout=PATIENCE) as answer:
             return int(answer.status)
     except urllib.error.HTTPError as fault:
         if told is not None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from running_server import RunningServer, environment, own_database, running_server
+from running_server import PATIENCE, RunningServer, environment, own_database, running_server
 
 from fhir_server.config import DATA_ROOT
 
@@ -27,7 +27,7 @@ def server() -> Iterator[RunningServer]:
             f"{started.base}/$import-records?name={EXAMPLES.name}",
             content=EXAMPLES.read_bytes(),
             headers=ndjson,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert imported.status_code == 200, imported.text
         yield started

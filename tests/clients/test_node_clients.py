@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from people import CARD, CCCD, HISTORY, NAME, a_transaction
-from running_server import RunningServer
+from running_server import PATIENCE, RunningServer
 
 FOLDER = Path(__file__).parent / "node"
 CLIENTS = {"fhir-kit-client": "Đặngkit", "fhirclient": "Đặngsmart", "medplum": "Đặngmed"}  # each has people of its own
@@ -57,7 +57,7 @@ def test_every_call_of_the_client_gives_what_its_user_expects(node: str, server:
         env=os.environ | {"FHIR_TEST_CASES": json.dumps(cases)},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr

@@ -11,7 +11,7 @@ import pytest
 import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
-from running_server import RunningServer
+from running_server import PATIENCE, RunningServer
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
@@ -45,7 +45,7 @@ def answered_as_told(operation: Any, session: requests.Session) -> None:
     )
     @given(case=operation.as_strategy())
     def ask(case: Any) -> None:
-        case.validate_response(case.call(session=session, timeout=60), checks=CHECKS)
+        case.validate_response(case.call(session=session, timeout=PATIENCE), checks=CHECKS)
 
     ask()
 
