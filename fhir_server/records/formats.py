@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +115,15 @@ class Format:
     def known(self) -> frozenset[tuple[str, ...]]:
         """Every source path that a row, a condition or a key reads, from the top of the record, without repetitions."""
         return frozenset(_known_paths(self.data))
+
+    @cached_property
+    def known_fields(self) -> Mapping[tuple[str, ...], frozenset[str]]:
+        """By the path of a table the names of those of its fields that are known and not left out."""
+        found: dict[tuple[str, ...], set[str]] = defaultdict(set)
+        for path in self.known - self.left_out.keys():
+            if path:
+                found[path[:-1]].add(path[-1])
+        return {path: frozenset(names) for path, names in found.items()}
 
     def sources_of(self, group: str, expression: str) -> str:
         """The source fields that fill the element a FHIRPath names in a resource of a group: `Encounter.period` is

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
 from typing import Any
@@ -70,9 +70,11 @@ class Group:
 
     def run(self, parent: Scope | None, root: Tree, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
         """Makes the resources of every item and appends them to `mapped`."""
+        items = self._each(root if self._from_root or parent is None else parent.item)
+        if not items:
+            return
         seen: dict[tuple[str, ...], int] = {}
         before = facts.on
-        items = list(self._each(root if self._from_root or parent is None else parent.item))
         for line, item in enumerate(items, 1):
             made = Made(self.name, self.owner, (), {"resourceType": self.type})
             building = Building(made.resource, self._items, self._extensions)
@@ -102,7 +104,7 @@ class Group:
         mapped.latest[self.name] = scope
         inner = {**scopes, self.name: scope}
         for row in self._rows:
-            row(scope, facts, mapped, inner)
+            row(scope, scope.building, facts, mapped, inner)
         if any(name not in made.resource for name in self._needs):
             mapped.made.pop()  # what was wrong has been told
             del mapped.latest[self.name]
@@ -124,16 +126,15 @@ class Group:
                 text = (note["en"], note["vi"])
                 mapped.problems.append(Problem("warning", note["rule"], text, field=note["field"]))
 
-    def _each(self, tree: Any) -> Iterator[Any]:
+    def _each(self, tree: Any) -> Sequence[Any]:
         if self._values:
-            yield from different_values(tree, self._values)
-            return
+            return list(different_values(tree, self._values))
         found = walk_all(tree, self._keys)
-        for item in grouped(found, self._group_by) if self._group_by else found:
-            if not self._split:
-                yield item
-            elif isinstance(item, dict):
-                yield from split_lists(item, self._split)
+        if self._group_by:
+            found = list(grouped(found, self._group_by))
+        if self._split:
+            return [part for item in found if isinstance(item, dict) for part in split_lists(item, self._split)]
+        return found
 
     def _key_above(self, parent: Scope | None) -> tuple[str, ...]:
         """The key of the item that it lies in: the first line of one visit is not the first line of another."""

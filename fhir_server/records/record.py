@@ -201,7 +201,7 @@ def _is_newborn(mapped: Mapped, on: date | None) -> bool:
 def _left(format: Format, content: Tree) -> tuple[Counter[str], Counter[str]]:
     kept_out: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    for path, value in _leaves(content, (), format.left_out):
+    for path, value in _leaves(content, (), format):
         if path in format.left_out:
             kept_out["/".join(path)] += _rows(value)
         elif path not in format.known:
@@ -209,17 +209,18 @@ def _left(format: Format, content: Tree) -> tuple[Counter[str], Counter[str]]:
     return kept_out, unknown
 
 
-def _leaves(
-    value: Any, path: tuple[str, ...], stop: Mapping[tuple[str, ...], Any]
-) -> Iterator[tuple[tuple[str, ...], Any]]:
-    if path in stop:
+def _leaves(value: Any, path: tuple[str, ...], format: Format) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """The values of a record but the known texts of its tables, which are most of them."""
+    if path in format.left_out:
         yield path, value
     elif isinstance(value, dict):
+        known = format.known_fields.get(path, ())
         for name, item in value.items():
-            yield from _leaves(item, (*path, name), stop)
+            if name not in known or item.__class__ is not str:
+                yield from _leaves(item, (*path, name), format)
     elif isinstance(value, list):
         for item in value:
-            yield from _leaves(item, path, stop)
+            yield from _leaves(item, path, format)
     else:
         yield path, value
 

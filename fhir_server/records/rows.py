@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fhir_server.model.resources import Resource
-from fhir_server.records.conditions import compile_test
+from fhir_server.records.conditions import Test, compile_test
 from fhir_server.records.facts import Facts, WrongValue
-from fhir_server.records.scopes import Mapped, Read, Scope, compile_source
+from fhir_server.records.scopes import Mapped, Scope, compile_source
 from fhir_server.records.source import Problem
 from fhir_server.records.targets import Building, Put, compile_target, copied
 from fhir_server.records.transform_dates import Transform
@@ -20,8 +20,8 @@ WORDS = frozenset({
     "derived", "copy_of",
 })  # fmt: skip
 
-Row = Callable[[Scope, Facts, Mapped, Mapping[str, Scope]], None]
-Act = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], object]
+# (where it reads, where it writes, facts, what is made, the scopes that are open by group)
+Row = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], object]
 
 
 def compile_row(row: Mapping[str, Any], group: str) -> Row:
@@ -40,27 +40,41 @@ def _compiled(row: Mapping[str, Any], group: str) -> Row:
     test = compile_test(row.get("when"))
     act = next((make for name, make in _ACTS if name in row), _value)(row, put)
     owner = row.get("on", group)
+    if owner != group:
+        act = _on_another(owner, act)
+    return act if test is None else _when(test, act)
 
-    def run(scope: Scope, facts: Facts, mapped: Mapped, open_scopes: Mapping[str, Scope]) -> None:
-        if test is None or test(scope):
-            target = scope if owner == group else open_scopes.get(owner) or mapped.latest.get(owner)
-            if target is not None:
-                act(scope, target.building, facts, mapped, open_scopes)
+
+def _on_another(owner: str, act: Row) -> Row:
+    """Writes into the resource of another group, where there is one."""
+
+    def run(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+        target = scopes.get(owner) or mapped.latest.get(owner)
+        if target is not None:
+            act(scope, target.building, facts, mapped, scopes)
 
     return run
 
 
-def _constant(row: Mapping[str, Any], put: Put) -> Act:
+def _when(test: Test, act: Row) -> Row:
+    def run(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+        if test(scope):
+            act(scope, building, facts, mapped, scopes)
+
+    return run
+
+
+def _constant(row: Mapping[str, Any], put: Put) -> Row:
     value = row["value"]
     return lambda scope, building, facts, mapped, scopes: put(building, copied(value), scope.label)
 
 
-def _line(row: Mapping[str, Any], put: Put) -> Act:
+def _line(row: Mapping[str, Any], put: Put) -> Row:
     offset = row["line"]
     return lambda scope, building, facts, mapped, scopes: put(building, scope.line + offset, scope.label)
 
 
-def _link(row: Mapping[str, Any], put: Put) -> Act:
+def _link(row: Mapping[str, Any], put: Put) -> Row:
     wanted = row["link"]
 
     def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
@@ -73,7 +87,7 @@ def _link(row: Mapping[str, Any], put: Put) -> Act:
     return act
 
 
-def _value(row: Mapping[str, Any], put: Put) -> Act:
+def _value(row: Mapping[str, Any], put: Put) -> Row:
     sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
     reads = [(path, compile_source(path)) for path in sources]
     names = row.get("as", "text")
@@ -86,18 +100,21 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
     ]
 
     def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
-        path, found = _first_present(reads, scope)
-        if found is None:
+        for path, read in reads:
+            found = read(scope)
+            if found is not None:
+                facts.at = path
+                break
+        else:
             if default is not None:
                 put(building, copied(default), scope.label)
             elif absent != "leave":
-                mapped.problems.append(_missing(path, absent))
+                mapped.problems.append(_missing(sources[0], absent))
             return
-        facts.at = path
         chosen = {**options, **{name: read(scope) for name, read in read_options}} if read_options else options
-        values: list[Any] = found if isinstance(found, list) else [found]
+        values: list[Any] = found if found.__class__ is list else [found]
         for transform in chain:
-            values = _apply(transform, values, chosen, facts, mapped, (path, wrong))
+            values = _apply(transform, values, chosen, facts, mapped, path, wrong)
         if not values and default is not None:
             values = [copied(default)]
         for value in values:
@@ -106,7 +123,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
     return act
 
 
-def _copy(row: Mapping[str, Any], put: Put) -> Act:
+def _copy(row: Mapping[str, Any], put: Put) -> Row:
     """A field that repeats another: written only where it says something else."""
     read, read_original = compile_source(row["source"]), compile_source(row["copy_of"])
 
@@ -127,41 +144,34 @@ def _agree(found: str, wanted: Any) -> bool:
     return found.startswith(wanted) or wanted.startswith(found)
 
 
-def _first_present(reads: list[tuple[str, Read]], scope: Scope) -> tuple[str, Any]:
-    for path, read in reads:
-        found = read(scope)
-        if found is not None:
-            return path, found
-    return reads[0][0], None
-
-
 def _apply(
     transform: Transform,
     values: list[Any],
     options: Mapping[str, Any],
     facts: Facts,
     mapped: Mapped,
-    at: tuple[str, str],
+    path: str,
+    wrong: str,
 ) -> list[Any]:
     """What a transform makes of each value; a wrong one is told and left out."""
     made: list[Any] = []
     for value in values:
-        if not isinstance(value, str):  # a table stands where a text is expected
-            mapped.problems.append(_wrong(at[0], WrongValue("…", ("a text", "một giá trị")), at[1]))
+        if value.__class__ is not str:  # a table stands where a text is expected
+            mapped.problems.append(_wrong(path, WrongValue("…", ("a text", "một giá trị")), wrong))
             continue
         try:
             result = transform(value, options, facts)
         except WrongValue as fault:
-            mapped.problems.append(_wrong(at[0], fault, at[1]))
+            mapped.problems.append(_wrong(path, fault, wrong))
             continue
-        if isinstance(result, list):
+        if result.__class__ is list:
             made += result
         elif result is not None:
             made.append(result)
     return made
 
 
-_ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Act]], ...] = (
+_ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Row]], ...] = (
     ("link", _link),
     ("value", _constant),
     ("line", _line),

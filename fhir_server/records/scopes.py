@@ -90,9 +90,16 @@ def compile_source(path: str) -> Read:
     if not keys:
         return lambda scope: scope.item
     if len(keys) == 1:
-        name = keys[0]
-        return lambda scope: scope.item.get(name) if isinstance(scope.item, dict) else None
+        return _of_item(keys[0])
     return lambda scope: walk(scope.item, keys)
+
+
+def _of_item(name: str) -> Read:
+    def read(scope: Scope) -> Any:
+        item = scope.item
+        return item.get(name) if item.__class__ is dict else None
+
+    return read
 
 
 def walk_all(tree: Any, keys: Sequence[str]) -> list[Any]:

@@ -69,15 +69,17 @@ def compile_target(target: str) -> Put:
     dynamic = any("#" in (one or "") for _, one in path)
     prefixes = _prefixes(parent)
 
+    place = prefixes[-1][0] if prefixes else ""
+
     def node_of(building: Building, self_label: str) -> Resource:
-        if not prefixes:
-            return building.resource
-        wanted = prefixes[-1][0].replace("#", self_label) if dynamic else prefixes[-1][0]
-        node = building.places.get(wanted)
+        node = building.places.get(place.replace("#", self_label) if dynamic else place)
         return node if node is not None else _make(building, prefixes, self_label)
 
     def put_value(building: Building, value: Any, self_label: str) -> None:
         node_of(building, self_label)[name] = value
+
+    def put_at_top(building: Building, value: Any, self_label: str) -> None:
+        building.resource[name] = value
 
     def put_more(building: Building, value: Any, self_label: str) -> None:
         held = node_of(building, self_label).setdefault(name, [])
@@ -85,13 +87,15 @@ def compile_target(target: str) -> Put:
             if not any(_same(item, one) for one in held):
                 held.append(item)
 
+    whole_path = _prefixes(path)
+
     def put_element(building: Building, value: Any, self_label: str) -> Resource:
-        whole = _make(building, _prefixes(path), self_label)
+        whole = _make(building, whole_path, self_label)
         whole.update(value)
         return whole
 
     if label is None:
-        return put_value
+        return put_value if prefixes else put_at_top
     return put_more if label == "+" else put_element
 
 
@@ -118,7 +122,7 @@ def _make(building: Building, prefixes: list[tuple[str, str, str, str | None]], 
     """Walks down, making what is not there yet; the dict at the end."""
     node = building.resource
     for path, _, name, label in prefixes:
-        here = path.replace("#", self_label)
+        here = path.replace("#", self_label) if "#" in path else path
         known = building.places.get(here)
         if known is None:
             known = building.places[here] = _child(building, node, path, name, label)
@@ -152,7 +156,7 @@ def _extension(node: Resource, name: str, urls: tuple[str, ...]) -> Resource:
     for depth, url in enumerate(urls):
         held = node.setdefault(name if depth == 0 else "extension", [])
         last = depth == len(urls) - 1
-        found = None if last else next((one for one in held if one["url"] == url), None)
+        found = None if last or not held else next((one for one in held if one["url"] == url), None)
         if found is None:
             found = {"url": url}
             held.append(found)

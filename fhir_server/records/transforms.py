@@ -32,6 +32,7 @@ from fhir_server.records.transform_dates import (
 
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d{1,10})?", re.ASCII)
 _ICD = re.compile(r"([A-Z]\d{2})(?:\.?([0-9A-Z]{1,2}))?([†*]?)", re.ASCII)
+_ZEROS = re.compile(r"^([+-]?)0+(?=\d)")
 _BLANKS = re.compile(r"\s+")
 
 
@@ -58,7 +59,8 @@ def decimal_text(found: str, options: Options, facts: Facts) -> Digits:
     number = found.replace(",", ".")
     if not _NUMBER.fullmatch(found) or float(number) <= options.get("over", -1e308):
         raise WrongValue(found, ("a number", "một số"))
-    return Digits(re.sub(r"^([+-]?)0+(?=\d)", r"\1", number.lstrip("+")))
+    plain = number.lstrip("+")
+    return Digits(_ZEROS.sub(r"\1", plain) if plain[:1] in "-0" else plain)
 
 
 def quantity(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:

@@ -6,6 +6,7 @@ import base64
 import binascii
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import Any
 
 from lxml import etree
@@ -18,6 +19,19 @@ _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']+)[\"']")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BLANK = re.compile(rb"\s+")
 _ACCEPTED_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
+
+
+_PARSER = etree.XMLParser(
+    encoding="utf-8",
+    resolve_entities=False,
+    no_network=True,
+    load_dtd=False,
+    dtd_validation=False,
+    huge_tree=False,
+    recover=False,
+    remove_comments=True,
+    remove_pis=True,
+)
 
 
 def check_prolog(head: bytes) -> None:
@@ -57,27 +71,16 @@ def _parse(body: bytes, prefixes: bytes = b"") -> tuple[str, Any]:
         raise _not_utf8(body, fault) from None
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         check_prolog(body)
-    parser = etree.XMLParser(
-        encoding="utf-8",
-        resolve_entities=False,
-        no_network=True,
-        load_dtd=False,
-        dtd_validation=False,
-        huge_tree=False,
-        recover=False,
-        remove_comments=True,
-        remove_pis=True,
-    )
     try:
-        root = etree.fromstring(b"<_%s>%s</_>" % (prefixes, body), parser)
+        root = etree.fromstring(b"<_%s>%s</_>" % (prefixes, body), _PARSER)
     except etree.XMLSyntaxError as fault:
         raise _malformed(body, fault) from None
-    count = [0]
-    return (_name(root[0]), _tree(root[0], 1, count)) if len(root) else ("", {})
+    return (_local(root[0].tag), _value(root[0], 1, [1])) if len(root) else ("", {})
 
 
-def _name(element: Any) -> str:
-    return str(element.tag).rpartition("}")[2]
+@lru_cache(maxsize=4_096)
+def _local(tag: str) -> str:
+    return tag.rpartition("}")[2]
 
 
 def _not_utf8(body: bytes, fault: UnicodeDecodeError) -> UnreadableError:
@@ -106,24 +109,28 @@ def _malformed(body: bytes, fault: etree.XMLSyntaxError) -> UnreadableError:
     return refusal("not-well-formed", f"not well-formed XML: {reason}", f"XML không hợp lệ: {reason}", line=line)
 
 
-def _tree(element: Any, depth: int, count: list[int]) -> Any:
-    count[0] += 1
-    if depth > DEPTH_LIMIT or count[0] > ELEMENT_LIMIT:
+def _value(element: Any, depth: int, count: list[int]) -> Any:
+    return _tree(element, depth, count) if len(element) else (element.text or "").strip()
+
+
+def _tree(element: Any, depth: int, count: list[int]) -> Tree:
+    """An element that has others in it. count: of the elements so far, these others not among them."""
+    count[0] += len(element)
+    if depth >= DEPTH_LIMIT or count[0] > ELEMENT_LIMIT:
         raise refusal(
             "too-large",
             f"deeper than {DEPTH_LIMIT} levels or more than {ELEMENT_LIMIT} elements",
             f"lồng sâu quá {DEPTH_LIMIT} mức hoặc nhiều hơn {ELEMENT_LIMIT} phần tử",
         )
-    if len(element) == 0:
-        return (element.text or "").strip()
     tree: Tree = {}
     for child in element:
-        if not isinstance(child.tag, str):
+        tag = child.tag
+        if tag.__class__ is not str:
             raise refusal("entity", "an entity reference is not read", "không đọc tham chiếu thực thể")
-        name = _name(child)
-        value = _tree(child, depth + 1, count)
-        if value == "" or value == {}:
+        value = _value(child, depth + 1, count)
+        if not value:
             continue  # an empty element is an absent one
+        name = _local(tag)
         held = tree.get(name)
         if held is None:
             tree[name] = value
