@@ -73,12 +73,19 @@ async def apply(
                 owners.append(place)
     if context.settings.check_references:
         await _refuse_broken_links(context, transaction, targets, drafts, faults)
+    guard = None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, _named(targets))
     applied: list[Written] = []
     with faults.gathering(partial(_at_entries, targets)):
         if faults:
-            await transaction.examine(ops, _guard(context, targets))
+            await transaction.examine(ops, guard)
         else:
-            applied = await _written(context, transaction, targets, ops)
+            applied = await _written(context, transaction, ops, guard)
+    if guard is not None:
+        # Patients of its own, which it has not written.
+        own = {target.id for target in targets if target.write.type == "Patient"} if faults else set()
+        joined = {patient: members for patient, members in guard.joined.items() if patient not in own}
+        with faults.gathering(partial(_at_entries, targets)):
+            await refuse_strangers(context.rights, transaction, joined, applied)
     faults.refuse()
     done = [Done(target.found) for target in targets]
     for place, written in zip(owners, applied, strict=True):
@@ -116,40 +123,19 @@ def _at_entries(targets: Iterable[Target], fault: FhirError) -> FhirError:
 
 
 async def _written(
-    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
+    context: Context, transaction: Transaction, ops: Sequence[Op], guard: RightsGuard | None
 ) -> list[Written]:
-    """Applies the ops within the caller's rights, and what follows from them. Raises FhirError FORBIDDEN."""
+    """Applies the ops, and what follows from them."""
     consents = [op.draft.id for op in ops if isinstance(op, Put) and op.draft.type == CONSENT]
     before = await transaction.read_many(CONSENT, consents, EVERYTHING) if consents else {}
-    written = await _applied(context, transaction, targets, ops)
+    written = await transaction.apply(ops, guard)
+    if context.rights.provenance or context.settings.provenance == "all":
+        await record(context, transaction, written)
     after = [one.stored for one in written if one.changed and one.stored.type == CONSENT]
     patients = {one.patient for one in (*before.values(), *after) if one.patient is not None}
     if after:
         await settle_consents(context, transaction, patients)
     return written
-
-
-async def _applied(
-    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
-) -> list[Written]:
-    written = await _within_rights(context, transaction, targets, ops)
-    if context.rights.provenance or context.settings.provenance == "all":
-        await record(context, transaction, written)
-    return written
-
-
-async def _within_rights(
-    context: Context, transaction: Transaction, targets: Sequence[Target], ops: Sequence[Op]
-) -> list[Written]:
-    guard = _guard(context, targets)
-    written = await transaction.apply(ops, guard)
-    if guard is not None:
-        await refuse_strangers(context.rights, transaction, guard.joined, written)
-    return written
-
-
-def _guard(context: Context, targets: Iterable[Target]) -> RightsGuard | None:
-    return None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, _named(targets))
 
 
 def _named(targets: Iterable[Target]) -> set[tuple[str, str]]:

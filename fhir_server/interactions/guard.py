@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from fhir_server.errors import FhirError, Kind
+from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.rights import Action, Rights
 from fhir_server.model.references import Literal, literal
 from fhir_server.model.resources import Resource, decode
@@ -23,11 +23,11 @@ Document = Mapping[str, Any]
 @dataclass(frozen=True, slots=True)
 class RightsGuard:
     """contract.Guard. named: the identities that the request itself names, which only callers who see everything may
-    choose for something new. joined: the patients whose compartments have got a member meanwhile."""
+    choose for something new. joined: the patients whose compartments get a member, with those members (`Type/id`)."""
 
     rights: Rights
     named: Collection[Identity]
-    joined: set[str] = field(default_factory=set)
+    joined: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
     def finds(self, op: Op, document: Document | None) -> bool:
         type, id = (op.draft.type, op.draft.id) if isinstance(op, Put) else (op.type, op.id)
@@ -48,7 +48,7 @@ class RightsGuard:
         if not all(self._allows(action, type, document) for document in held if document is not None):
             raise _outside(action, type)
         if type != "Patient" and after["p"] is not None and (before is None or before["p"] != after["p"]):
-            self.joined.add(after["p"])
+            self.joined[after["p"]].append(f"{type}/{after['_id']}")
         if before is not None and not is_new and isinstance(op, Put):
             self.rights.judge(decode(before["raw"]), decode(after["raw"]))
 
@@ -64,31 +64,39 @@ class RightsGuard:
 
 
 async def refuse_strangers(
-    rights: Rights, transaction: Transaction, joined: Collection[str], written: Iterable[Written]
+    rights: Rights, transaction: Transaction, joined: Mapping[str, Iterable[str]], written: Iterable[Written]
 ) -> None:
     """What is written must not bring in people who are not there for the caller: patients whose compartment it joins,
-    and whom a Person links, for whoever is linked acts for the others. Raises FhirError FORBIDDEN."""
-    if rights.places_patients and not await _are_there(rights, transaction, "Patient", set(joined)):
-        raise FhirError(Kind.FORBIDDEN, "a resource speaks of a patient who is not there for this caller")
+    and whom a Person links, for whoever is linked acts for the others. Raises FhirError FORBIDDEN with the identities
+    (`Type/id`) of what does."""
+    if rights.places_patients:
+        text = "a resource speaks of a patient who is not there for this caller"
+        issues = [
+            Issue("error", Kind.FORBIDDEN.code, text, (member,))
+            for patient in sorted(await _absent(rights, transaction, "Patient", joined))
+            for member in joined[patient]
+        ]
+        refuse_faults(issues, Kind.FORBIDDEN)
     for one in written:
         if one.changed and one.stored.type == "Person" and not one.stored.deleted:
             linked: dict[str, set[str]] = defaultdict(set)
             for target in _linked(decode(one.stored.raw)):
                 linked[target.type].add(target.id)
             for type, ids in sorted(linked.items()):
-                if not await _are_there(rights, transaction, type, ids):
-                    raise _outside("create" if one.created else "update", "Person")
+                if await _absent(rights, transaction, type, ids):
+                    raise _outside("create" if one.created else "update", "Person", (f"Person/{one.stored.id}",))
 
 
-async def _are_there(rights: Rights, transaction: Transaction, type: str, ids: Collection[str]) -> bool:
+async def _absent(rights: Rights, transaction: Transaction, type: str, ids: Collection[str]) -> set[str]:
+    """Those of the resources that are not there for the caller."""
     if not ids or not rights.is_narrowed("read", type):
-        return True
-    return len(await transaction.read_many(type, sorted(ids), rights.view("read"))) == len(ids)
+        return set()
+    return set(ids).difference(await transaction.read_many(type, sorted(ids), rights.view("read")))
 
 
-def _outside(action: Action, type: str) -> FhirError:
+def _outside(action: Action, type: str, place: tuple[str, ...] = ()) -> FhirError:
     text = f"this caller may not {action} this {type}: it is outside of what the caller may write"
-    return FhirError(Kind.FORBIDDEN, text)
+    return FhirError(Kind.FORBIDDEN, text, place)
 
 
 def _linked(person: Resource) -> Iterator[Literal]:

@@ -274,6 +274,27 @@ async def test_a_batch_raises_nobodys_rights_and_a_transaction_is_undone_whole(c
     assert (await admin.get("Condition?_summary=count")).json()["total"] == before + 1
 
 
+async def test_a_transaction_is_told_of_every_entry_that_its_caller_may_not_write(
+    hospital: Caller, admin: Caller
+) -> None:
+    theirs = await stored(admin, "Condition/an-plain")
+    news = an_entry("POST", "Patient", a_patient("Lê Văn Mới"), "urn:uuid:p")
+    entries = [
+        an_entry("POST", "Condition", a_condition("urn:uuid:p")),
+        an_entry("POST", "Condition", a_condition("Patient/nobody")),
+        an_entry("PUT", "Condition/an-plain", {**theirs, "note": [{"text": "x"}]}),
+        an_entry("PUT", "Condition/chosen", a_condition("urn:uuid:p", id="chosen")),
+    ]
+    strangers = await hospital.post("", _transaction(news, *entries[:2]))
+    assert (strangers.status_code, _entries(strangers)) == (403, [2])
+    all_told = await hospital.post("", _transaction(news, *entries))
+    assert (all_told.status_code, _entries(all_told)) == (403, [2, 3, 4])
+
+
+def _entries(answer: httpx.Response) -> list[int]:
+    return [int(issue["expression"][0].split("[")[1].split("]")[0]) for issue in answer.json()["issue"]]
+
+
 async def test_an_answer_that_is_kept_is_given_to_its_caller_alone(ask: Ask, citizen: Caller) -> None:
     key = str(uuid4())
     first = await citizen.post("Condition", a_condition("Patient/an", "J45"), idempotency_key=key)
