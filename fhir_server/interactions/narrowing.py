@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from fhir_server.interactions.residence import Residences
+from fhir_server.interactions.residence import Residences, unit_lists
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.store.values import Narrowing
@@ -68,7 +68,7 @@ class NarrowingRules:
                 _restricted(1 << place, row) for place, row in enumerate(data["restricted"]) if row["scope"] in in_force
             ),
             frozenset(data["apart"]),
-            hashlib.sha256(content + repr(sorted(in_force)).encode()).hexdigest(),
+            _fingerprint(content, repr(sorted(in_force)).encode(), *unit_lists(path.parents[2])),
         )
 
     def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:
@@ -136,6 +136,10 @@ class NarrowingRules:
                 value = value.values()
             waiting.extend([item for item in value if item.__class__ is dict or item.__class__ is list])
         return found
+
+
+def _fingerprint(*contents: bytes) -> str:
+    return hashlib.sha256(b"".join(contents)).hexdigest()
 
 
 def party(organisation: str) -> str:

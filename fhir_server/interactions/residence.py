@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -22,6 +23,14 @@ WARD_BEFORE, DISTRICT_BEFORE, PROVINCE_BEFORE = "ward-legacy", "district-legacy"
 LISTS = (WARD, PROVINCE, WARD_BEFORE, DISTRICT_BEFORE, PROVINCE_BEFORE)
 COUNTRY = "country:VN"
 Unit = tuple[str, str]  # (list, code)
+
+
+def unit_lists(root: Path) -> Iterator[bytes]:
+    """All that the units of a residence are told by: the lists, and what became of each unit. root: of the data."""
+    for name in LISTS:
+        yield (root / "terminology" / "code_systems" / f"{name}.json").read_bytes()
+    for name in ("ward", "district", "province"):
+        yield (root / "terminology" / "concept_maps" / f"{name}-succession.json").read_bytes()
 
 
 class Residence(msgspec.Struct, frozen=True):

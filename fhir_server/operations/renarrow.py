@@ -1,4 +1,5 @@
-"""Brings changed rules of access to what is stored: which classes are restricted, what names a facility or a unit.
+"""Brings changed rules of access to what is stored: which classes are restricted, what names a facility or a unit,
+which units there are.
 
 `fhir-server migrate` does it while nothing is served. Until then nothing starts on the data: what was stored before a
 class was restricted would be shown to everybody.
@@ -19,8 +20,8 @@ async def require_rules(context: Context) -> None:
     rules = {"fingerprint": context.rules.fingerprint}
     if not await context.store.enter(_REGISTER, _NAME, rules) and await _are_others(context):
         raise StartError(
-            "The data were stored by other rules of who may see what (FHIR_RESTRICTED, or narrowing.json); "
-            "run `fhir-server migrate`, which brings those of now to every version."
+            "The data were stored by other rules of who may see what (FHIR_RESTRICTED, narrowing.json, the lists of "
+            "units); run `fhir-server migrate`, which brings those of now to every version."
         )
 
 

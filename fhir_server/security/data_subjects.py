@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import date
 from functools import lru_cache
 
 import msgspec
@@ -23,6 +24,19 @@ class PetitionRules(msgspec.Struct, frozen=True, rename="camel"):
     law: str
     acknowledge_working_days: int
     days: Mapping[str, Days]
+
+
+class Holidays(msgspec.Struct, frozen=True, rename="camel"):
+    """every_year: month and day. dated: what moves with the moon, and the days off in place of those on a weekend, as
+    they were announced for the years up to dated_until; later ones count as working days until they are added."""
+
+    law: str
+    every_year: frozenset[str]
+    dated: frozenset[date]
+    dated_until: date
+
+    def has(self, day: date) -> bool:
+        return day in self.dated or f"{day:%m-%d}" in self.every_year
 
 
 class Label(msgspec.Struct, frozen=True):
@@ -71,6 +85,7 @@ class ErasureRules(msgspec.Struct, frozen=True, rename="camel"):
 class DataSubjectRules(msgspec.Struct, frozen=True):
     """The file profiles/vn_basic/data_subjects.json."""
 
+    holidays: Holidays
     petitions: PetitionRules
     retention: RetentionRules
     erasure: ErasureRules

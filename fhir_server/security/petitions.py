@@ -67,8 +67,9 @@ def is_late(entry: Mapping[str, Any], on: date) -> bool:
 
 
 def working_days_after(day: date, days: int) -> date:
-    """Saturdays and Sundays do not count; public holidays do, which is on the safe side."""
+    """Saturdays, Sundays and public holidays do not count."""
+    holidays = rules().holidays
     while days:
         day += timedelta(days=1)
-        days -= day.weekday() < 5
+        days -= day.weekday() < 5 and not holidays.has(day)
     return day

@@ -258,3 +258,19 @@ async def test_of_two_consents_that_change_at_once_neither_is_lost(ask: Ask, adm
         assert await seen(hospital) == set()
     await admin.send("DELETE", "Consent/two")
     assert await seen(hospital) == MINE
+
+
+async def test_an_answer_that_waits_is_not_told_once_the_patient_denies(ask: Ask, admin: Caller) -> None:
+    hospital, officer = ask("user/*.cruds", **HOSPITAL), ask("user/*.cruds", **OFFICER)
+    places = {}
+    for caller in (hospital, officer):
+        accepted = await caller.get("Patient/an/$everything", prefer="respond-async")
+        places[caller] = accepted.headers["content-location"].partition("/fhir/")[2]
+        while (answer := await caller.get(places[caller])).status_code == 202:
+            await asyncio.sleep(0.02)
+        assert "Condition/an-plain" in answer.text
+    assert (await admin.put(consent({"type": "deny", "actor": actor("Organization/h1")}))).is_success
+    assert (await hospital.get(places[hospital])).status_code == 404
+    assert (await officer.get(places[officer])).status_code == 200
+    assert (await admin.send("DELETE", "Consent/of-an")).is_success
+    assert (await hospital.get(places[hospital])).status_code == 200

@@ -45,3 +45,9 @@ async def test_each_kind_has_its_days(store: MongoStore, kind: str, due: str, ex
 def test_weekends_are_no_working_days() -> None:
     assert working_days_after(FRIDAY, 1) == date(2026, 1, 5)
     assert working_days_after(date(2026, 1, 5), 2) == date(2026, 1, 7)
+
+
+def test_public_holidays_are_no_working_days_also_those_that_move_with_the_moon() -> None:
+    assert working_days_after(date(2026, 4, 29), 1) == date(2026, 5, 4)
+    assert working_days_after(date(2026, 2, 13), 2) == date(2026, 2, 24)
+    assert working_days_after(date(2030, 8, 30), 1) == date(2030, 9, 3)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,13 +13,14 @@ from pymongo import MongoClient
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
+from fhir_server.interactions.residence import Residences
 from fhir_server.operations.renarrow import renarrow, require_rules
 from fhir_server.store.values import StartError
 from fhir_server.terminology.load import Terminology
 from tests.builders import a_condition
-from tests.security.callers import Caller
+from tests.security.callers import Caller, living_in
 from tests.security.conftest import Ask
-from tests.security.people import patient
+from tests.security.people import THANH_HOA, patient
 
 FILE = DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json"
 
@@ -83,3 +86,37 @@ async def test_rules_that_have_changed_are_brought_to_every_version_and_back(
     assert await renarrow(running, lambda done, total: None) == done
     assert classes() == before
     assert await seen(caller) == of_the_caller
+
+
+async def test_residences_that_are_read_otherwise_reach_the_whole_compartment(
+    running: Context, admin: Caller, mongodb: MongoClient[dict[str, Any]], guarded: Settings
+) -> None:
+    """As after a change of the lists of units, which the fingerprint of the rules covers."""
+    assert (await admin.put({**patient("an"), "address": [living_in(THANH_HOA)]})).is_success
+    database = mongodb[guarded.mongodb_database]
+
+    def wards() -> set[str | None]:
+        names = ("Patient", "Condition", "Condition_history")
+        return {one["w"] for name in names for one in database[name].find({"p": "an"}, {"w": 1})}
+
+    assert wards() == {THANH_HOA}
+    blind = replace(running.rules, residences=Residences(Terminology.load(DATA_ROOT), {}, {}), fingerprint="other")
+    await renarrow(running.with_(rules=blind), lambda done, total: None)
+    assert wards() == {None}
+    await renarrow(running, lambda done, total: None)
+    assert wards() == {THANH_HOA}
+
+
+def test_another_list_of_units_makes_other_rules(tmp_path: Path, running: Context) -> None:
+    for folder in ("profiles/vn_basic", "terminology/code_systems", "terminology/concept_maps"):
+        (tmp_path / folder).mkdir(parents=True)
+        for file in (DATA_ROOT / folder).glob("*.json"):
+            (tmp_path / folder / file.name).symlink_to(file)
+    lists, file = Terminology.load(DATA_ROOT), tmp_path / "profiles/vn_basic/narrowing.json"
+    before = NarrowingRules.load(file, lists)
+    assert before.fingerprint == running.rules.fingerprint
+    succession = tmp_path / "terminology/concept_maps/ward-succession.json"
+    content = succession.read_bytes()
+    succession.unlink()
+    succession.write_bytes(content + b"\n")
+    assert NarrowingRules.load(file, lists).fingerprint != before.fingerprint
