@@ -75,8 +75,8 @@ class Settings(BaseSettings):
     search_work: int = Field(
         2_000_000,
         ge=1000,
-        description="work limit of a search: most stored documents that its joins, its full text, its sort, and a page "
-        "that takes over a second may examine",
+        description="work limit of a search: most stored documents that its joins, its full text, its sort, its total, "
+        "and a page that takes over a second may examine; ten times as many for a total that an index alone tells",
     )
     unindexed_search: Literal["answer", "refuse"] = Field(
         "answer",

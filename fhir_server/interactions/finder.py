@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from math import isqrt
 from time import monotonic
 from typing import Protocol
 
@@ -20,6 +21,7 @@ from fhir_server.search.clauses import Few
 from fhir_server.search.compile import conjunction, disjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
+from fhir_server.search.leads import is_led, leads
 from fhir_server.search.paging import AS_FOUND, BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
 from fhir_server.search.plan import (
     Part,
@@ -29,19 +31,34 @@ from fhir_server.search.plan import (
     alternatives,
     by_date,
     cheaply,
-    is_exact,
+    in_any_order,
+    is_counted,
     shorter,
     walks_of,
 )
 from fhir_server.search.rewrite import rewrite
-from fhir_server.search.tree import And, Chain, Contains, Has, Leaf, Node, Or, has_chains, has_joins, is_read
-from fhir_server.search.unindexed import unindexed
-from fhir_server.store.values import INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
+from fhir_server.search.tree import (
+    ALL,
+    And,
+    Chain,
+    Contains,
+    Has,
+    InHierarchy,
+    Leaf,
+    Node,
+    Or,
+    has_chains,
+    has_joins,
+    is_read,
+)
+from fhir_server.store.values import INDEX_ID, INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
 FEW_CANDIDATES = 100  # of a list that is shorter, nobody asks whether another is shorter still
 EVERYTHING_COUNTS = 1 << 40
+KEYS_A_RESOURCE = 10  # that an index gives in the time in which one resource is looked at
 _FIRST_BATCH = 60
+_PAGE = 20  # matches that a page is thought to give
 
 
 class Reader(Protocol):
@@ -148,15 +165,23 @@ class Finder:
         if len(walks) == 1:
             return walks[0]
         weights: list[int] = []
-        for cap in (FEW_CANDIDATES, await self._most_weighed(type)):
+        for cap in (FEW_CANDIDATES, await self._most_weighed(type, walks)):
             weights = [await self._weigh(type, walk, cap) for walk in walks]
             if min(weights) < cap:
                 break
         return walks[len(weights) - 1 - weights[::-1].index(min(weights))]
 
-    async def _most_weighed(self, type: str) -> int:
-        """Beyond this share of all resources, one list is as good as another."""
-        return max(FEW_CANDIDATES, await self._store.weigh(type, {}, EVERYTHING_COUNTS) // 25)
+    async def _most_weighed(self, type: str, walks: Sequence[Walk]) -> int:
+        """Beyond this share of all resources, one list is as good as another for a page in the order of its index. One
+        that is sorted is read whole, and beside a walk in order of all, that meets the few of a page soon when the list
+        is long, it must be short."""
+        every = await self._store.weigh(type, {}, EVERYTHING_COUNTS)
+        if walks[0].through is None and walks[0].index is None:
+            if walks[-1].index is None:
+                return EVERYTHING_COUNTS
+            if len(walks) == 2:
+                return max(FEW_CANDIDATES, isqrt(every * _PAGE))
+        return max(FEW_CANDIDATES, every // 25)
 
     async def enough(self, target: str, source: str, limit: int) -> int:
         """How many targets as a rule have `limit` sources pointing at them."""
@@ -285,15 +310,10 @@ class Finder:
         order, query = walk.order, walk.filter(plan)
         if query == NOTHING:
             return []
-        if order.by_value and cursor is None:
-            await self._refuse_large_sort(plan)
-        find = Find(
-            plan.type, {}, order.paths, limit, raw=raw, want_sort=order.by_value, want_keys=keys, hint=walk.hint
-        )
         try:
             most = await self._most_looked_at(plan, walk)
-            if most:
-                find = replace(find, hint=walk.hint or INDEX_ORDER)
+            hint = walk.hint or (walk.index if most else None)
+            find = Find(plan.type, {}, order.paths, limit, raw=raw, want_sort=order.by_value, want_keys=keys, hint=hint)
             walked = walk.walked(plan) if most else {}
             if order.span is None:
                 place = after(order, cursor)
@@ -310,40 +330,47 @@ class Finder:
             raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
 
     async def _most_looked_at(self, plan: Plan, walk: Walk) -> int | None:
-        """The work limit, for a walk of which the index is known and that meets resources that do not fit; None where
-        the type has no more resources than the limit."""
-        if walk.driver is None:
-            known = walk.order.is_of_index and plan.node is not None and unindexed(plan.node) is not None
-        else:
-            known = walk.order.span is not None or is_exact(walk.driver)
-        if not known or not walk.looked_at(plan):
-            return None
+        """The work limit, for a walk in the order of its index that may meet more resources that do not fit.
+
+        Raises FhirError TOO_COSTLY for one that sorts what it finds, where more would be looked at than that.
+        """
         most = self.work.most
-        return most if await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) > most else None
+        if walk.hint == INDEX_ID or await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
+            return None
+        is_chosen = walk.index is not None and walk.driver is not None
+        if walk.index is not None and not walk.looked_at(plan):
+            return None
+        if not is_chosen and await self._looks_at(plan, walk, most + 1) <= most:
+            return None
+        if walk.index is None:
+            raise FhirError(Kind.TOO_COSTLY, f"a search of {plan.type} would look at more than {most} resources")
+        return most
+
+    async def _looks_at(self, plan: Plan, walk: Walk, cap: int) -> int:
+        """How many resources are looked at for all that a plan finds, up to `cap`."""
+        ways = leads(plan.filter) if walk.driver is None else [(walk.driver,)]
+        for way in ways or [({},)]:
+            cap = min(cap, sum([await self._store.weigh(plan.type, one, cap, self._view) for one in way]))
+        return cap
 
     async def _ask(self, find: Find, order: Order) -> list[Stored]:
-        parts = shorter(find.filter) if order.is_of_index else [find.filter]
+        parts = shorter(find.filter) if order.is_of_index and find.hint != INDEX_ORDER else [find.filter]
         if len(parts) == 1:
             return await self._reader.find(find, self._view)
         found: dict[str, Stored] = {}
-        for part in parts:
-            asked = replace(find, filter=part, bound=None)
+        walked = shorter(find.bound.walked) if find.bound else parts
+        for part, keys in zip(parts, walked, strict=True):
+            bound = Bound(keys, max(find.bound.most // len(parts), 1)) if find.bound else None
+            asked = replace(find, filter=part, bound=bound)
             found |= {stored.id: stored for stored in await self._reader.find(asked, self._view)}
         return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
 
-    async def _refuse_large_sort(self, plan: Plan) -> None:
-        """A sort that no index gives looks at all matches: not at more than the work limit."""
-        most = self.work.most
-        if await self._store.count(plan.type, plan.filter, self._view, most + 1) > most:
-            text = f"_sort would look at more than {most} resources of {plan.type}; give a parameter that finds fewer"
-            raise FhirError(Kind.TOO_COSTLY, text, ("_sort",))
-
     async def count(self, plan: Plan, cap: int | None = None) -> int:
-        """The number of matches, or `cap` when there are at least that many."""
+        """The number of matches, or `cap` when there are at least that many. Raises FhirError TOO_COSTLY."""
         if plan.joins is not None:
             plan = await self._resolved(plan, AT_ONCE) or plan
         if plan.joins is None:
-            return await self._store.count(plan.type, plan.filter, self._view, cap) if plan.filter != NOTHING else 0
+            return await self._count(plan, cap) if plan.filter != NOTHING else 0
         number, cursor = 0, None
         while cap is None or number < cap:
             told = await self.page(plan, 1000, None, cursor, raw=False)
@@ -352,6 +379,42 @@ class Finder:
                 return number
             cursor = advance(BY_DATE, told, cursor)
         return cap
+
+    async def _count(self, plan: Plan, cap: int | None) -> int:
+        most = self.work.most
+        if await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
+            return await self._store.count(plan.type, plan.filter, self._view, cap)
+        walk = await self._shortest(plan.type, in_any_order(plan))
+        query = walk.filter(plan)
+        if self._view.of(plan.type) is None and not walk.looked_at(plan) and is_counted(walk.driver):
+            most *= KEYS_A_RESOURCE
+            found = await self._store.count(plan.type, query, self._view, min(cap or most + 1, most + 1))
+            if found <= most:
+                return found
+        elif await self._looks_at(plan, walk, most + 1) <= most:
+            return await self._store.count(plan.type, query, self._view, cap)
+        text = f"counting {plan.type} would look at more than {most} of them; costly: {costly(plan, walk.order)}"
+        raise FhirError(Kind.TOO_COSTLY, text)
+
+    async def unled(self, node: Node) -> Node | None:
+        """The part of a search for which all resources of a type, or all that have a parameter, may have to be looked
+        at; None where an index leads to what is found."""
+        match node:
+            case And(nodes) if has_joins(node):
+                own = rewrite(And(tuple(part for part in nodes if not has_joins(part))))
+                parts = [*(part for part in nodes if has_joins(part)), *([] if own == ALL else [own])]
+            case Or(nodes):
+                parts = list(nodes)
+            case Chain(_, _, _, child) | Has(_, _, _, child) | Contains(_, _, child):
+                return None if await self.unled(child) is None else node
+            case InHierarchy():
+                return None
+            case _ if has_joins(node):  # its content is read, or it finds what lacks something
+                return node
+            case _:
+                return None if is_led(await self._compile(node)) else node
+        found = [part for one in parts if (part := await self.unled(one)) is not None]
+        return None if not found or (isinstance(node, And) and len(found) < len(parts)) else found[-1]
 
     def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
         """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""

@@ -29,7 +29,6 @@ from fhir_server.search.planned import Planned
 from fhir_server.search.result_parameters import Results
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Contains, has_joins
-from fhir_server.search.unindexed import unindexed
 from fhir_server.store.values import LEDGER_TYPE, Stored
 
 _FORM = "application/x-www-form-urlencoded"
@@ -56,7 +55,7 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
         return await _told(_Answer.of(context, Finder(context), planned, page))
     turn, parsed = known.turn, _parsed(context, scope, page)
     if context.settings.unindexed_search == "refuse":
-        _refuse_unindexed(context, parsed)
+        await _refuse_unindexed(context, parsed)
     answer = await _Answer.make(context, parsed, page)
     if not any(map(context.view.walked, parsed.types)):
         known.keep(text, Planned(answer.parsed, answer.plans, answer.parts), turn)
@@ -151,11 +150,12 @@ def _form(request: FhirRequest) -> Pairs:
         raise FhirError(Kind.INVALID, "the body of _search is not UTF-8") from None
 
 
-def _refuse_unindexed(context: Context, parsed: Search) -> None:
+async def _refuse_unindexed(context: Context, parsed: Search) -> None:
     """Raises FhirError TOO_COSTLY for a search that no index answers; what the caller's View names leads to few."""
+    finder = Finder(context)
     for type, tree in parsed.trees:
-        part = unindexed(rewrite(tree))
-        if part is not None and not context.view.walked(type):
+        part = None if context.view.walked(type) else await finder.unled(rewrite(tree))
+        if part is not None:
             name = describe(part)
             text = (
                 f"no index answers {name}, and this server is set to refuse such searches; give another parameter too"
@@ -312,10 +312,15 @@ class _Answer(msgspec.Struct, frozen=True):
             return await self._count(None), ()
         if self.results.total != "estimate":
             return None, ()
-        total = await self._count(ESTIMATE_CAP)
-        if total < ESTIMATE_CAP:
-            return total, ()
-        text = f"there are more than {ESTIMATE_CAP} matches; _total=accurate counts them"
+        try:
+            total = await self._count(ESTIMATE_CAP)
+            if total < ESTIMATE_CAP:
+                return total, ()
+            text = f"there are more than {ESTIMATE_CAP} matches; _total=accurate counts them"
+        except FhirError as fault:
+            if fault.kind is not Kind.TOO_COSTLY:
+                raise
+            text = fault.diagnostics
         return None, (Issue("information", "informational", text, ("_total",)),)
 
     async def _count(self, cap: int | None) -> int:

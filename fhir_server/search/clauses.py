@@ -44,6 +44,15 @@ def ends(path: str, needle: str) -> Filter:
     return {"$expr": {"$anyElementTrue": [{"$map": {"input": closed, "as": "text", "in": found}}]}}
 
 
+class Whole(dict[str, Any]):
+    """All keys of a parameter."""
+
+
+def whole(letters: str) -> Filter:
+    """Some key of a parameter."""
+    return Whole(beginning(letters))
+
+
 class Few(dict[str, Any]):
     """Exact keys that few resources have, whatever the store holds: an identifier, what is about one person."""
 

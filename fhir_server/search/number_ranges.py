@@ -50,7 +50,7 @@ class Comparison:
     def sought(self, low_name: str = "l", high_name: str = "h", convert: Convert = unchanged) -> Sought:
         """The condition on both ends of one value, and the range of heads in which a match has one."""
         condition, low, high = self._terms(low_name, high_name, convert)
-        return Sought(condition, low=low, high=high)
+        return Sought(condition, low=low, high=high, is_whole=self.prefix == "ne")
 
     def _terms(self, low_name: str, high_name: str, convert: Convert) -> tuple[Filter, str, str]:
         if self.prefix == "ap":

@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.search.clauses import beginning, between, each, element, key
+from fhir_server.search.clauses import Whole, between, each, element, key, whole
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.path import Path
 from fhir_server.store.values import Filter
@@ -28,19 +28,22 @@ Parts = Callable[[Any, Entry], Iterable[Part]]
 
 class Sought(msgspec.Struct, frozen=True):
     """What a query value asks of one Part: exact is a head it must have; low and high a range (high outside) in which
-    it must have one; neither when heads cannot tell. condition: over the facts."""
+    it must have one; neither when heads cannot tell. is_whole: that range has all there are. condition: over the
+    facts."""
 
     condition: Filter
     exact: str | None = None
     low: str | None = None
     high: str | None = None
+    is_whole: bool = False
 
     def driver(self, letters: str) -> Filter:
         if self.exact is not None:
             return key(letters + self.exact)
         if self.low is not None and self.high is not None:
-            return between(letters + self.low, letters + self.high)
-        return beginning(letters)
+            found = between(letters + self.low, letters + self.high)
+            return Whole(found) if self.is_whole else found
+        return whole(letters)
 
     def filter(self, letters: str) -> Filter:
         return each([self.driver(letters), element(letters, self.condition)])

@@ -16,10 +16,10 @@ from msgspec.structs import replace
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
-from fhir_server.search.paging import BY_DATE, Order, Span, along, as_met
+from fhir_server.search.paging import BY_CHANGE, BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Node
-from fhir_server.store.values import INDEX_KEYS, INDEX_ORDER, Filter, unwalked
+from fhir_server.store.values import INDEX_ID, INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, Filter, unwalked
 
 _MANY = 50  # keys of one list, of which each may be few
 MOST_WAYS = 8  # alternatives that are answered one behind the other; more are left to the database at once
@@ -59,6 +59,11 @@ class Plan(msgspec.Struct, frozen=True):
         return replace(self, joins=rewrite(And(others)) if others else None, through=())
 
 
+# The index that is walked by a field, and the fields it holds.
+_INDEXES = {"k": INDEX_KEYS, "o": INDEX_ORDER, "u": INDEX_UPDATED, "_id": INDEX_ID}
+_HOLDS = {INDEX_KEYS: {"k", "o"}, INDEX_ORDER: {"o"}, INDEX_UPDATED: {"u", "_id"}, INDEX_ID: {"_id"}}
+
+
 class Walk(msgspec.Struct, frozen=True):
     """A way to walk candidates. driver: the condition whose list in an index is walked, while all others are looked at
     in the documents; None leaves the choice to the database. through: the join whose other side is walked instead."""
@@ -70,14 +75,21 @@ class Walk(msgspec.Struct, frozen=True):
     @property
     def hint(self) -> str | None:
         """The name of the index."""
-        match next(iter(self.driver or ()), None):
-            case "k":
-                return INDEX_KEYS
-            case "o":
-                return INDEX_ORDER
-            case "_id":
-                return "_id_"
-        return None
+        return _INDEXES.get(next(iter(self.driver or ()), ""))
+
+    @property
+    def index(self) -> str | None:
+        """The index in whose order the walk goes; None where what it finds is sorted."""
+        if self.order.span is not None:
+            return INDEX_KEYS
+        if not self.order.paths:
+            return self.hint
+        path = self.order.paths[0][0]
+        if self.order.by_value or len({direction for _, direction in self.order.paths}) > 1:
+            return None
+        if self.driver is None or path in self.driver:
+            return _INDEXES.get(path)
+        return INDEX_KEYS if path == "o" and is_exact(self.driver) else None
 
     def filter(self, plan: Plan) -> Filter:
         """The plan's filter, in the form that makes the database walk so; without the driver where that is a span."""
@@ -89,12 +101,16 @@ class Walk(msgspec.Struct, frozen=True):
     def walked(self, plan: Plan) -> Filter:
         """The conditions that choose what is walked; without the driver where that is a span."""
         driver = self.driver or {}
-        plain = [part for part in flat(plan.filter) if set(part) <= {"o", "u"} and part != driver]
+        plain = [part for part in flat(plan.filter) if self._is_plain(part) and part != driver]
         return conjunction(({} if self.order.span else driver, *plain))
 
     def looked_at(self, plan: Plan) -> Filter:
         """The conditions that are looked at in the documents met on the way."""
-        return conjunction(part for part in flat(plan.filter) if not set(part) <= {"o", "u"} and part != self.driver)
+        return conjunction(part for part in flat(plan.filter) if not self._is_plain(part) and part != self.driver)
+
+    def _is_plain(self, part: Filter) -> bool:
+        """True for a range that the index walked has beside what it is walked by."""
+        return "k" not in part and set(part) <= _HOLDS[self.hint or self.index or INDEX_KEYS]
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -112,7 +128,7 @@ def parts(plan: Plan, phases: Sequence[Phase], is_sorted: bool) -> tuple[Part, .
 def _parts(plan: Plan, order: Order, is_sorted: bool) -> list[Part]:
     path, direction = order.paths[0]
     if path != "o" or order.by_value:
-        return [Part(plan, (Walk(order),))]
+        return [Part(plan, _listed(plan, order))]
     ranges = _by_date_range(plan, direction > 0)
     if is_sorted:
         return [Part(part, _sorted_walks(part, order)) for part in ranges]
@@ -220,8 +236,28 @@ def walks_of(plan: Plan) -> tuple[Walk, ...]:
     exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
     dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if not exact else []
+    changed = [Walk(BY_CHANGE, part) for part in filters if set(part) == {"u"}][-1:]
     through = [Walk(as_met(place), through=join) for place, join in plan.through]
-    return (*((*exact, *spans, *dates) or (Walk(BY_DATE),)), *through)
+    return (*((*exact, *spans, *dates) or changed or (Walk(BY_DATE),)), *through)
+
+
+def _listed(plan: Plan, order: Order) -> tuple[Walk, ...]:
+    """The walks whose matches are sorted, and last the one along the index of `_id` or `u`, where that is the order."""
+    filters = flat(plan.filter)
+    few = next((part for part in filters if _is_few(part)), None)
+    if few is not None:
+        return (Walk(order, few),)
+    lists = [Walk(order, part) for part in filters if is_exact(part) or _span(part) is not None or set(part) == {"o"}]
+    path = order.paths[0][0]
+    if path in ("_id", "u"):
+        return (*lists, Walk(order, next((part for part in filters if set(part) == {path}), None)))
+    return tuple(lists) or (Walk(order),)
+
+
+def in_any_order(plan: Plan) -> tuple[Walk, ...]:
+    """The walks of what is counted."""
+    changed = [Walk(BY_CHANGE, part) for part in flat(plan.filter) if set(part) == {"u"}]
+    return (*_listed(plan, BY_DATE), *changed)
 
 
 def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:
@@ -242,6 +278,12 @@ def _is_few(part: Filter) -> bool:
 def is_exact(part: Filter) -> bool:
     """True for exact keys, which the index has in the order of the primary date."""
     return set(part) == {"k"} and (isinstance(part["k"], str) or set(part["k"]) == {"$in"})
+
+
+def is_counted(driver: Filter | None) -> bool:
+    """True for what MongoDB counts without the documents: not keys from one to another, nor times of change, which what
+    was deleted has, too."""
+    return driver is None or is_exact(driver) or set(driver) == {"o"}
 
 
 def _span(part: Filter) -> Span | None:

@@ -15,6 +15,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.store.ledger_contract import Event, Ledger
 from fhir_server.store.table_contract import Tables
 from fhir_server.store.values import (
+    EVERYTHING,
     Change,
     ChangeSpan,
     Deferred,
@@ -141,9 +142,10 @@ class Store(Protocol):
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int: ...
 
-    async def weigh(self, type: str, filter: Filter, cap: int) -> int:
-        """About how many resources a filter finds that is one condition on `k` or `o`, or none: `cap` when there are at
-        least so many. For the choice between ways to walk only: it may be minutes old, and no View narrows it."""
+    async def weigh(self, type: str, filter: Filter, cap: int, view: View = EVERYTHING) -> int:
+        """About how many resources a filter finds that is one condition on `k`, `o`, `u` or `_id`, or none: `cap` when
+        there are at least so many. For the choice between ways to walk and its bounds only: it may be minutes old, and
+        a View narrows it by nothing but a ward, and that only where an index does."""
         ...
 
     async def types(self) -> set[str]:

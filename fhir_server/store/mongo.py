@@ -37,6 +37,7 @@ from fhir_server.store.renarrowing import renarrow_versions
 from fhir_server.store.tables import MongoTables
 from fhir_server.store.transactions import Transactions
 from fhir_server.store.values import (
+    EVERYTHING,
     LEDGER_TYPE,
     Change,
     ChangeSpan,
@@ -131,7 +132,7 @@ class MongoStore:
         ledger = MongoLedger(self._database, settings.search_seconds, self.intern)
         self.ledger: Ledger = ledger
         self._reads = Reads(self._database, self._collections, settings.search_seconds, ledger)
-        self._weights = Weights(self._database)
+        self._weights = Weights(self._database, self._reads.limit_seconds)
         self._history = History(self._reads, self._collections)
         self.registry: Registry = self._durable.snapshot
         self._transactions = Transactions(
@@ -222,8 +223,13 @@ class MongoStore:
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await self._reads.count(type, filter, view, cap)
 
-    async def weigh(self, type: str, filter: Filter, cap: int) -> int:
-        return cap if self._collections.deferred else await self._weights.of(type, filter, cap)
+    async def weigh(self, type: str, filter: Filter, cap: int, view: View = EVERYTHING) -> int:
+        if self._collections.deferred:
+            return cap
+        ward = view.ward(type) if self._collections.by_ward else None
+        if ward is not None:
+            filter = {"$and": [{"w": ward}, filter]} if filter else {"w": ward}
+        return await self._weights.of(type, filter, cap)
 
     async def types(self) -> set[str]:
         with wrapped("listing the resource types"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -186,14 +187,12 @@ class Reads:
     async def _documents(self, query: Find, filter: Filter, session: AsyncClientSession | None) -> Sequence[Document]:
         if any(path.startswith("x.") for path, _ in query.sort):
             return await self._find_by_values(query, filter, session)
-        if query.bound is None or session is not None:  # a transaction would end with a query that is given up
+        if query.bound is None:
             return await self._find_page(query, filter, session, self._limit_ms)
-        try:
-            if QUICK_MS > 0:
-                return await self._find_page(query, filter, session, min(QUICK_MS, self._limit_ms))
-        except ExecutionTimeout:
-            pass
-        return await self._find_within(query, query.bound, filter)
+        if session is None and QUICK_MS > 0:  # a transaction would end with a query that is given up
+            with suppress(ExecutionTimeout):
+                return await self._find_page(query, filter, None, min(QUICK_MS, self._limit_ms))
+        return await self._find_within(query, query.bound, filter, session)
 
     async def _find_page(
         self, query: Find, filter: Filter, session: AsyncClientSession | None, limit_ms: int
@@ -202,7 +201,9 @@ class Reads:
         sort, hint = query.sort, query.hint
         return await self._page(collection, filter, fields, query.limit, session, sort, hint, limit_ms, _ends(query))
 
-    async def _find_within(self, query: Find, bound: Bound, filter: Filter) -> Sequence[Document]:
+    async def _find_within(
+        self, query: Find, bound: Bound, filter: Filter, session: AsyncClientSession | None
+    ) -> Sequence[Document]:
         """A page of what the bound lets be looked at. Raises FhirError TOO_COSTLY when that does not fill it.
 
         It looks ahead further than `find` does, so that is asked first: most pages are full long before any bound.
@@ -210,7 +211,8 @@ class Reads:
         steps: list[Mapping[str, Any]] = [{"$match": live(bound.walked)}, {"$limit": bound.most}]
         if query.sort:
             steps.insert(1, {"$sort": dict(query.sort)})
-        options: dict[str, Any] = {"maxTimeMS": self._limit_ms} | ({"hint": query.hint} if query.hint else {})
+        options: dict[str, Any] = {"maxTimeMS": self._limit_ms, "session": session}
+        options |= {"hint": query.hint} if query.hint else {}
         page: list[Mapping[str, Any]] = [{"$match": filter}, {"$project": _projection(query)}, {"$limit": query.limit}]
         collection = self.collection(query.type)
         found = await (await collection.aggregate([*steps, *page], batchSize=query.limit, **options)).to_list()
@@ -354,7 +356,10 @@ def _narrowed(query: Find, view: View, by_ward: bool) -> tuple[Find, Filter]:
     ward = view.ward(query.type) if by_ward and query.hint == INDEX_KEYS else None
     if ward is None:
         return query, {"$and": [wanted, unwalked(allowed)]}
-    return msgspec.structs.replace(query, hint=INDEX_WARD, bound=None), {
+    bound = query.bound
+    if bound is not None:
+        bound = Bound({"$and": [{"w": ward}, bound.walked]} if bound.walked else {"w": ward}, bound.most)
+    return msgspec.structs.replace(query, hint=INDEX_WARD, bound=bound), {
         "$and": [{"w": ward}, wanted, unwalked(allowed)]
     }
 

@@ -35,7 +35,8 @@ LATEST_ORDER = (1 << 33) - 1
 LOWEST_DATED = EARLIEST_ORDER << ORDER_SHIFT
 UNDATED_SHIFT = 20
 
-# Names of the indexes of every resource collection, for `Find.hint`: {k, o desc, s}, {o desc}, {u, _id}.
+# Names of the indexes of every resource collection, for `Find.hint`: {_id}, {k, o desc, s}, {o desc}, {u, _id}.
+INDEX_ID = "_id_"
 INDEX_KEYS = "keys"
 INDEX_ORDER = "order"
 INDEX_UPDATED = "updated"

@@ -22,8 +22,10 @@ _MOST_REMEMBERED = 20_000
 class Weights:
     """Counts of one database, remembered for ten minutes: a choice may be made by an old one, an answer never is."""
 
-    def __init__(self, database: AsyncDatabase[Document]) -> None:
+    def __init__(self, database: AsyncDatabase[Document], limit_seconds: float) -> None:
         self._database = database
+        self._limit_seconds = limit_seconds
+        self._limit_ms = max(1, int(limit_seconds * 1000))
         self._known: OrderedDict[tuple[str, str], tuple[float, int, int]] = OrderedDict()
 
     async def of(self, type: str, filter: Filter, cap: int) -> int:
@@ -40,9 +42,11 @@ class Weights:
 
     async def _count(self, type: str, filter: Filter, cap: int) -> int:
         span = _span(filter)
-        with wrapped(f"weighing {type}"):
+        with wrapped(f"weighing {type}", self._limit_seconds):
             if span is None:
-                answer = await self._database.command({"count": type, "query": filter, "limit": cap})
+                answer = await self._database.command(
+                    {"count": type, "query": filter, "limit": cap, "maxTimeMS": self._limit_ms}
+                )
                 return int(answer["n"])
             try:
                 return await self._count_span(type, *span, cap)
@@ -52,7 +56,9 @@ class Weights:
                 return cap  # as of any list before the indexes are there
 
     async def _count_span(self, type: str, low: str, high: str, cap: int) -> int:
-        """MongoDB counts a range of keys by reading the documents; walking it covered, a step at a time, does not."""
+        """MongoDB counts a range of keys by reading the documents, and tells how many keys it walks to a far one."""
+        if low >= high:
+            return 0
         walk: dict[str, Any] = {
             "find": type,
             "filter": {},
@@ -60,17 +66,12 @@ class Weights:
             "min": {"k": low, "o": MaxKey(), "s": MinKey()},
             "max": {"k": high, "o": MaxKey(), "s": MinKey()},
             "hint": INDEX_KEYS,
+            "skip": cap - 1,
             "limit": 1,
         }
-        if low >= high:
-            return 0
-        reached, step = 0, 100
-        while reached < cap:
-            answer = await self._database.command({**walk, "skip": min(step, cap) - 1})
-            if not answer["cursor"]["firstBatch"]:
-                break
-            reached, step = min(step, cap), step * 3
-        return reached
+        command = {"explain": walk, "verbosity": "executionStats", "maxTimeMS": self._limit_ms}
+        answer = await self._database.command(command)
+        return min(int(answer["executionStats"]["totalKeysExamined"]), cap)
 
 
 def _span(filter: Filter) -> tuple[str, str] | None:

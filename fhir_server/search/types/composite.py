@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from msgspec.structs import replace
 
-from fhir_server.search.clauses import beginning, between, each, element, key
+from fhir_server.search.clauses import beginning, between, each, element, key, whole
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import split
@@ -111,7 +111,7 @@ def _one(leaf: Leaf, value: str, letters: str, lookup: Lookup, kinds: Mapping[st
 
 def _driver(letters: str, first: Sought, second: Sought) -> Filter:
     if first.exact is None:
-        return beginning(letters)
+        return whole(letters)
     start = f"{letters}{first.exact}{_JOIN}"
     if second.exact is not None:
         return key(start + second.exact)

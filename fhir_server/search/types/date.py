@@ -175,7 +175,7 @@ def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sou
     if prefix == "ap":
         # A wide value may begin before and end after: then both of its keys lie outside.
         first = BEGINNING
-    return Sought(condition(prefix, low, high), low=second(first), high=second(last) + "~")
+    return Sought(condition(prefix, low, high), low=second(first), high=second(last) + "~", is_whole=prefix == "ne")
 
 
 def bounds(param: str, value: str, lookup: Lookup) -> tuple[str, int, int]:

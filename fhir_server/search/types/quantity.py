@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from msgspec.structs import replace
+
 from fhir_server.model.remember import remembered
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import PART, Entry, Write, plain
@@ -134,4 +136,5 @@ def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sou
 
 def _also(sought: Sought, condition: Filter, start: str = "") -> Sought:
     """The same with a condition on the unit, below heads that begin with `start`."""
-    return Sought({"$and": [sought.condition, condition]}, low=f"{start}{sought.low}", high=f"{start}{sought.high}")
+    low, high = f"{start}{sought.low}", f"{start}{sought.high}"
+    return replace(sought, condition={"$and": [sought.condition, condition]}, low=low, high=high)

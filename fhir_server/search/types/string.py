@@ -14,7 +14,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from fhir_server.model.remember import remembered
-from fhir_server.search.clauses import beginning, each, ends, holds
+from fhir_server.search.clauses import beginning, each, ends, holds, whole
 from fhir_server.search.compile import disjunction
 from fhir_server.search.entry import Entry, Write
 from fhir_server.search.escapes import unescape
@@ -198,11 +198,11 @@ def _one(leaf: Leaf, text: str, letters: str, parting: Parting | None) -> Filter
         case "exact":
             return each([_head(text, letters, parting), {f"x.{letters}.e": exactly(text)}])
         case "contains":
-            return each([beginning(letters), holds(f"{letters}.f", fold(text))])
+            return each([whole(letters), holds(f"{letters}.f", fold(text))])
         case "equals":  # `eq` of _filter
             return each([_head(text, letters, parting), {f"x.{letters}.f": fold(text)[:_LONGEST_TEXT]}])
         case "ends":  # `ew` of _filter
-            return each([beginning(letters), ends(f"{letters}.f", fold(text))])
+            return each([whole(letters), ends(f"{letters}.f", fold(text))])
     raise unknown_modifier(leaf)
 
 

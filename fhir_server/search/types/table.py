@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
-from fhir_server.search.clauses import beginning
+from fhir_server.search.clauses import whole
 from fhir_server.search.compile import conjunction, disjunction
 from fhir_server.search.entry import Write
 from fhir_server.search.lookup import Lookup, Setting, unusable
@@ -52,7 +52,7 @@ def _missing(leaf: Leaf, places: list[str]) -> Filter:
         return {}
     if leaf.param.type == "date" and primary_date(leaf.type) == leaf.param.code:
         return date.missing(leaf.type, places[0], wanted == {"true"})
-    present = [beginning(letters) for letters in places]
+    present = [whole(letters) for letters in places]
     if wanted == {"false"}:
         return disjunction(present)
     return conjunction({"k": {"$not": one["k"]}} for one in present)

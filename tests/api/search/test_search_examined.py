@@ -20,7 +20,7 @@ from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store import reads
 from fhir_server.store.values import EVERYTHING, Find
-from tests.api.search.conftest import fill, following
+from tests.api.search.conftest import fill, following, names
 
 PAGE = 20
 EACH = 1000  # resources of each type, of which every criterion below finds many pages
@@ -192,6 +192,19 @@ LOST = [
     "Patient?gender:not=male,female",
     "Patient?organization=1,2&gender=male&name:contains=zzz",
     "Observation?code=a,b&value-quantity=ne5&_sort=-date",
+    f"Observation?code=a,{','.join(f'c{number}' for number in range(400))}&value-quantity=ne5",
+    "Patient?birthdate=ge1950&gender:not=male,female",
+    "Patient?_lastUpdated=ge2020&gender:not=male,female",
+    "Patient?gender:not=male,female&_sort=_id",
+    "Patient?gender:not=male,female&_sort=-_lastUpdated",
+    "Patient?name:contains=ng&_sort=family",
+    "Patient?gender:not=female&_sort=family",
+    "Patient?name=nguyen&organization=1,2&_sort=-family",
+    "Patient?name:contains=ng&_summary=count",
+    "Patient?gender:not=male&_count=0",
+    "Patient?_lastUpdated=ge2020&_summary=count",
+    "Patient?organization=1,2&gender=male&_total=accurate",
+    "Patient?birthdate=ge1950,lt1940&gender=male&_total=accurate",
 ]
 
 
@@ -205,4 +218,36 @@ async def test_a_search_that_takes_long_looks_at_no_more_than_the_work_limit(
     looked, fault = await asked(weak, mongodb, path, text)
     assert isinstance(fault, FhirError), fault
     assert fault.kind is Kind.TOO_COSTLY
+    assert "costly: " in fault.diagnostics
     assert looked <= 2 * 300  # for the page, and to tell that there was more
+
+
+TOLD_BY_INDEX = ["Patient", "Patient?gender=male", "Observation?code=a,b"]
+
+
+@pytest.mark.parametrize("query", TOLD_BY_INDEX)
+async def test_what_an_index_alone_counts_may_be_ten_times_as_much_as_what_is_looked_at(
+    context: Context, mongodb: MongoClient[dict[str, Any]], query: str
+) -> None:
+    path, _, text = query.partition("?")
+    right = (await asked(context, mongodb, path, f"{text}&_summary=count"))[1]["total"]
+    assert right > 400
+    enough = context.with_(settings=context.settings.model_copy(update={"search_work": 300}))
+    looked, bundle = await asked(enough, mongodb, path, f"{text}&_summary=count")
+    assert bundle["total"] == right
+    assert looked == 0
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 40}))
+    looked, fault = await asked(weak, mongodb, path, f"{text}&_summary=count")
+    assert isinstance(fault, FhirError), fault
+    assert fault.kind is Kind.TOO_COSTLY
+    assert looked == 0
+
+
+async def test_an_estimate_that_would_look_at_too_much_is_left_out_and_told(
+    context: Context, mongodb: MongoClient[dict[str, Any]]
+) -> None:
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 300}))
+    _, bundle = await asked(weak, mongodb, "Patient", "gender=male&name:contains=ng&_total=estimate")
+    assert "total" not in bundle
+    assert len(names(bundle)) == PAGE
+    assert "counting Patient would look at more than 300" in str(bundle["entry"][-1]["resource"])
