@@ -37,8 +37,10 @@ MOST_FAULTS = 50
 
 @dataclass(frozen=True, slots=True)
 class _Slot:
-    """One JSON property. code: its type. owner and path: where the children of an anonymous type are defined."""
+    """One JSON property. order: of its element among its siblings, one for all types of a choice. code: its type. owner
+    and path: where the children of an anonymous type are defined."""
 
+    order: int
     key: str
     code: str
     is_list: bool
@@ -46,6 +48,9 @@ class _Slot:
     is_primitive: bool
     owner: str
     path: str
+
+
+_FIRST = _Slot(-1, "", "", False, None, False, "", "")
 
 
 class XmlFormat:
@@ -59,7 +64,8 @@ class XmlFormat:
     def _make_slots(self, owner: str, path: str) -> Mapping[str, _Slot]:
         """JSON key -> slot, in the order of R4, for the children of a type (path "") or of an element inside it."""
         structure = self._definitions.structure(owner)
-        slots = (slot for element in structure.children(path) for slot in self._slots_of(structure, element))
+        children = enumerate(structure.children(path))
+        slots = (slot for order, element in children for slot in self._slots_of(structure, order, element))
         return {slot.key: slot for slot in slots}
 
     def _make_tags(self, owner: str, path: str) -> Mapping[str, _Slot]:
@@ -67,11 +73,14 @@ class XmlFormat:
         slots = self._slots(owner, path).values()
         return {_DIV if slot.xml == "xhtml" else _F + slot.key: slot for slot in slots}
 
-    def _slots_of(self, structure: Structure, element: Element) -> list[_Slot]:
+    def _slots_of(self, structure: Structure, order: int, element: Element) -> list[_Slot]:
         if element.content is not None:
-            return [_Slot(element.name, "Element", element.is_list, None, False, structure.type, element.content)]
+            return [
+                _Slot(order, element.name, "Element", element.is_list, None, False, structure.type, element.content)
+            ]
         return [
             _Slot(
+                order,
                 key,
                 type.code,
                 element.is_list,
@@ -181,15 +190,18 @@ class XmlFormat:
             faults.append(_fault(element, place, "a resource has no attributes"))
         elif element.attrib:
             self._read_attributes(element, value, self._slots(owner, path), place, faults)
-        tags = self._tags(owner, path)
+        tags, last = self._tags(owner, path), _FIRST
         for child in element:
             slot = tags.get(str(child.tag))
             if slot is None:
                 faults.append(_fault(child, place, f"{_name(child)} is not an element of {place}"))
-            else:
-                self._read_child(child, slot, value, place, faults, depth)
-        if (element.text or "").strip():
-            faults.append(_fault(element, place, "text outside of a value attribute"))
+                continue
+            if slot.order < last.order:
+                text = f"{slot.key} has its place before {last.key} (R4 XML Representation of Resources)"
+                faults.append(_fault(child, f"{place}.{slot.key}", text))
+            last = slot
+            self._read_child(child, slot, value, place, faults, depth)
+        _refuse_text(element, place, faults)
 
     def _read_attributes(
         self,
@@ -239,6 +251,7 @@ class XmlFormat:
     ) -> None:
         extra: dict[str, Any] = {}
         sent: str | None = None
+        _refuse_text(child, at, faults)
         for name, text in child.attrib.items():
             if name == "value":
                 sent = str(text)
@@ -276,6 +289,12 @@ def _name(element: etree._Element) -> str:
 
 def _fault(element: etree._Element, place: str, text: str) -> Issue:
     return Issue("error", "structure", f"line {element.sourceline}: {text}", (place,))
+
+
+def _refuse_text(element: etree._Element, place: str, faults: list[Issue]) -> None:
+    texts = (element.text, *(child.tail for child in element))
+    if any(text is not None and not text.isspace() for text in texts):
+        faults.append(_fault(element, place, "text outside of a value attribute"))
 
 
 def _text(value: Any) -> str:

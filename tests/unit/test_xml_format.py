@@ -74,6 +74,26 @@ def test_an_unknown_element_attribute_or_text_is_told_by_place() -> None:
     assert places(xml("<contained/>")) == ["Patient.contained[0]"]
 
 
+@pytest.mark.parametrize(
+    ("inner", "place"),
+    [
+        ('<gender value="male"/><active value="true"/>', "Patient.active"),
+        ('<name/><gender value="male"/><name/>', "Patient.name"),
+        ('<name><given value="An"/><family value="Lê"/></name>', "Patient.name[0].family"),
+        ('<multipleBirthInteger value="2"/><deceasedBoolean value="true"/>', "Patient.deceasedBoolean"),
+        ('<active value="true"/><id value="a"/>', "Patient.id"),
+    ],
+)
+def test_elements_out_of_the_order_of_the_definitions_are_refused_by_place(inner: str, place: str) -> None:
+    assert places(xml(inner)) == [place]
+
+
+def test_text_beside_elements_is_refused_and_never_lost() -> None:
+    assert places(xml('<active value="true"/>An')) == ["Patient"]
+    assert places(xml('<active value="true">An</active>')) == ["Patient.active"]
+    assert places(xml("<name><text value='An'/>Bình</name>")) == ["Patient.name[0]"]
+
+
 def test_all_faults_are_told_at_once() -> None:
     assert places(xml("<x/><name><y/></name>")) == ["Patient", "Patient.name[0]"]
 
