@@ -88,14 +88,31 @@ class ProfileElement:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """Where an extension may stand (R4 StructureDefinition.context): on elements by their ids, in extensions by URL, at
+    FHIRPaths from the resource; anywhere when there is none of them. invariants: FHIRPath (contextInvariant)."""
+
+    elements: tuple[str, ...] = ()
+    extensions: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
+    invariants: tuple[str, ...] = ()
+
+    @property
+    def allowed(self) -> tuple[str, ...]:
+        return self.elements + self.extensions + self.paths
+
+
+@dataclass(frozen=True, slots=True)
 class Profile:
-    """url, version: its canonical. type: the R4 type it constrains. problems: what is wrong with the definition."""
+    """url, version: its canonical. type: the R4 type it constrains. problems: what is wrong with the definition.
+    context: of an extension."""
 
     url: str
     version: str | None
     type: str
     root: ProfileElement
     problems: tuple[str, ...] = ()
+    context: Context = Context()
 
     @property
     def must_support(self) -> tuple[str, ...]:
@@ -199,7 +216,7 @@ class Profiles:
         reader = _Reader(self._definitions, type, root, problems)
         for element in _elements(source):
             reader.add(element, source["url"])
-        return Profile(source["url"], source.get("version"), type, root, tuple(problems))
+        return Profile(source["url"], source.get("version"), type, root, tuple(problems), _context(source))
 
     def _parent_tree(self, source: Resource, type: str, depth: int, problems: list[str]) -> ProfileElement:
         parent = source.get("baseDefinition")
@@ -215,6 +232,14 @@ class Profiles:
             return ProfileElement(type)
         problems.extend(above.problems)
         return deepcopy(above.root)
+
+
+def _context(source: Resource) -> Context:
+    rows = [(row.get("type"), row.get("expression", "")) for row in source.get("context", ())]
+    elements, extensions, paths = (
+        tuple(text for kind, text in rows if kind == type) for type in ("element", "extension", "fhirpath")
+    )
+    return Context(elements, extensions, paths, tuple(source.get("contextInvariant", ())))
 
 
 def _elements(source: Resource) -> list[Resource]:

@@ -145,7 +145,7 @@ class Conformance:
             url = value.get("url")
             if url in self.extensions and (severity := self._severities.for_profile(url)) != "off":
                 codes = codes or self._codes(resource, known)
-                found = self._validator.validate_extension(value, url, place, environment, codes)
+                found = self._validator.validate_extension(value, url, place, environment, codes, resource)
                 issues += (replace(issue, severity=severity) if issue.is_error else issue for issue in found)
         return issues
 

@@ -50,6 +50,12 @@ def compile_condition(definitions: Definitions, expression: str, type: str, path
     return lambda focus, environment: test(focus, replace(environment, context=focus[0], constants={}))
 
 
+def compile_path(definitions: Definitions, expression: str, type: str) -> Run:
+    """What an expression leads to from a resource of a type. Raises FhirPathError."""
+    compiler = _Compiler(definitions, type, "")
+    return compiler.run(parse(expression), compiler.context).run
+
+
 class _Compiler:
     """Compiles trees for one context; `shape` in each method is where the focus stands."""
 
@@ -138,6 +144,8 @@ class _Compiler:
             return Compiled(lambda focus, environment: [environment.root])
         if name == "context":
             return Compiled(lambda focus, environment: [environment.context], self.context)
+        if name == "extension":
+            return Compiled(lambda focus, environment: [environment.extension], _EXTENSION)
         if name in _CONSTANTS:
             constant = [_CONSTANTS[name]]
             return Compiled(lambda focus, environment: constant)

@@ -29,12 +29,13 @@ class NoValue:
 
 
 class Environment(msgspec.Struct, frozen=True):
-    """What %resource, %rootResource and %context name: the resource around a value, the one around that if contained,
-    and the value that a condition is about."""
+    """What %resource, %rootResource, %context and %extension name: the resource around a value, the one around that if
+    contained, the value that a condition is about, and the extension that a contextInvariant is about."""
 
     resource: Resource
     root: Resource
     context: Any = None
+    extension: Any = None
     # What the parts of an expression that do not depend on the focus came to, so that no condition is quadratic.
     constants: dict[Any, Constant] = {}
 

@@ -168,6 +168,14 @@ MESSAGES: Mapping[str, Message] = {
     "profile-invariant": Message(
         "invariant", "{key}: {human} ({profile})", "vi phạm quy tắc {key}: {human} ({profile})"
     ),
+    "extension-context": Message(
+        "extension", "the extension {profile} may not stand here, only on {allowed}",
+        "không được dùng phần mở rộng {profile} ở đây, chỉ ở {allowed}",
+    ),
+    "context-invariant": Message(
+        "invariant", "where the extension {profile} stands, this must hold: {expression}",
+        "nơi có phần mở rộng {profile} phải thỏa: {expression}",
+    ),
     "profile-closed": Message(
         "structure", "the item is in none of the slices {allowed} ({profile})",
         "phần tử không thuộc lát cắt nào trong {allowed} ({profile})",

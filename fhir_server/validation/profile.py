@@ -15,7 +15,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.messages import Report
-from fhir_server.validation.places import Place
+from fhir_server.validation.places import Place, render
 from fhir_server.validation.profile_checks import ProfileChecks, Root
 from fhir_server.validation.profile_walk import Known
 
@@ -59,12 +59,20 @@ class ProfileValidator:
         return report.told()
 
     def validate_extension(
-        self, extension: Resource, canonical: str, place: Place, environment: Environment, known: Known
+        self, extension: Resource, canonical: str, place: Place, environment: Environment, known: Known, whole: Resource
     ) -> list[Issue]:
-        """The faults of an extension by its definition. Raises KeyError if that is not loaded; what asking raises."""
-        report = Report()
+        """The faults of an extension by its definition, and of the place where it stands in the whole resource. Raises
+        KeyError if the definition is not loaded; what asking raises."""
+        report, root = Report(), self._root(canonical)
         item = Item(extension, None, "Extension", ("Extension", ""), place)
-        self._root(canonical).check(item, environment, report, known)
+        root.check(item, environment, report, known)
+        holder = self._checks.holders.of(whole, place)
+        if holder is not None:
+            if not root.context.allows(holder, environment):
+                allowed = ", ".join(root.profile.context.allowed)
+                report.tell("extension-context", render(place), profile=root.name, allowed=allowed)
+            for expression in root.context.broken(extension, holder, environment):
+                report.tell("context-invariant", render(place), profile=root.name, expression=expression)
         return report.told()
 
     def absent_must_support(self, resource: Resource, canonical: str) -> list[str]:

@@ -14,6 +14,7 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import Profile, ProfileElement, Profiles
 from fhir_server.definitions.structures import Constraint
 from fhir_server.model.resources import Resource
+from fhir_server.validation.contexts import ContextCheck, Holders
 from fhir_server.validation.elements import Item, Reading, Readings
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
@@ -45,6 +46,7 @@ class Root:
     name: str
     types: frozenset[str]
     run: ItemCheck
+    context: ContextCheck
     # What is wrong with the profile that only compiling it finds.
     problems: tuple[str, ...] = ()
 
@@ -69,6 +71,7 @@ class ProfileChecks:
 
     def __post_init__(self) -> None:
         self.readings = Readings(self.definitions)
+        self.holders = Holders(self.definitions, self.readings)
         self.types = TypeChecks(self.definitions, self.profiles, self.root)
         self.slicer = Slicer(self.profiles, self.root)
 
@@ -84,7 +87,8 @@ class ProfileChecks:
             type for type in self.definitions.structure_names if profile.type in self.definitions.lineage(type)
         )
         compiler = _Compiler(self, profile)
-        return Root(profile, name_of(profile.url), types, compiler.root(), tuple(compiler.problems))
+        run, context = compiler.root(), ContextCheck(self.definitions, profile.context)
+        return Root(profile, name_of(profile.url), types, run, context, (*compiler.problems, *context.problems()))
 
     def test(self, constraint: Constraint, owner: str, path: str) -> Test | None:
         key = (constraint.expression, owner, path)

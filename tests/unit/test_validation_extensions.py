@@ -20,6 +20,8 @@ SHIPPED = shipped_profiles(DATA_ROOT)
 OURS = "urn:vn-basic:StructureDefinition:"
 WRITTEN = decode((DATA_ROOT / "profiles" / "vn_basic" / "extensions.json").read_bytes())["extensions"]
 HAMLET = {"url": OURS + "hamlet", "valueBoolean": True}
+KEPT = {"url": OURS + "kept", "valueString": "x"}
+ETHNICITY = {"url": OURS + "ethnicity", "valueBoolean": True}
 
 
 TERMINOLOGY = Terminology.load()
@@ -33,7 +35,20 @@ def a_validator(severities: str = "error", *more: Resource) -> Validator:
     return made
 
 
-VALIDATOR = a_validator()
+def an_extension(url: str, *context: tuple[str, str], **more: Any) -> Resource:
+    """A definition of an extension with a dateTime. context: (type, expression) each."""
+    value = {"id": "Extension.value[x]", "path": "Extension.value[x]", "type": [{"code": "dateTime"}]}
+    return {
+        "resourceType": "StructureDefinition",
+        "url": url,
+        "type": "Extension",
+        "context": [{"type": type, "expression": expression} for type, expression in context],
+        "differential": {"element": [value]},
+        **more,
+    }
+
+
+VALIDATOR = a_validator("error", an_extension("urn:test:day", ("element", "Element")))
 
 
 def faults(resource: Resource, validator: Validator = VALIDATOR) -> list[tuple[str, str]]:
@@ -50,7 +65,10 @@ def test_every_extension_of_our_own_that_records_write_is_defined() -> None:
     ("resource", "place"),
     [
         ({"resourceType": "Patient", "address": [{"extension": [HAMLET]}]}, "Patient.address[0].extension[0].value"),
-        ({"resourceType": "Patient", "_birthDate": {"extension": [HAMLET]}}, "Patient.birthDate.extension[0].value"),
+        (
+            {"resourceType": "Patient", "_birthDate": {"extension": [{**KEPT, "url": "urn:test:day"}]}},
+            "Patient.birthDate.extension[0].value",
+        ),
         (
             {
                 "resourceType": "Patient",
@@ -64,7 +82,7 @@ def test_every_extension_of_our_own_that_records_write_is_defined() -> None:
             {
                 "resourceType": "Bundle",
                 "type": "collection",
-                "entry": [{"fullUrl": "urn:uuid:0", "resource": {"resourceType": "Patient", "extension": [HAMLET]}}],
+                "entry": [{"fullUrl": "urn:uuid:0", "resource": {"resourceType": "Patient", "extension": [ETHNICITY]}}],
             },
             "Bundle.entry[0].resource.extension[0].value",
         ),
@@ -82,7 +100,7 @@ def test_an_extension_with_another_type_than_its_definition_has_is_told_at_its_p
     [
         ({"url": OURS + "kept", "valueString": "x"}, ["extension", "value"]),
         ({"url": OURS + "claim-line", "extension": [{"url": "T_BHTT", "valueMoney": {"value": 1}}]}, ["extension"]),
-        ({"url": OURS + "hamlet", "extension": [{"url": "a", "valueString": "x"}]}, ["extension", "value"]),
+        ({"url": OURS + "of-encounter", "extension": [{"url": "a", "valueString": "x"}]}, ["extension", "value"]),
     ],
     ids=["a value for fields", "a line without its item", "fields for a value"],
 )
@@ -129,3 +147,82 @@ def test_a_fault_that_a_profile_tells_too_is_told_once() -> None:
     assert validator.conformance is not None
     assert [(one.severity, one.expression[0]) for one in validator.conformance.claim_faults(patient)] == told
     assert faults(patient, validator) == told
+
+
+# --- where an extension may stand
+
+DAY = {"url": "urn:test:x", "valueDateTime": "2026"}
+PARENT: Resource = {"url": "urn:test:parent", "extension": [DAY]}
+OF_PATIENT: Resource = {"resourceType": "Patient", "extension": [DAY]}
+OF_CONTACT: Resource = {"resourceType": "Patient", "contact": [{"name": {"text": "a"}, "extension": [DAY]}]}
+OF_BIRTH_DATE: Resource = {"resourceType": "Patient", "_birthDate": {"extension": [DAY]}}
+OF_AGE: Resource = {
+    "resourceType": "Condition", "subject": {"display": "a"},
+    "onsetAge": {"value": 1, "system": "http://unitsofmeasure.org", "code": "a", "extension": [DAY]},
+}  # fmt: skip
+OF_ITEM: Resource = {
+    "resourceType": "Questionnaire", "status": "draft",
+    "item": [{"linkId": "1", "type": "group", "item": [{"linkId": "2", "type": "string", "extension": [DAY]}]}],
+}  # fmt: skip
+IN_EXTENSION: Resource = {"resourceType": "Patient", "extension": [PARENT]}
+IN_BUNDLE: Resource = {
+    "resourceType": "Bundle", "type": "collection", "entry": [{"fullUrl": "urn:uuid:0", "resource": OF_CONTACT}],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("context", "resource", "is_allowed"),
+    [
+        (("element", "Element"), OF_PATIENT, True),
+        (("element", "Patient"), OF_PATIENT, True),
+        (("element", "Patient"), OF_CONTACT, False),
+        (("element", "DomainResource"), OF_PATIENT, True),
+        (("element", "Practitioner"), OF_PATIENT, False),
+        (("element", "Patient.contact"), OF_CONTACT, True),
+        (("element", "Patient.contact"), IN_BUNDLE, True),
+        (("element", "Patient"), IN_BUNDLE, False),
+        (("element", "BackboneElement"), OF_CONTACT, True),
+        (("element", "http://a.b/StructureDefinition/p#Patient.contact:mother"), OF_CONTACT, True),
+        (("element", "Patient.birthDate"), OF_BIRTH_DATE, True),
+        (("element", "date"), OF_BIRTH_DATE, True),
+        (("element", "dateTime"), OF_BIRTH_DATE, False),
+        (("element", "Condition.onset[x]"), OF_AGE, True),
+        (("element", "Condition.onsetAge"), OF_AGE, True),
+        (("element", "Condition.onsetPeriod"), OF_AGE, False),
+        (("element", "Quantity"), OF_AGE, True),
+        (("element", "Period"), OF_AGE, False),
+        (("element", "Questionnaire.item"), OF_ITEM, True),
+        (("element", "Questionnaire.item.item"), OF_ITEM, True),
+        (("extension", "urn:test:parent"), IN_EXTENSION, True),
+        (("extension", "urn:test:other"), IN_EXTENSION, False),
+        (("extension", "urn:test:parent"), OF_PATIENT, False),
+        (("element", "Extension"), IN_EXTENSION, True),
+        (("fhirpath", "Patient.contact.where(name.text = 'a')"), OF_CONTACT, True),
+        (("fhirpath", "contact.where(name.text = 'b')"), OF_CONTACT, False),
+        (("fhirpath", "Observation.component"), OF_CONTACT, False),
+        (("fhirpath", "Patient.contact.where(name.text = 'a')"), IN_BUNDLE, True),
+    ],
+)
+def test_an_extension_stands_only_where_its_definition_lets_it(
+    context: tuple[str, str], resource: Resource, is_allowed: bool
+) -> None:
+    found = a_validator("error", an_extension("urn:test:x", context)).validate(resource)
+    assert [(one.code, one.expression[0].rpartition(".")[2]) for one in found] == (
+        [] if is_allowed else [("extension", "extension[0]")]
+    )
+
+
+def test_the_invariants_of_a_context_are_about_what_the_extension_stands_on() -> None:
+    rules = ["name.exists() or gender.exists()", "%extension.value.exists()"]
+    validator = a_validator("error", an_extension("urn:test:x", ("element", "Patient"), contextInvariant=rules))
+    assert faults(OF_PATIENT, validator) == [("error", "Patient.extension[0]")]
+    assert faults({**OF_PATIENT, "gender": "male"}, validator) == []
+
+
+def test_a_context_invariant_that_cannot_be_evaluated_is_a_problem_of_the_definition() -> None:
+    definition = an_extension("urn:test:x", ("element", "Patient"), contextInvariant=["nothing.exists()"])
+    conformance = a_validator("error", definition).conformance
+    assert conformance is not None
+    assert conformance.problems("urn:test:x") == (
+        "the context invariant nothing.exists() cannot be evaluated on Patient",
+    )
