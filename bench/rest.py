@@ -303,7 +303,7 @@ def main() -> None:
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
         env = environment(Path(folder), FHIR_WORKERS=str(asked.workers), FHIR_MONGODB_CACHE_MB="1024")
-        with running_server(env, "--no-sample") as server:
+        with tempfile.TemporaryFile("w") as log, running_server(env, "--no-sample", log=log) as server:
             mongod = server.mongod()
             assert mongod is not None
             uvloop.run(run(server, running_uri(Path(folder)) or "", mongod, asked.seconds, asked.repeat))

@@ -25,6 +25,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from tempfile import TemporaryFile
 from typing import Any
 
 import orjson
@@ -360,8 +361,11 @@ def main() -> None:
     parser.add_argument("--only", default="", help="searches whose name has this text")
     asked = parser.parse_args()
     with ExitStack() as stack:
+        log = stack.enter_context(TemporaryFile("w"))  # which the program that asks does not read meanwhile
         servers = [
-            stack.enter_context(running_server(environment(folder, FHIR_MONGODB_CACHE_MB="2048"), "--no-sample"))
+            stack.enter_context(
+                running_server(environment(folder, FHIR_MONGODB_CACHE_MB="2048"), "--no-sample", log=log)
+            )
             for folder in asked.folders
         ]
         stores = [Store(folder, server) for folder, server in zip(asked.folders, servers, strict=True)]

@@ -56,17 +56,18 @@ def _called(operation: Operation) -> Methods:
 
 _TYPE = _get(search, POST=create, PUT=conditional_update, PATCH=conditional_patch, DELETE=conditional_delete)
 
+# No path fits two shapes; what is asked for most stands first.
 ROUTES = (
+    Route(("Type", "id"), _get(read, PUT=update, PATCH=patch, DELETE=delete)),
+    Route(("Type",), _TYPE),
     Route((), _get(search, POST=batch_or_transaction)),
     Route(("metadata",), _get(capabilities)),
     Route((".well-known", "smart-configuration"), _get(smart_configuration)),
     Route(("_search",), {"POST": search}),
     Route(("_history",), _get(history)),
     Route((PATH, "id"), _get(deferred_answer, DELETE=cancel_deferred)),
-    Route(("Type",), _TYPE),
     Route(("Type", "_search"), {"POST": search}),
     Route(("Type", "_history"), _get(history)),
-    Route(("Type", "id"), _get(read, PUT=update, PATCH=patch, DELETE=delete)),
     Route(("Type", "id", "_history"), _get(history)),
     Route(("Type", "id", "_history", "version"), _get(vread)),
     Route(("Type", "id", "Other"), _get(search)),

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from io import BytesIO, TextIOWrapper
 from pathlib import Path
 from queue import Empty, Queue
-from typing import Any
+from typing import IO, Any
 from uuid import uuid4
 
 import pytest
@@ -124,7 +124,7 @@ def run_here(
 class RunningServer:
     """One started server. base: its FHIR URL. said: the lines it has written to stdout so far."""
 
-    def __init__(self, env: Mapping[str, str], *options: str) -> None:
+    def __init__(self, env: Mapping[str, str], *options: str, log: IO[str] | int = subprocess.PIPE) -> None:
         self.env = dict(env)
         self.said: list[str] = []
         self.base = ""
@@ -135,7 +135,7 @@ class RunningServer:
             env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
+            stderr=log,
             text=True,
         )
         self._readers = [threading.Thread(target=read) for read in (self._read_lines, self._read_errors)]
@@ -150,10 +150,10 @@ class RunningServer:
         self._lines.put(None)
 
     def _read_errors(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as lines:
-            for line in lines:
-                self.errors += line
+        if self.process.stderr is not None:
+            with self.process.stderr as lines:
+                for line in lines:
+                    self.errors += line
 
     def wait_for(self, pattern: re.Pattern[str], seconds: float = PATIENCE) -> re.Match[str]:
         """Waits until a line of stdout matches. Fails with all output when the server ends or stays silent."""
@@ -224,9 +224,11 @@ def wait_until_stored(data_dir: Path, process: subprocess.Popen[Any], records: i
 
 
 @contextmanager
-def running_server(env: Mapping[str, str], *options: str) -> Iterator[RunningServer]:
-    """A server that answers, stopped after the block."""
-    server = RunningServer(env, *options)
+def running_server(
+    env: Mapping[str, str], *options: str, log: IO[str] | int = subprocess.PIPE
+) -> Iterator[RunningServer]:
+    """A server that answers, stopped after the block. log: a file for its log, which else this process reads."""
+    server = RunningServer(env, *options, log=log)
     try:
         yield server.wait_until_ready()
     finally:

@@ -22,7 +22,6 @@ def configure_logs(level: str) -> None:
     """From here on our log and that of the libraries is written alike. level: debug | info | warning | error."""
     least = logging.getLevelNamesMapping()[level.upper()]
     told: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         tell_time,
         tell_exception,
@@ -95,6 +94,6 @@ def tell_time(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
 def hide_numbers(logger: WrappedLogger, method: str, line: EventDict) -> EventDict:
     """A structlog processor: every run of nine or more digits in a text becomes `…`."""
     for name, value in line.items():
-        if isinstance(value, str) and name not in _UNTOUCHED:
+        if isinstance(value, str) and len(value) > 8 and name not in _UNTOUCHED:
             line[name] = without_numbers(value)
     return line

@@ -24,6 +24,7 @@ from fhir_server.http.negotiate import JSON, XML, sent, takes_gzip, wanted
 from fhir_server.interactions.deferral import OF_FILES
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.recording import note
+from fhir_server.model.remember import remembered
 from fhir_server.model.resources import decode, pretty
 from fhir_server.routes import respond
 from fhir_server.search.parse import query_pairs
@@ -36,6 +37,7 @@ WORTH_PACKING = 1_400  # bytes; below one network packet gzip wins nothing
 QUERY_LIMIT = 64_000  # longer queries belong into POST _search
 _REQUEST_ID = re.compile(r"[A-Za-z0-9\-_.]{1,64}")
 _WORD = re.compile(r"[_$][a-z\-]{1,40}|metadata|\.well-known|smart-configuration")  # of paths, beside types and ids
+_ALWAYS = ((b"cache-control", b"no-store"), (b"vary", b"accept, accept-encoding, accept-language"))
 _OWN = ("_format", "_pretty")  # what the edge itself answers to
 
 
@@ -212,16 +214,19 @@ def _packed(response: FhirResponse, headers: dict[str, str]) -> FhirResponse:
     return replace(response, body=body, headers={**response.headers, "Content-Encoding": "gzip"})
 
 
+@remembered(64)
+def _content_type(media_type: str) -> bytes:
+    charset = "; charset=utf-8" if media_type in (JSON, XML) else ""
+    return f"{media_type}{charset}".encode("latin-1", "replace")
+
+
 async def _send(send: Send, method: str, response: FhirResponse, request_id: str) -> None:
     headers: list[tuple[bytes, bytes]] = [
         (name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in response.headers.items()
     ]
-    headers.append((b"x-request-id", request_id.encode()))
-    headers.append((b"cache-control", b"no-store"))
-    headers.append((b"vary", b"accept, accept-encoding, accept-language"))
+    headers += (b"x-request-id", request_id.encode()), *_ALWAYS
     if response.body:
-        charset = "; charset=utf-8" if response.media_type in (JSON, XML) else ""
-        headers.append((b"content-type", f"{response.media_type}{charset}".encode("latin-1", "replace")))
+        headers.append((b"content-type", _content_type(response.media_type)))
     if response.status not in (204, 304):
         headers.append((b"content-length", str(len(response.body)).encode()))
     start: dict[str, Any] = {"type": "http.response.start", "status": response.status, "headers": headers}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.model.remember import remembered
 
 JSON = "application/fhir+json"
 XML = "application/fhir+xml"
@@ -43,7 +44,9 @@ def wanted(accept: str, format: str | None) -> str:
     raise FhirError(Kind.NOT_ACCEPTABLE, f"this server answers in {JSON} or {XML}, not in {accept[:120]!r}")
 
 
+@remembered(64)
 def takes_gzip(accept_encoding: str) -> bool:
+    """Whether an Accept-Encoding allows it."""
     return any(name == "gzip" and quality > 0 for name, quality in map(_range, accept_encoding.split(",")))
 
 

@@ -26,6 +26,42 @@ class _Refused(Exception):
     """The request has been answered already."""
 
 
+class Joining:
+    """A transport that writes two pieces at once: uvicorn writes head and body apart, and each system call wakes the
+    client. A piece that none follows is written before the loop waits again."""
+
+    def __init__(self, transport: asyncio.Transport, loop: asyncio.AbstractEventLoop) -> None:
+        self._transport = transport
+        self._loop = loop
+        self._held: bytes | None = None
+        self.is_closing = transport.is_closing
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        held = self._held
+        if held is None:
+            self._held = data
+            self._loop.call_soon(self._flush)
+        else:
+            self._held = None
+            self._transport.write(held + data)
+
+    def _flush(self) -> None:
+        held, self._held = self._held, None
+        if held is not None:
+            self._transport.write(held)
+
+    def write_eof(self) -> None:
+        self._flush()
+        self._transport.write_eof()
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. uvicorn itself waits for ever for a head that never ends, and takes one of any size.
 
@@ -40,7 +76,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refused = False
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
-        super().connection_made(transport)
+        super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it stands in for one
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

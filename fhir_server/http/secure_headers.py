@@ -24,12 +24,14 @@ class SecureHeaders:
     def __init__(self, app: ASGIApp, is_https: bool) -> None:
         self._app = app
         self._headers = (*HEADERS, STRICT_TRANSPORT) if is_https else HEADERS
+        self._names = frozenset(name for name, _ in self._headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def sent(message: Message) -> None:
             if message["type"] == "http.response.start":
-                said = {name.lower() for name, _ in message["headers"]}
-                message["headers"] = [*message["headers"], *(pair for pair in self._headers if pair[0] not in said)]
+                said = self._names.intersection([name for name, _ in message["headers"]])
+                own = [pair for pair in self._headers if pair[0] not in said] if said else self._headers
+                message["headers"] = [*message["headers"], *own]
             await send(message)
 
         await self._app(scope, receive, sent if scope["type"] == "http" else send)
