@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import IO, Any
 
-from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord, Tree
+from fhir_server.records.source import Place, Problem, SourceRecord, Tree
 
 LINE_LIMIT = 1 << 20
 LINES_LIMIT = 10_000  # lines of one record
@@ -50,10 +50,8 @@ def _path(text: str) -> tuple[str, ...]:
     return tuple(filter(None, text.split(".")))
 
 
-def read_csv(
-    stream: IO[bytes], name: str, format: str, layout: CsvLayout, share: Share = ALL_OF_IT
-) -> Iterator[SourceRecord]:
-    """Every record of a share in order. Memory: the lines of one record."""
+def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> Iterator[SourceRecord]:
+    """Every record in order. Memory: the lines of one record."""
     first = stream.readline(LINE_LIMIT).decode("utf-8-sig", "surrogateescape")
     delimiter = max(_DELIMITERS, key=first.count)
     rows = csv.reader(_lines(stream, first), delimiter=delimiter, strict=False)
@@ -61,10 +59,9 @@ def read_csv(
         header = [cell.strip() for cell in next(rows, [])]
         missing = sorted(column for column in layout.known_by if column not in header)
         if missing:
-            if share.number == 0:
-                yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
+            yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
             return
-        yield from _Collector(name, format, layout, header, share).records(rows)
+        yield from _Collector(name, format, layout, header).records(rows)
     except csv.Error as fault:
         text = (f"not a CSV file: {fault}", f"không phải tệp CSV: {fault}")
         problem = Problem("error", "not-well-formed", text)
@@ -83,8 +80,7 @@ def _no_column(missing: list[str]) -> Problem:
 
 
 class _Collector:
-    def __init__(self, name: str, format: str, layout: CsvLayout, header: list[str], share: Share) -> None:
-        self._share = share
+    def __init__(self, name: str, format: str, layout: CsvLayout, header: list[str]) -> None:
         self._name = name
         self._format = format
         self._layout = layout
@@ -110,14 +106,12 @@ class _Collector:
                 held.append(cells)
         if held:
             yield from self._record(held, start)
-        if self._number == 0 and self._share.number == 0:
+        if self._number == 0:
             text = ("the file holds no record", "tệp không có hồ sơ nào")
             yield SourceRecord(self._format, Place(self._name), None, (Problem("error", "no-record", text),))
 
     def _record(self, rows: list[dict[str, str]], line: int) -> Iterator[SourceRecord]:
         self._number += 1
-        if not self._share.takes(self._number):
-            return
         place = Place(self._name, self._number, line)
         problem = self._fault(rows)
         if problem is not None:

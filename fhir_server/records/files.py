@@ -14,11 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
+from zlib import crc32
 
 from fhir_server.records.csv_files import read_csv
 from fhir_server.records.formats import Format, Formats
 from fhir_server.records.json_files import read_json, read_lines
 from fhir_server.records.recognition import format_of_csv, format_of_json
+from fhir_server.records.record import identify
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.xml_files import read_xml, root_of
 
@@ -28,7 +30,8 @@ STDIN = Path("-")
 # A generator of samples writes this beside its records.
 _NO_RECORDS = frozenset({"manifest.json"})
 _HEAD = 65_536
-# A file of this size is read by every process of an import, each taking its share of the records; a smaller one by one.
+# A file of this size is read by every process of an import, each taking its share of the records; a smaller one by one
+# process.
 LARGE = 4 << 20
 # An entry of an archive may be this large, and so many times larger than it is packed: text packs 10 to 30 times.
 ENTRY_LIMIT = 4 << 30
@@ -133,7 +136,8 @@ def read_files(
             if mine is not None:
                 if look is not None and mine.number == 0:
                     yield from _of_the_file(name, look(stream.file, stream.size, name))
-                yield from _told(read_stream(stream.file, name, formats, mine), stream, size, reading)
+                records = _of_the_share(read_stream(stream.file, name, formats), formats, mine)
+                yield from _told(records, stream, size, reading)
         if reading is not None:
             reading.done += size
 
@@ -156,6 +160,21 @@ def _share_of(stream: _Opened, number: int, share: Share) -> Share | None:
     if stream.size >= LARGE:
         return share
     return ALL_OF_IT if share.takes(number) else None
+
+
+def _of_the_share(records: Iterator[SourceRecord], formats: Formats, share: Share) -> Iterator[SourceRecord]:
+    """The records of a share. One process takes all of a key, in the order of the file; what has none is told apart by
+    its number."""
+    if share == ALL_OF_IT:
+        return records
+    return (one for one in records if share.takes(_key_number(one, formats)))
+
+
+def _key_number(record: SourceRecord, formats: Formats) -> int:
+    format = formats.by_name.get(record.format)
+    if record.content is None or format is None:
+        return record.place.record
+    return crc32(identify(format, record.content).id.encode())
 
 
 def _told(
@@ -234,40 +253,40 @@ def _unread(name: str, problem: object) -> SourceRecord:
     return SourceRecord("", Place(name), None, told)
 
 
-def read_stream(stream: IO[bytes], name: str, formats: Formats, share: Share = ALL_OF_IT) -> Iterator[SourceRecord]:
+def read_stream(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceRecord]:
     """Every record of a seekable stream; the name's suffix tells lines and CSV apart, all else the first bytes. What
     goes wrong while it is read (a broken archive, a failing disk) is a last record without content."""
     try:
-        yield from _records(stream, name, formats, share)
+        yield from _records(stream, name, formats)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as fault:
         yield SourceRecord("", Place(name), None, (_unreadable(str(fault)),))
 
 
-def _records(stream: IO[bytes], name: str, formats: Formats, share: Share) -> Iterator[SourceRecord]:
+def _records(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceRecord]:
     head = stream.read(_HEAD)
     stream.seek(0)
     suffix = Path(name).suffix.lower()
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if start == b"<" or suffix == ".xml":
-        yield from _xml(stream, name, head, formats, share)
+        yield from _xml(stream, name, head, formats)
         return
     known = formats.by_name.values()
     sheet = format_of_csv(head, known) if suffix == ".csv" or _is_sheet(head, suffix, formats) else None
     if sheet is not None and sheet.csv is not None:
-        yield from read_csv(stream, name, sheet.name, sheet.csv, share)
+        yield from read_csv(stream, name, sheet.name, sheet.csv)
     elif suffix in (".ndjson", ".jsonl"):
-        yield from read_lines(stream, name, format_of_json(head, known).name, share)
+        yield from read_lines(stream, name, format_of_json(head, known).name)
     elif start in (b"{", b"[") or suffix == ".json":
-        yield from read_json(stream, name, format_of_json(head, known).name, share)
-    elif share.number == 0:
+        yield from read_json(stream, name, format_of_json(head, known).name)
+    else:
         yield _unknown(name, "", formats)
 
 
-def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats, share: Share) -> Iterator[SourceRecord]:
+def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats) -> Iterator[SourceRecord]:
     found = _format_of(head, formats)
     if found is not None and found.xml is not None:
-        yield from read_xml(stream, name, found.xml, found.name, share)
-    elif share.number == 0:
+        yield from read_xml(stream, name, found.xml, found.name)
+    else:
         yield _unknown(name, root_of(head) or "", formats)
 
 

@@ -9,14 +9,12 @@ from typing import IO
 from fhir_server.errors import FhirError
 from fhir_server.model.resources import decode
 from fhir_server.records.source import (
-    ALL_OF_IT,
     BOM,
     CHUNK,
     DEPTH_LIMIT,
     RECORD_LIMIT,
     Place,
     Problem,
-    Share,
     SourceRecord,
     Tree,
     UnreadableError,
@@ -28,8 +26,8 @@ _TOKEN = re.compile(rb'"(?:[^"\\]|\\.)*+"|[{}\[\]]|"', re.DOTALL)
 _GAP = b" \t\r\n,"
 
 
-def read_json(stream: IO[bytes], name: str, format: str, share: Share = ALL_OF_IT) -> Iterator[SourceRecord]:
-    """Every object of a share in order, those of an outer array one by one. Memory: one record and one chunk."""
+def read_json(stream: IO[bytes], name: str, format: str) -> Iterator[SourceRecord]:
+    """Every object in order, those of an outer array one by one. Memory: one record and one chunk."""
     window = stream.read(CHUNK).removeprefix(BOM)
     number, line, ended = 0, 1, False
     inside_array = False
@@ -44,8 +42,7 @@ def read_json(stream: IO[bytes], name: str, format: str, share: Share = ALL_OF_I
         end = _end_of_object(window)
         if end is not None:
             number += 1
-            if share.takes(number):
-                yield _record(window[:end], Place(name, number, line), format)
+            yield _record(window[:end], Place(name, number, line), format)
             line += window.count(b"\n", 0, end)
             window = window[end:]
             continue
@@ -54,7 +51,7 @@ def read_json(stream: IO[bytes], name: str, format: str, share: Share = ALL_OF_I
         window += chunk
         if ended:
             break
-    if (window or number == 0 or inside_array) and share.number == 0:
+    if window or number == 0 or inside_array:
         yield _remainder(window, Place(name, number + 1 if window else 0, line), format)
 
 
@@ -89,7 +86,7 @@ def _remainder(window: bytes, place: Place, format: str) -> SourceRecord:
     return SourceRecord(format, place, None, (Problem("error", "no-record", text),))
 
 
-def read_lines(stream: IO[bytes], name: str, format: str, share: Share = ALL_OF_IT) -> Iterator[SourceRecord]:
+def read_lines(stream: IO[bytes], name: str, format: str) -> Iterator[SourceRecord]:
     """NDJSON: one object a line, so that a broken line harms no other. Blank lines are skipped."""
     number, line = 0, 0
     while True:
@@ -102,9 +99,8 @@ def read_lines(stream: IO[bytes], name: str, format: str, share: Share = ALL_OF_
         body = row.strip()
         if body:
             number += 1
-            if share.takes(number):
-                yield _record(body, Place(name, number, line), format)
-    if number == 0 and share.number == 0:
+            yield _record(body, Place(name, number, line), format)
+    if number == 0:
         text = ("the file holds no record", "tệp không có hồ sơ nào")
         yield SourceRecord(format, Place(name), None, (Problem("error", "no-record", text),))
 

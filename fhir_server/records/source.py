@@ -61,14 +61,14 @@ class SourceRecord:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """Which records of a file one of several processes takes: every `of`-th. What speaks of the file itself (record 0)
-    is told by the first process alone."""
+    """Which files and records one of several processes takes: every `of`-th, by a number. What speaks of a file itself
+    (record 0) is told by the first process alone."""
 
     number: int = 0
     of: int = 1
 
-    def takes(self, record: int) -> bool:
-        return record % self.of == self.number
+    def takes(self, number: int) -> bool:
+        return number % self.of == self.number
 
 
 ALL_OF_IT = Share()

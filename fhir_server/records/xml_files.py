@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
-from fhir_server.records.source import ALL_OF_IT, CHUNK, Place, Problem, Share, SourceRecord, Tree, UnreadableError
+from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError
 from fhir_server.records.xml_cuts import Cut, XmlContainer, cuts
 from fhir_server.records.xml_tree import check_prolog, open_parts, parse
 
@@ -33,18 +33,15 @@ def _without_comments(head: bytes) -> bytes:
     return re.sub(rb"<!--.*?-->|<\?.*?\?>", b"", head, flags=re.DOTALL)
 
 
-def read_xml(
-    stream: IO[bytes], name: str, container: XmlContainer, format: str, share: Share = ALL_OF_IT
-) -> Iterator[SourceRecord]:
-    """Every record of a share in order. Raises nothing: what cannot be read is a record without content."""
+def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str) -> Iterator[SourceRecord]:
+    """Every record in order. Raises nothing: what cannot be read is a record without content."""
     head = stream.read(CHUNK)
     try:
         check_prolog(head)
     except UnreadableError as fault:
-        if share.number == 0:
-            yield SourceRecord(format, Place(name), None, (fault.problem,))
+        yield SourceRecord(format, Place(name), None, (fault.problem,))
         return
-    yield from _Assembler(name, container, format, _prefixes(head), share).records(cuts(stream, head, container))
+    yield from _Assembler(name, container, format, _prefixes(head)).records(cuts(stream, head, container))
 
 
 def _prefixes(head: bytes) -> bytes:
@@ -58,8 +55,7 @@ def _prefixes(head: bytes) -> bytes:
 class _Assembler:
     """Makes records of the pieces: shared context, numbering, stray parts."""
 
-    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes, share: Share) -> None:
-        self._mine = share
+    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes) -> None:
         self._name = name
         self._container = container
         self._format = format
@@ -88,8 +84,6 @@ class _Assembler:
     def _end(self, cut: Cut) -> Iterator[SourceRecord]:
         if self._strays:
             yield from self._from_strays()
-        if self._mine.number != 0:
-            return
         closed = re.search(rb"</" + re.escape(self._container.root.encode()) + rb"\s*>\s*$", cut.body or b"")
         if not closed:
             text = (f"the file ends before </{self._container.root}>", f"tệp kết thúc trước </{self._container.root}>")
@@ -132,8 +126,7 @@ class _Assembler:
 
     def _record(self, cut: Cut) -> Iterator[SourceRecord]:
         self._number += 1
-        if self._mine.takes(self._number):
-            yield self._read(cut, Place(self._name, self._number, cut.line))
+        yield self._read(cut, Place(self._name, self._number, cut.line))
 
     def _read(self, cut: Cut, place: Place) -> SourceRecord:
         if cut.body is None:

@@ -304,19 +304,25 @@ async def test_two_processes_that_meet_a_new_person_under_different_numbers_make
     assert len(await desk.stored("Patient")) == len(people)
 
 
-async def test_parts_of_an_import_take_every_record_once(desk: Desk) -> None:
+async def test_parts_of_an_import_take_every_record_once_and_refuse_the_second_of_a_key(desk: Desk) -> None:
     write_sample(25, 3, desk.folder / "commune")
     sheet = b"".join(
         orjson.dumps(basic(ma_ho_so=f"L{number}")) + b" " * 500_000 + b"\n" for number in range(11)
     )  # large enough to be shared
+    sheet += b"".join(
+        orjson.dumps(basic(ma_ho_so=f"L{number}", ngay_cap_nhat="2026-03-09")) + b"\n" for number in range(11)
+    )
     (desk.folder / "commune" / "large.ndjson").write_bytes(sheet)
     parts = [Part(Share(number, 3), puts_off_indexes=False) for number in range(3)]
     whole = ImportReport()
     for part in parts:
         whole.join(await import_records(desk.context, [desk.folder / "commune"], part=part))
     again = await import_records(desk.context, [desk.folder / "commune"])
-    assert (whole.read, whole.refused) == (again.read, 0)
-    assert (again.unchanged, again.stored) == (again.read, 0)
+    assert (whole.read, whole.refused) == (again.read, 11)
+    assert (again.unchanged, again.stored, again.refused) == (again.read - 11, 0, 11)
+    refused = [one for one in whole.records if one.status == "refused"]
+    assert sorted(one.place.record for one in refused) == list(range(12, 23))
+    assert {problem.rule for one in refused for problem in one.problems} == {"duplicate-key"}
 
 
 async def test_how_far_an_import_is_can_be_estimated(desk: Desk) -> None:
