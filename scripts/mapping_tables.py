@@ -31,7 +31,7 @@ ABSENT = {
 WRONG = {"tell": "bỏ qua, cảnh báo / left out, warning", "refuse": "**từ chối hồ sơ / record refused**"}
 # Transforms that take every text, so that nothing can be wrong.
 TAKES_ALL = {
-    "text", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
+    "text", "as_written", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
     "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list", "narrative",
     "first_of_list", "shared_reference",
 }  # fmt: skip

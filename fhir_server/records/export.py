@@ -29,7 +29,7 @@ from fhir_server.records.export_items import (
 from fhir_server.records.formats import Format
 from fhir_server.records.inverse import InverseGroup, settled, walk_groups
 from fhir_server.records.inverse_targets import Found, InverseRow
-from fhir_server.records.inverse_transforms import LAST, Known, invert
+from fhir_server.records.inverse_transforms import FIRST, LAST, Known, invert
 from fhir_server.records.scopes import split_path, walk
 from fhir_server.records.source import Tree
 from fhir_server.terminology.naming import NamingSystems
@@ -60,6 +60,7 @@ class Export:
         self.shared = {one.type for one in walk_groups(self.groups) if one.owner == "shared"}
         self.own = {one.type for one in walk_groups(self.groups) if one.owner == "record"}
         self.copies = list(_copies(format.data["resources"], ()))
+        self.as_written = set(_as_written(format.data["resources"]))
         self.stand_in: Mapping[str, Any] = self.data.get("stand_in", {})
         record = format.data["record"]
         self.facility = split_path(record["facility"][0])
@@ -138,6 +139,15 @@ def _copies(groups: Iterable[Mapping[str, Any]], above: Keys) -> Iterator[tuple[
             if "copy_of" in row:
                 yield here, row["source"], split_path(row["copy_of"])
         yield from _copies(group.get("resources", ()), here)
+
+
+def _as_written(groups: Iterable[Mapping[str, Any]]) -> Iterator[Keys]:
+    """The fields of groups at fixed places that are kept as the record wrote them."""
+    for group in groups:
+        for row in group["rows"]:
+            if row.get("as") == "as_written":
+                source = row["source"]
+                yield split_path(source) if source.startswith("/") else split_path(group["each"]) + split_path(source)
 
 
 @dataclass(slots=True)
@@ -337,7 +347,12 @@ class _Writer:
 
     def settle(self, choice: Choice) -> None:
         """Chooses a text for every field. A row with several sources read the first that was there: that field gets the
-        text unless one of the others has it already."""
+        text unless one of the others has it already. Of the fields that are kept as the record wrote them, those that
+        it left empty stay so, whatever is known by now."""
+        texts = self.root.texts
+        own = {keys for keys, held in texts.items() if any(one.rank == FIRST for one in held)}
+        for keys in self._export.as_written - own if own else ():
+            texts.pop(keys, None)
         settle(self.root, choice)
         for spots, candidate in self._choices:
             first = spots[0]

@@ -12,9 +12,11 @@ from typing import Any
 
 import orjson
 
+from fhir_server.records.checks import holds
 from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.export import Export
 from fhir_server.records.export_items import written
+from fhir_server.records.scopes import split_path, walk
 from fhir_server.records.source import Tree
 from fhir_server.records.xml_cuts import Parts
 
@@ -78,10 +80,21 @@ def _parts(parts: Parts, tag: str, data: Mapping[str, Any], record: Tree) -> str
             document = f"{_DECLARATION}\n{element(roots[part], table)}\n".encode()
             content = base64.b64encode(document).decode()
             files.append(
-                f"<{parts.element}><{parts.name}>{names.get(part, part)}</{parts.name}>"
+                f"<{parts.element}><{parts.name}>{_part_name(names.get(part, part), record)}</{parts.name}>"
                 f"<{parts.content}>{content}</{parts.content}></{parts.element}>"
             )
     return f"<{tag}>{''.join(files)}</{tag}>"
+
+
+def _part_name(name: str | Sequence[Mapping[str, Any]], record: Tree) -> str:
+    """The name of a table; of one that bears several, the first whose condition the record meets."""
+    if isinstance(name, str):
+        return name
+    return next(
+        str(one["name"])
+        for one in name
+        if all(holds(walk(record, split_path(path)), what) for path, what in one.get("when", {}).items())
+    )
 
 
 def element(tag: str, content: Any) -> str:

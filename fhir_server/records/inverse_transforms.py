@@ -22,6 +22,7 @@ from fhir_server.terminology.naming import NamingSystems
 Options = Mapping[str, Any]
 Text = tuple[str, int]
 UNSURE = 60  # the rank of a code that is one of several
+FIRST = -2  # the rank of what the record itself wrote
 LAST = 90  # the rank of a row that would take nearly anything
 
 
@@ -55,6 +56,10 @@ def _text(value: Any) -> str:
 
 def text(value: Any, options: Options, known: Known) -> Text:
     return _text(value), LAST
+
+
+def as_written(value: Any, options: Options, known: Known) -> Text:
+    return _text(value), FIRST
 
 
 def lines(value: Any, options: Options, known: Known) -> Text:
@@ -379,6 +384,7 @@ def same_text(value: Any, options: Options, known: Known) -> Text:
 
 INVERSES: Mapping[str, Inverse] = {
     "text": text,
+    "as_written": as_written,
     "lines": lines,
     "integer": integer,
     "decimal_text": decimal_text,
@@ -420,7 +426,7 @@ INVERSES: Mapping[str, Inverse] = {
 
 def invert(names: list[str], value: Any, options: Options, known: Known) -> Text:
     """What a chain of transforms made the value of. Raises NotMade, and KeyError for a transform without an inverse."""
-    rank = 0
+    rank = FIRST
     for name in reversed(names):
         value, own = INVERSES[name](value, options, known)
         rank = max(rank, own)

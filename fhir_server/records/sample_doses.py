@@ -31,7 +31,7 @@ def campaign_dose(person: Person, household: Household, seed: int) -> dict[str, 
         "so_lo": f"FLU-{draw.between(100, 999)}", "han_dung": date(2026, 9, 30).isoformat(), "nha_san_xuat": "IVAC",
         "lieu_luong": "0.5", "duong_tiem": "Tiêm bắp", "vi_tri_tiem": draw.one_of(("Cánh tay trái", "Cánh tay phải")),
         "ma_co_so": STATION, "ten_co_so": facility, "nguoi_tiem": "Điều dưỡng mẫu",
-        "loai_hinh": draw.one_of("23"), "ngay_cap_nhat": TODAY.isoformat(),
+        "loai_hinh": draw.one_of("23"), "trang_thai": "1", "ngay_cap_nhat": TODAY.isoformat(),
     }  # fmt: skip
     if draw.happens(0.1):
         told |= {"phan_ung": draw.one_of(_REACTIONS), "ngay_phan_ung": (given + timedelta(days=1)).isoformat()}

@@ -266,7 +266,9 @@ def _series(person: Person, draw: Draw, one: Mapping[str, Any], clinical: Mappin
         day = first + timedelta(days=one["gap"] * (number - 1))
         if day <= TODAY:
             month = 4 + number if one.get("pregnant") else None
-            yield _given(one["code"], name, number, day, "", draw, clinical, month)
+            given = _given(one["code"], name, number, day, "", draw, clinical, month)
+            following = day + timedelta(days=one["gap"]) if number < one["doses"] else None
+            yield replace(given, due=following)
 
 
 def _given(

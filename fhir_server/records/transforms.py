@@ -307,13 +307,20 @@ def blood_group(found: str, options: Options, facts: Facts) -> Mapping[str, Any]
     return {**made, "text": found} if made else None
 
 
+def as_written(found: str, options: Options, facts: Facts) -> str:
+    """The text itself, of what may change from one record of a person to the next: when the record is written again it
+    goes before what is known of the person by then."""
+    return found
+
+
 TRANSFORMS: Mapping[str, Transform] = {
     made.__name__: made
     for made in (
-        text, lines, integer, decimal_text, quantity, money, flag, narrative, zero_pad, last_two, semicolon_list,
-        first_of_list, part, date_from_ymd, datetime_from_ymdhm, date_from_dmy, datetime_from_dmy, date_from_iso,
-        datetime_from_iso, date_from_any, datetime_from_any, birth_date, birth_time, identifier_by_shape, identifier,
-        logical_reference, shared_reference, person_name, phone, email, code, coding, concept, concept_by_text,
-        list_display, list_coding, local_coding, icd10, blood_group,
+        text, as_written, lines, integer, decimal_text, quantity, money, flag, narrative, zero_pad, last_two,
+        semicolon_list, first_of_list, part, date_from_ymd, datetime_from_ymdhm, date_from_dmy,
+        datetime_from_dmy, date_from_iso, datetime_from_iso, date_from_any, datetime_from_any, birth_date,
+        birth_time, identifier_by_shape, identifier, logical_reference, shared_reference, person_name, phone,
+        email, code, coding, concept, concept_by_text, list_display, list_coding, local_coding, icd10,
+        blood_group,
     )
 }  # fmt: skip

@@ -9,7 +9,7 @@ from typing import Any
 
 from records_sources import FORMATS
 
-from fhir_server.model.resources import Digits
+from fhir_server.model.resources import Digits, decode
 from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.checks import holds
 from fhir_server.records.export import Export, Exported, export_of
@@ -138,3 +138,11 @@ def _bare(value: Any) -> Any:
             kept["reference"] = value["reference"].partition("/")[0]
         return kept
     return sorted((_bare(one) for one in value), key=repr) if isinstance(value, list) else value
+
+
+def filled(table: str, visit: dict[str, str]) -> dict[str, str]:
+    """A row with something in every field: what the visit says where it is the same field, else what fits its kind."""
+    tables = decode((FORMATS.by_name["bhxh"].folder / "checks.json").read_bytes())["tables"]
+    (fields,) = [one["fields"] for one in tables if one["at"].split("/")[1] == table]
+    of_kind = {"day": "20260302", "number": "1"}
+    return {field: visit.get(field) or of_kind.get(kind[0], "A1") for field, kind in fields.items()}

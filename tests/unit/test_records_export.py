@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import os
+import re
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import Any
 
 import pytest
-from records_round_trip import Sameness, back, bare, day_of, mapped, resources_of, rows_of
+from records_round_trip import Sameness, back, bare, day_of, filled, mapped, resources_of, rows_of
 from records_sources import FORMATS, as_json, basic, dossier, health_record, one, person, read, total
 
-from fhir_server.model.resources import decode
 from fhir_server.records.export import export_of
 from fhir_server.records.export_files import body, forms, together
 from fhir_server.records.files import read_files
@@ -187,6 +188,31 @@ def generated_few(folder: Path, name: str) -> Iterator[Record]:
             yield mapped(FORMATS.by_name[name], source.content)
 
 
+def test_each_part_of_a_check_up_bears_the_name_that_it_came_with(commune: Path) -> None:
+    export = export_of(FORMATS.by_name["ksk"])
+    (sent,) = (commune / "ksk").glob("*.xml")
+    parts = re.compile(r"<LOAIHOSO>(\w+)</LOAIHOSO>\s*<NOIDUNGFILE>([^<]*)")
+    records = re.findall(r"<HOSO>.*?</HOSO>", sent.read_text(encoding="utf-8"), re.DOTALL)
+    contents = [source.content for source in read_files([sent], FORMATS) if source.content]
+    forms_seen = set()
+    for came, content in zip(records, contents, strict=True):
+        goes = body(export, [content], "xml", "38901", date(2026, 7, 1)).decode()
+        assert sorted(names_of(parts, goes)) == sorted(names_of(parts, came))
+        forms_seen.add(content["THONG_TIN_CHUNG_VE_LAN_KHAM"]["TYPE"])
+    assert forms_seen == {"ChildUnder", "Minor", "Adult"}
+
+
+def names_of(parts: re.Pattern[str], record: str) -> list[tuple[str, str]]:
+    """(name, root element) of each part of a record."""
+    roots = re.compile(r"<([A-Z][A-Z_]*)>")
+    found = []
+    for name, held in parts.findall(record):
+        root = roots.search(base64.b64decode(held).decode())
+        assert root is not None
+        found.append((name, root[1]))
+    return found
+
+
 def test_text_that_is_markup_or_unfit_for_xml_is_written_harmlessly() -> None:
     export = export_of(FORMATS.by_name["hssk831"])
     content = {"HEADER": {"SENDER_CODE": "<&>"}, "HOSOSUCKHOE": {"THONGTINCHUNG": {"HOTEN": "A\x0b]]>B"}}}
@@ -227,11 +253,3 @@ def test_a_restricted_table_comes_back_in_every_field_where_it_is_taken_in_at_al
     assert exported.left == ()
     kept_out = mapped(FORMATS.by_name["bhxh"], content)
     assert name not in back(kept_out, resources_of(kept_out)).content
-
-
-def filled(table: str, visit: dict[str, str]) -> dict[str, str]:
-    """A row with something in every field: what the visit says where it is the same field, else what fits its kind."""
-    tables = decode((FORMATS.by_name["bhxh"].folder / "checks.json").read_bytes())["tables"]
-    (fields,) = [one["fields"] for one in tables if one["at"].split("/")[1] == table]
-    of_kind = {"day": "20260302", "number": "1"}
-    return {field: visit.get(field) or of_kind.get(kind[0], "A1") for field, kind in fields.items()}
