@@ -1,5 +1,6 @@
 """`fhir-server hand-over`: everything that is stored as files, for whoever takes the data over: every version of every
-resource, deletions, the record of accesses with what proves it, the registers, and a hash of each file.
+resource, deletions, the record of accesses with what proves it, packages, code tables, the registers, and a hash of
+each file.
 
 Files are written in parts. A part that is complete is noted in `parts.ndjson`; run again, the command goes on behind
 the last one. Memory holds one step of the database at a time.
@@ -9,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,15 +24,20 @@ from fhir_server.cli.progress import progress
 from fhir_server.config import FHIR_VERSION, VERSION, Settings
 from fhir_server.model.dates import instant
 from fhir_server.model.ids import now
-from fhir_server.model.resources import encode
+from fhir_server.model.resources import decode, encode
+from fhir_server.records.newborns import REGISTER as NEWBORNS
+from fhir_server.security.clients import REGISTER as CLIENTS
 from fhir_server.security.emergency import REGISTER as EMERGENCIES
 from fhir_server.security.erasure import REGISTER as ERASURES
 from fhir_server.security.petitions import REGISTER as PETITIONS
 from fhir_server.store.contract import Store
-from fhir_server.store.values import LEDGER_TYPE, Stored
+from fhir_server.store.table_contract import Row, Table, beginning_with
+from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, HistoryQuery, Installed, Stored
 
 PART_BYTES = 256 << 20
 NOTED, SUMS, MANIFEST = "parts.ndjson", "SHA256SUMS", "manifest.json"
+_MARGIN_MS = 120_000  # longer than a transaction takes
+_CODES = 1_000  # concepts of a table that are read together
 _SECRET = ("code", "tries")  # of an entry of the register of erasures
 
 # A name to go on after, and a line without its end.
@@ -46,6 +53,13 @@ class Part(msgspec.Struct, frozen=True):
     lines: int
     last: str
     is_end: bool
+
+
+class Begun(msgspec.Struct, frozen=True, rename="camel"):
+    """When the first part was begun, ms since the epoch, and how many versions `_written` told then."""
+
+    begun_at: int
+    versions_before: int
 
 
 _decode_parts = msgspec.json.Decoder(Part).decode_lines
@@ -64,11 +78,13 @@ def hand_over(settings: Settings, out: Path) -> None:
 
     async def work(desk: Desk) -> None:
         folder = _Folder(out)
+        begun = folder.begin(Begun(now(), await _written(desk.store, now())))
         await desk.note("export", (("everything", "hand-over"),))
         with progress("Handing over", "lines") as report:
             async for source in _sources(desk.store):
                 await folder.write(source, lambda done: report(done, None))
-        folder.end(await _registers(desk.store), settings.mongodb_database)
+        meanwhile = await _written(desk.store, begun.begun_at) - begun.versions_before
+        folder.end(await _registers(desk.store), settings.mongodb_database, begun, meanwhile)
         for line in folder.told():
             print(line)
 
@@ -76,6 +92,11 @@ def hand_over(settings: Settings, out: Path) -> None:
         at_desk(settings, "hand-over", work)
     except OSError as fault:
         raise CannotRun(f"{fault.filename or out} cannot be written: {fault.strerror}.") from None
+
+
+async def _written(store: Store, since: int) -> int:
+    """How many versions there are from before any transaction that ran at a moment (ms since the epoch) until now."""
+    return await store.history_count(HistoryQuery(since=since - _MARGIN_MS), EVERYTHING)
 
 
 async def _sources(store: Store) -> AsyncIterator[Source]:
@@ -90,6 +111,12 @@ async def _sources(store: Store) -> AsyncIterator[Source]:
     yield Source(f"audit/{LEDGER_TYPE}", lambda after: _pages(store, after, lambda page, raws: raws))
     yield Source("audit/pages", lambda after: _pages(store, after, lambda page, raws: [encode(_page(page))]))
     yield Source("audit/seals", lambda after: _seals(store, after))
+    for package in await store.packages():
+        name = f"packages/{_file_name(package.identity)}"
+        yield Source(name, lambda after, package=package: _package(store, package, after))  # type: ignore[misc]
+    for table in await store.tables.ready():
+        name = f"tables/{table.number}-{_file_name(table.head['url'])}"
+        yield Source(name, lambda after, table=table: _table(store, table, after))  # type: ignore[misc]
 
 
 async def _bodies(store: Store, type: str, old: bool, after: str) -> Lines:
@@ -136,9 +163,44 @@ async def _seals(store: Store, after: str) -> Lines:
         yield str(seal.number), encode(told)
 
 
+async def _package(store: Store, package: Installed, after: str) -> Lines:
+    """What is known of the package, then its resources."""
+    if not after:
+        yield "", encode({"package": package.identity, **package.facts})
+    resources = await store.package_resources(package)
+    for number in range(int(after or 0), len(resources)):
+        yield str(number + 1), resources[number]
+
+
+async def _table(store: Store, table: Table, after: str) -> Lines:
+    """The CodeSystem without its concepts, then one concept a line."""
+    if not after:
+        yield "", encode(table.head)
+    while batch := await store.tables.codes(table.number, beginning_with(table.number, ""), after, _CODES):
+        rows = await store.tables.rows(table.number, [code for code, _ in batch])
+        for after, _ in batch:
+            yield after, encode(_concept(rows[after]))
+
+
+def _concept(row: Row) -> dict[str, Any]:
+    """As in CodeSystem.concept, and what the table tells beside that."""
+    told: dict[str, Any] = {
+        "code": row.code,
+        "display": row.display,
+        "inactive": row.inactive,
+        "abstract": row.abstract,
+    }
+    told |= {"parents": list(row.parents), **(decode(row.more) if row.more else {})}
+    return {name: value for name, value in told.items() if value}
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^A-Za-z0-9.]+", "-", text).strip("-.")[:80]
+
+
 async def _registers(store: Store) -> dict[str, list[dict[str, Any]]]:
     found = {}
-    for register in (PETITIONS, ERASURES, EMERGENCIES):
+    for register in (PETITIONS, ERASURES, EMERGENCIES, CLIENTS, NEWBORNS):
         entries = await store.entries(register)
         found[register] = [
             {"id": id, **{name: value for name, value in entry.items() if name not in _SECRET}}
@@ -155,7 +217,18 @@ class _Folder:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         noted = path / NOTED
         self._parts = _decode_parts(noted.read_bytes()) if noted.exists() else []
+        self._meanwhile = 0
         self._lines = sum(part.lines for part in self._parts)
+
+    def begin(self, begun: Begun) -> Begun:
+        """`begun`, or what was noted when an earlier run began."""
+        path = self._path / MANIFEST
+        if path.exists():
+            return msgspec.json.decode(path.read_bytes(), type=Begun)
+        file = self._open(MANIFEST)
+        file.add(msgspec.json.encode(begun))
+        file.close()
+        return begun
 
     async def write(self, source: Source, report: Callable[[int], None]) -> None:
         """The parts that are missing of a source."""
@@ -190,8 +263,10 @@ class _Folder:
             file.add(msgspec.json.encode(one))
         file.close()
 
-    def end(self, registers: dict[str, list[dict[str, Any]]], database: str) -> None:
-        """The registers, which are small and written whole each time, the manifest and the hashes."""
+    def end(self, registers: dict[str, list[dict[str, Any]]], database: str, begun: Begun, meanwhile: int) -> None:
+        """The registers, which are small and written whole each time, the manifest and the hashes. meanwhile: versions
+        that were written since it was begun."""
+        self._meanwhile = meanwhile
         sums = {part.file: part.sha256 for part in self._parts if part.lines}
         for register, entries in registers.items():
             file = self._open(f"registers/{register}.ndjson")
@@ -200,8 +275,9 @@ class _Folder:
             hash = file.close()
             sums |= {file.name: hash} if entries else {}
         manifest = {"fhirVersion": FHIR_VERSION, "server": VERSION, "database": database, "at": instant(now())}
+        told = {**msgspec.to_builtins(begun), **manifest, "writtenMeanwhile": meanwhile, "lines": self._counts()}
         file = self._open(MANIFEST)
-        file.add(encode({**manifest, "lines": self._counts()}))
+        file.add(encode(told))
         sums[file.name] = file.close()
         (self._path / SUMS).write_text("".join(f"{hash}  {name}\n" for name, hash in sorted(sums.items())))
 
@@ -214,6 +290,9 @@ class _Folder:
     def told(self) -> Iterable[str]:
         for source, count in self._counts().items():
             yield f"{count:>12,}  {source}"
+        if self._meanwhile:
+            yield f"{self._meanwhile:,} versions were written meanwhile: what is told is not the state of one moment."
+            yield "Stop the server and hand over into a new folder."
         yield f"Everything is in {self._path}; `cd {self._path} && sha256sum -c {SUMS}` proves that it is whole."
 
 

@@ -21,6 +21,7 @@ from fhir_server.http.binary import as_resource, content, sends_content, wants_c
 from fhir_server.http.body import Bodies, Disconnected
 from fhir_server.http.errors import refusal, unexpected
 from fhir_server.http.negotiate import JSON, XML, sent, takes_gzip, wanted
+from fhir_server.http.protocol import certificate_of
 from fhir_server.interactions.deferral import OF_FILES
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.recording import note
@@ -120,7 +121,7 @@ class FhirEndpoint:
         gate = self._gate_of()
         if gate is None:
             return context
-        return await gate.admit(context, segments, headers, (scope.get("client") or ("",))[0])
+        return await gate.admit(context, segments, headers, (scope.get("client") or ("",))[0], certificate_of(scope))
 
     async def _responded(self, context: Context, receive: Receive, request: FhirRequest) -> FhirResponse:
         headers = request.headers

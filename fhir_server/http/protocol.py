@@ -6,20 +6,30 @@ import asyncio
 from itertools import chain
 from typing import Any
 
+from starlette.types import Scope
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from fhir_server.errors import Issue
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
+from fhir_server.security.certificates import as_header
 
 HEAD_LIMIT = 128 * 1024  # bytes of request line and headers; the query alone may take half
 HEAD_SECONDS = 20.0  # in which they must be there, from the first byte or the opening of the connection on
 PATIENCE_SECONDS = 30.0  # in which the rest of a body may come that was answered before it was whole
 REFUSED_SECONDS = 2.0  # in which a client may go on with what was refused
 
+_CERTIFICATE = "client_certificate"  # in the state of a request's scope
+
 _TOO_LARGE = f"the head of the request is larger than {HEAD_LIMIT // 1024} KiB"
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 _CODES = {400: "structure", 408: "timeout", 431: "too-long"}
+
+
+def certificate_of(scope: Scope) -> str | None:
+    """Of the client that TLS of the server's own has let in, as in a header; None without one."""
+    found: str | None = scope.get("state", {}).get(_CERTIFICATE)
+    return found
 
 
 class _Refused(Exception):
@@ -77,6 +87,10 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn's own
         super().connection_made(Joining(transport, self.loop))  # type: ignore[arg-type]  # it stands in for one
+        encrypted = transport.get_extra_info("ssl_object")
+        certificate = encrypted.getpeercert(binary_form=True) if encrypted is not None else None
+        if certificate is not None:
+            self.app_state = {**self.app_state, _CERTIFICATE: as_header(certificate)}
         self._start_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:

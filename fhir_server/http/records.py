@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.http.errors import refusal
+from fhir_server.http.protocol import certificate_of
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.recording import note
 from fhir_server.model.resources import encode
@@ -69,7 +70,8 @@ async def _admitted(context: Context, gate: Gate | None, request: Request) -> Co
     if gate is None:
         return context
     headers = dict(request.headers)
-    admitted = await gate.admit(context, ("records",), headers, request.client.host if request.client else None)
+    peer = request.client.host if request.client else None
+    admitted = await gate.admit(context, ("records",), headers, peer, certificate_of(request.scope))
     await admitted.count_request()
     admitted.rights.require_operation("import-records")
     return admitted

@@ -1,4 +1,4 @@
-"""Tokens that only the holder of a client certificate may use (RFC 8705 section 3), behind a proxy that ends TLS."""
+"""Tokens that only the holder of a client certificate may use (RFC 8705 section 3): TLS is ended here or by a proxy."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def is_within(host: str | None, trusted: tuple[Network, ...]) -> bool:
 
 
 def check_binding(claims: Mapping[str, Any], certificate: str | None) -> None:
-    """A token with `cnf` counts only together with what it names. certificate: what the trusted proxy says of the
-    client, None without one. Raises FhirError LOGIN."""
+    """A token with `cnf` counts only together with what it names. certificate: what TLS, or the trusted proxy, says of
+    the client, None without one. Raises FhirError LOGIN."""
     confirmation = claims.get("cnf")
     if confirmation is None:
         return
@@ -55,6 +55,11 @@ def thumbprint(certificate: str) -> str:
     except (binascii.Error, ValueError):
         raise refused("the client certificate cannot be read") from None
     return base64.urlsafe_b64encode(digest).rstrip(b"=").decode()
+
+
+def as_header(certificate: bytes) -> str:
+    """DER as in a header of RFC 9440."""
+    return f":{base64.b64encode(certificate).decode()}:"
 
 
 def _der(text: str) -> bytes:

@@ -68,14 +68,21 @@ class Gate:
         self._kept: OrderedDict[bytes, _Kept] = OrderedDict()
 
     async def admit(
-        self, context: Context, segments: tuple[str, ...], headers: Mapping[str, str], peer: str | None
+        self,
+        context: Context,
+        segments: tuple[str, ...],
+        headers: Mapping[str, str],
+        peer: str | None,
+        certificate: str | None,
     ) -> Context:
-        """The context of this caller. peer: address of who is connected. Raises FhirError LOGIN with a challenge."""
+        """The context of this caller. peer: address of who is connected. certificate: of whom TLS of our own let in, as
+        in a header. Raises FhirError LOGIN with a challenge."""
         if segments in PUBLIC:
             return context
         kept = await self._verified(_bearer(headers))
         if "cnf" in kept.claims:
-            check_binding(kept.claims, headers.get(self._header) if is_within(peer, self._proxies) else None)
+            is_proxy = is_within(peer, self._proxies)
+            check_binding(kept.claims, headers.get(self._header) if is_proxy else certificate)
         caller, rights = kept.identity.caller, await self._rights(context, kept)
         if HEADER in headers:
             return await broken(context, kept.identity, rights, self._policy.types, headers[HEADER])

@@ -16,6 +16,8 @@ from fhir_server.cli.handing_over import MANIFEST, NOTED, SUMS, hand_over
 from fhir_server.config import Settings
 from fhir_server.security.petitions import Petitions
 from fhir_server.store.ledger_contract import digest, fold
+from fhir_server.store.table_contract import Row
+from fhir_server.store.values import Installed
 from tests.api.conftest import Client
 from tests.builders import a_condition, a_patient
 
@@ -74,7 +76,32 @@ async def test_every_version_deletion_access_and_register_is_handed_over(
         assert heads.get(page["chain"], bytes(32)).hex() == page["before"]
         heads[page["chain"]] = fold(bytes.fromhex(page["before"]), told)
     assert lines(out, "audit/seals-*")
-    assert json.loads((out / MANIFEST).read_text())["lines"]["history/Patient"] == 3
+    manifest = json.loads((out / MANIFEST).read_text())
+    assert (manifest["lines"]["history/Patient"], manifest["writtenMeanwhile"]) == (3, 0)
+
+
+async def test_packages_and_code_tables_are_handed_over_and_what_is_written_meanwhile_is_told(
+    stored: None, own_settings: Settings, served: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = served.app.state.context().store
+    await store.install(Installed("a.b#1.0|urn:x", {"name": "a.b"}), [b'{"resourceType":"Basic"}'])
+    number, _ = await store.tables.begin({"resourceType": "CodeSystem", "url": "urn:x"}, "d")
+    await store.tables.write(number, [Row("1", "Một"), Row("2", "Hai", inactive=True, parents=("1",))])
+    await store.tables.finish(number, 2)
+    out = tmp_path / "out"
+    await asyncio.to_thread(hand_over, own_settings, out)
+    assert "meanwhile" not in capsys.readouterr().out
+    assert [one.get("name") or one["resourceType"] for one in lines(out, "packages/a.b-*")] == ["a.b", "Basic"]
+    head, *concepts = lines(out, "tables/*-urn-x-*")
+    assert head["url"] == "urn:x"
+    assert concepts == [
+        {"code": "1", "display": "Một"},
+        {"code": "2", "display": "Hai", "inactive": True, "parents": ["1"]},
+    ]
+    assert (await served.send("POST", "Condition", a_condition("Patient/p"))).status_code == 201
+    await asyncio.to_thread(hand_over, own_settings, out)
+    assert json.loads((out / MANIFEST).read_text())["writtenMeanwhile"] == 1
+    assert "1 versions were written meanwhile" in capsys.readouterr().out
 
 
 async def test_what_was_cut_off_is_completed(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ssl
 from collections.abc import Iterator
@@ -20,6 +21,7 @@ from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.tls import tls_options
 from fhir_server.config import Settings
 from tests.running_server import RunningServer, environment, running_server
+from tests.security.callers import Login
 
 
 def certificate(folder: Path, name: str) -> Path:
@@ -52,15 +54,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(mongodb_uri: str, mongodb: MongoClient[dict[str, object]], folder: Path) -> Iterator[RunningServer]:
+def server(
+    mongodb_uri: str, mongodb: MongoClient[dict[str, object]], folder: Path, login: Login
+) -> Iterator[RunningServer]:
     name = f"test_{uuid4().hex}"
     files = {"FHIR_TLS_CERTIFICATE": "server", "FHIR_TLS_CLIENT_CA": "client"}
     own = {setting: str(certificate(folder, file)) for setting, file in files.items()}
+    own["FHIR_ISSUERS"] = str(login.write(folder))
     with running_server(
         environment(folder, FHIR_MONGODB_URI=mongodb_uri, FHIR_MONGODB_DATABASE=name, **own)
     ) as started:
         yield started
     mongodb.drop_database(name)
+
+
+@pytest.fixture(scope="module")
+def login() -> Login:
+    return Login()
 
 
 def trusting(folder: Path, client: str | None) -> ssl.SSLContext:
@@ -70,9 +80,30 @@ def trusting(folder: Path, client: str | None) -> ssl.SSLContext:
     return made
 
 
-def test_only_clients_of_the_authority_are_let_in_and_only_by_tls(server: RunningServer, folder: Path) -> None:
+def bound_to(login: Login, thumbprint: str) -> dict[str, str]:
+    token = login.token("user/Patient.rs", organization="h1", cnf={"x5t#S256": thumbprint})
+    return {"authorization": f"Bearer {token}"}
+
+
+def test_a_token_that_is_bound_to_a_certificate_counts_with_that_one_alone(
+    server: RunningServer, folder: Path, login: Login
+) -> None:
     base = server.base.replace("127.0.0.1", "localhost")
-    answer = httpx.get(f"{base}/Patient", verify=trusting(folder, "client"))
+    made = x509.load_pem_x509_certificate((folder / "client.pem").read_bytes()).fingerprint(hashes.SHA256())
+    own = base64.urlsafe_b64encode(made).rstrip(b"=").decode()
+    with httpx.Client(verify=trusting(folder, "client")) as client:
+        assert client.get(f"{base}/Patient", headers=bound_to(login, own)).status_code == 200
+        refused = client.get(f"{base}/Patient", headers=bound_to(login, "A" * 43))
+        assert refused.status_code == 401
+        assert "another client certificate" in refused.headers["www-authenticate"]
+
+
+def test_only_clients_of_the_authority_are_let_in_and_only_by_tls(
+    server: RunningServer, folder: Path, login: Login
+) -> None:
+    base = server.base.replace("127.0.0.1", "localhost")
+    headers = {"authorization": f"Bearer {login.token('user/Patient.rs', organization='h1')}"}
+    answer = httpx.get(f"{base}/Patient", verify=trusting(folder, "client"), headers=headers)
     assert answer.status_code == 200
     assert answer.json()["link"][0]["url"].startswith("https://localhost:")
     assert "strict-transport-security" in answer.headers
