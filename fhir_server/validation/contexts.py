@@ -18,6 +18,7 @@ from fhir_server.validation.elements import Form, Reading, Readings
 from fhir_server.validation.fhirpath import compile_condition, compile_path
 from fhir_server.validation.items import Environment, Run, Test
 from fhir_server.validation.places import Place
+from fhir_server.validation.questions import CannotTellError
 
 T = TypeVar("T")
 
@@ -128,8 +129,11 @@ class ContextCheck:
         around = replace(environment, extension=extension, constants={}) if self.context.invariants else environment
         for expression in self.context.invariants:
             test = self._test(expression, holder.spot)
-            if test is not None and test([holder.value], around) is not True:
-                yield expression
+            try:
+                if test is not None and test([holder.value], around) is not True:
+                    yield expression
+            except CannotTellError:
+                continue
 
     def _test(self, expression: str, spot: tuple[str, str]) -> Test | None:
         key = (expression, spot)

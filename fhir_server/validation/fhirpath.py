@@ -1,13 +1,10 @@
 """FHIRPath compiled to closures over plain JSON, with the types of elements known from the structures beforehand.
 
 A choice element is read by the JSON names of its types, so `value is Quantity` asks whether `valueQuantity` is there.
-Expressions that need what is not here (other resources, terminology) are refused at compile time by FhirPathError.
+Expressions that need what is not here (other resources, `%terminologies`) are refused at compile time by FhirPathError.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from typing import Any
 
 from msgspec.structs import replace
 
@@ -16,25 +13,25 @@ from fhir_server.definitions.fhirpath import FhirPathError, parse
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element
 from fhir_server.validation import items as of
+from fhir_server.validation.compiled import (
+    CONSTANTS,
+    Compiled,
+    Shape,
+    boxed,
+    is_constant,
+    is_text,
+    literals,
+    once,
+    resource_type,
+    type_code,
+)
 from fhir_server.validation.functions import BY_ITEM, COLLECTIONS, FUNCTIONS, LOGIC, ORDERS, SAME_SHAPE
-from fhir_server.validation.items import Constant, Environment, Focus, NoValue, Run, Test
+from fhir_server.validation.items import Environment, Focus, NoValue, Run, Test
+from fhir_server.validation.questions import QUESTIONS, conforms_to, member_of
 from fhir_server.validation.steps import PRESENCE, Step, exists_at, reader
 
-# Where a value may stand: (structure, path below it). None: not known, children are read by their JSON names.
-Shape = frozenset[tuple[str, str]] | None
-
 _EXTENSION: Shape = frozenset({("Extension", "")})
-_UCUM = "http://unitsofmeasure.org"
-_CONSTANTS = {"ucum": _UCUM, "sct": "http://snomed.info/sct", "loinc": "http://loinc.org"}
-
-
-@dataclass(frozen=True, slots=True)
-class Compiled:
-    """A closure, and where its results may stand. steps: how they are read, for children of the focus."""
-
-    run: Run
-    shape: Shape = None
-    steps: tuple[Step, ...] = ()
+_BARE = (NoValue, dict)
 
 
 def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "") -> Test:
@@ -72,7 +69,7 @@ class _Compiler:
             return LOGIC[tree.operator](self.test(tree.left, shape), self.test(tree.right, shape))
         if isinstance(tree, syntax.Binary) and tree.operator in ("=", "!=", "in", "contains", *ORDERS):
             if tree.operator == "=" and isinstance(tree.right, syntax.Literal) and isinstance(tree.right.value, str):
-                return _is_text(self.run(tree.left, shape), tree.right.value)
+                return is_text(self.run(tree.left, shape), tree.right.value)
             return self._comparison(tree.operator, self.run(tree.left, shape).run, self.run(tree.right, shape).run)
         if isinstance(tree, syntax.Call) and tree.name in ("exists", "empty", "not", "hasValue") and not tree.arguments:
             return self._simple_call(tree, shape)
@@ -113,7 +110,7 @@ class _Compiler:
 
     def run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
         made = self._run(tree, shape)
-        return made if isinstance(tree, syntax.Variable) or not _is_constant(tree) else _once(made)
+        return made if isinstance(tree, syntax.Variable) or not is_constant(tree) else once(made)
 
     def _run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
         match tree:
@@ -146,8 +143,8 @@ class _Compiler:
             return Compiled(lambda focus, environment: [environment.context], self.context)
         if name == "extension":
             return Compiled(lambda focus, environment: [environment.extension], _EXTENSION)
-        if name in _CONSTANTS:
-            constant = [_CONSTANTS[name]]
+        if name in CONSTANTS:
+            constant = [CONSTANTS[name]]
             return Compiled(lambda focus, environment: constant)
         raise FhirPathError(f"%{name} is not evaluated")
 
@@ -173,7 +170,12 @@ class _Compiler:
 
     def _steps(self, shape: frozenset[tuple[str, str]], name: str, only: str | None) -> tuple[tuple[Step, ...], Shape]:
         """The JSON names that hold the child `name`, with `only` those of one type of a choice."""
-        elements = [(type, one) for type, path in shape for one in self._children(type, path) if one.name == name]
+        elements = [
+            (type, one)
+            for type, path in shape
+            for one in self._children(type, path)
+            if one.name == name or (one.is_choice and any(name == key for key, _ in one.json_names()))
+        ]
         if not elements:
             if any(type in ("Resource", "DomainResource") for type, _ in shape):
                 return (Step(name, None),), None
@@ -182,7 +184,7 @@ class _Compiler:
         below: set[tuple[str, str]] = set()
         for type, element in elements:
             for key, code, place in self._places(type, element):
-                if only is None or code == only:
+                if (only is None or code == only) and name in (element.name, key):
                     primitive = code in self._definitions.primitive_types
                     steps[key] = Step(key, f"_{key}" if primitive else None)
                     below.add(place)
@@ -208,7 +210,7 @@ class _Compiler:
     def _binary(
         self, operator: str, left: syntax.Tree, right: syntax.Tree, tree: syntax.Tree, shape: Shape
     ) -> Compiled:
-        listed = _literals(tree)
+        listed = literals(tree)
         if listed is not None:
             constant = of.Constant(of.distinct(listed))
             return Compiled(lambda focus, environment: constant)
@@ -221,14 +223,14 @@ class _Compiler:
                 lambda focus, environment: combine(first(focus, environment), second(focus, environment)), both
             )
         if operator in LOGIC or operator in ORDERS or operator in ("=", "!=", "in", "contains"):
-            return _boxed(self.test(tree, shape))
+            return boxed(self.test(tree, shape))
         raise FhirPathError(f"the operator {operator} is not evaluated")
 
     # --- types
 
     def _type_test(self, operator: str, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
         if operator == "is":
-            return _boxed(self._is_of_type(syntax.TypeTest(operator, target, type), shape))
+            return boxed(self._is_of_type(syntax.TypeTest(operator, target, type), shape))
         return self._of_type(target, type, shape)
 
     def _is_of_type(self, tree: syntax.TypeTest, shape: Shape) -> Test:
@@ -241,7 +243,7 @@ class _Compiler:
 
     def _of_type(self, target: syntax.Tree, type: str, shape: Shape) -> Compiled:
         """The values of one type: by the JSON name of a choice, by resourceType, or all when no other type can be."""
-        name = _type_code(type)
+        name = type_code(type)
         whole = self.run(target, shape)
         run = whole.run
         codes = None if whole.shape is None else {code for code, path in whole.shape if not path}
@@ -250,7 +252,7 @@ class _Compiler:
             if name not in known:
                 raise FhirPathError(f"{name} is not a resource type")
             return Compiled(
-                lambda focus, environment: [one for one in run(focus, environment) if _resource_type(one) == name],
+                lambda focus, environment: [one for one in run(focus, environment) if resource_type(one) == name],
                 frozenset({(name, "")}),
             )
         if isinstance(target, syntax.Member):
@@ -266,11 +268,11 @@ class _Compiler:
             return self._type_test(name, target, str(arguments[0].value), shape)
         inner = self.run(target, shape)
         if name in ("exists", "empty", "not", "hasValue") and not arguments:
-            return _boxed(self._simple_call(syntax.Call(target, name, ()), shape))
+            return boxed(self._simple_call(syntax.Call(target, name, ()), shape))
         if name in BY_ITEM:
             condition = self.test(self._only(name, arguments), inner.shape)
-            boxed = name in ("exists", "all")
-            return Compiled(BY_ITEM[name](inner.run, condition), None if boxed else inner.shape)
+            is_condition = name in ("exists", "all")
+            return Compiled(BY_ITEM[name](inner.run, condition), None if is_condition else inner.shape)
         if name == "select":
             return self._select(inner, self._only(name, arguments))
         if name == "iif":
@@ -281,7 +283,8 @@ class _Compiler:
                 lambda focus, environment: of.resolve(run(focus, environment), environment),
                 frozenset({("Resource", "")}),
             )
-        return self._plain_call(inner, name, tuple(self.run(one, shape).run for one in arguments))
+        made = tuple(self.run(one, shape).run for one in arguments)
+        return self._question(inner, name, made) if name in QUESTIONS else self._plain_call(inner, name, made)
 
     def _only(self, name: str, arguments: tuple[syntax.Tree, ...]) -> syntax.Tree:
         if len(arguments) != 1:
@@ -311,6 +314,24 @@ class _Compiler:
 
         return Compiled(choose)
 
+    def _question(self, inner: Compiled, name: str, arguments: tuple[Run, ...]) -> Compiled:
+        if len(arguments) != 1:
+            raise FhirPathError(f"{name}() needs one argument")
+        run, argument = inner.run, arguments[0]
+        if name == "memberOf":
+            return Compiled(
+                lambda focus, environment: member_of(run(focus, environment), argument(focus, environment), environment)
+            )
+        spots = inner.shape or frozenset()
+        if len(spots) != 1:
+            raise FhirPathError("conformsTo() needs values of one type")
+        (spot,) = spots
+        return Compiled(
+            lambda focus, environment: conforms_to(
+                run(focus, environment), argument(focus, environment), environment, spot
+            )
+        )
+
     def _plain_call(self, inner: Compiled, name: str, arguments: tuple[Run, ...]) -> Compiled:
         if name == "trace":
             return inner
@@ -325,72 +346,3 @@ class _Compiler:
             ),
             shape,
         )
-
-
-def _is_constant(tree: syntax.Tree) -> bool:
-    """True for a path from %resource or the like: it comes to the same for every focus."""
-    while isinstance(tree, syntax.Member) or (isinstance(tree, syntax.Call) and not tree.arguments):
-        tree = tree.target
-    return isinstance(tree, syntax.Variable) and tree.name not in _CONSTANTS
-
-
-def _literals(tree: syntax.Tree) -> Focus | None:
-    """The values of `'a' | 'b' | 'c'`; None for anything else."""
-    if isinstance(tree, syntax.Literal) and tree.value is not None:
-        return [tree.value]
-    if not isinstance(tree, syntax.Binary) or tree.operator != "|":
-        return None
-    left, right = _literals(tree.left), _literals(tree.right)
-    return None if left is None or right is None else [*left, *right]
-
-
-def _once(made: Compiled) -> Compiled:
-    run = made.run
-
-    def remembered(focus: Focus, environment: Environment) -> Focus:
-        found = environment.constants.get(run)
-        if found is None:
-            found = environment.constants[run] = Constant(run(focus, environment))
-        return found
-
-    return Compiled(remembered, made.shape)
-
-
-_BARE = (NoValue, dict)
-
-
-def _is_text(path: Compiled, text: str) -> Test:
-    """`path = 'text'`, the commonest comparison, mostly of one child of one item."""
-    run, name = path.run, path.steps[0].key if len(path.steps) == 1 else ""
-
-    def test(focus: Focus, environment: Environment) -> bool | None:
-        if len(focus) == 1 and focus[0].__class__ is dict and (value := focus[0].get(name)).__class__ is str:
-            return bool(value == text)
-        found = run(focus, environment)
-        return found == [text] if found else None
-
-    return test
-
-
-def _boxed(test: Test) -> Compiled:
-    def run(focus: Focus, environment: Environment) -> Focus:
-        held = test(focus, environment)
-        return [] if held is None else [held]
-
-    return Compiled(run)
-
-
-def _type_code(name: str) -> str:
-    """`FHIR.Patient` → Patient, `System.String` and `Boolean` → string, boolean."""
-    code = name.rpartition(".")[2]
-    return _SYSTEM_TYPES.get(code, code)
-
-
-_SYSTEM_TYPES = {
-    "Boolean": "boolean", "String": "string", "Integer": "integer", "Decimal": "decimal", "Date": "date",
-    "DateTime": "dateTime", "Time": "time",
-}  # fmt: skip
-
-
-def _resource_type(item: Any) -> Any:
-    return item.get("resourceType") if isinstance(item, dict) else None

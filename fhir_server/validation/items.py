@@ -28,6 +28,16 @@ class NoValue:
     extensions: Any = None
 
 
+# (value set, system, code) → is it in; None when that cannot be told.
+Membership = Callable[[str, str | None, str], bool | None]
+# (value, where its children are defined, profile, environment) → does it conform; None when that cannot be told.
+Conforms = Callable[[Any, tuple[str, str], str, "Environment"], bool | None]
+
+
+class Elsewhere(dict[str, Any]):
+    """The type and the id of a resource that a reference names, which is all that is known of it."""
+
+
 class Environment(msgspec.Struct, frozen=True):
     """What %resource, %rootResource, %context and %extension name: the resource around a value, the one around that if
     contained, the value that a condition is about, and the extension that a contextInvariant is about."""
@@ -36,6 +46,10 @@ class Environment(msgspec.Struct, frozen=True):
     root: Resource
     context: Any = None
     extension: Any = None
+    # What memberOf() and conformsTo() ask, and what conformsTo() is asked already: (identity of a value, profile).
+    membership: Membership = lambda value_set, system, code: None
+    conforms: Conforms = lambda value, spot, canonical, environment: None
+    asked: frozenset[tuple[int, str]] = frozenset()
     # What the parts of an expression that do not depend on the focus came to, so that no condition is quadratic.
     constants: dict[Any, Constant] = {}
 
@@ -233,5 +247,5 @@ def resolve(items: Focus, environment: Environment) -> Focus:
         if text.startswith("#"):
             found.extend(one for one in named([environment.root], "contained") if named([one], "id") == [text[1:]])
         elif (parts := literal(text)) is not None:
-            found.append({"resourceType": parts.type, "id": parts.id})
+            found.append(Elsewhere(resourceType=parts.type, id=parts.id))
     return found

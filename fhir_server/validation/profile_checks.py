@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
+
+from msgspec.structs import replace
 
 from fhir_server.definitions.fhirpath import FhirPathError
 from fhir_server.definitions.load import Definitions
@@ -22,7 +25,8 @@ from fhir_server.validation.places import Place
 from fhir_server.validation.profile_types import TypeChecks
 from fhir_server.validation.profile_values import value_checks
 from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Told, Walk
-from fhir_server.validation.slices import Classify, Slicer
+from fhir_server.validation.questions import QUESTIONS, CannotTellError
+from fhir_server.validation.slices import Classify, OrderCheck, Slicer, order_check
 
 # The values of one element, and where it stands.
 ItemsCheck = Callable[[list[Item], Place, Walk], None]
@@ -233,7 +237,23 @@ class _Compiler:
             if test is None:
                 self.problems.append(f"the invariant {constraint.key} cannot be evaluated here")
             else:
-                yield _rule(constraint, test)
+                asks = any(f"{name}(" in constraint.expression for name in QUESTIONS)
+                yield _rule(constraint, test, self._asking if asks else _environment)
+
+    def _asking(self, walk: Walk) -> Environment:
+        """For conditions with memberOf() or conformsTo()."""
+        known = walk.known
+
+        def conforms(value: Any, spot: tuple[str, str], canonical: str, environment: Environment) -> bool | None:
+            type, path = spot
+            if "resourceType" in value:
+                type, environment = value["resourceType"], replace(environment, resource=value)
+            if self.kept.root(canonical) is None:
+                return None
+            item = Item(value, None, "BackboneElement" if path else type, (type, path), "")
+            return self.kept.types.conforms(item, canonical, environment, known)
+
+        return replace(walk.environment, membership=known.membership, conforms=conforms)
 
     # --- slices
 
@@ -245,7 +265,7 @@ class _Compiler:
         conforms = {name: self._conforms(one, reading) for name, one in node.slices.items()}
         classify = self.kept.slicer.classify(node, conforms, self.problems)
         slicing = node.slicing
-        order = _order(slicing.rules, slicing.ordered, ", ".join(names)) if slicing else None
+        order = order_check(slicing.rules, slicing.ordered, ", ".join(names)) if slicing else None
         if order is None and not any(made):
             return None
         return _Element(_check_slices(classify, made, order), any(one is not None and one.needed for one in made))
@@ -302,11 +322,18 @@ def _check_content(
     return check
 
 
-def _rule(constraint: Constraint, test: Test) -> ItemCheck:
+def _environment(walk: Walk) -> Environment:
+    return walk.environment
+
+
+def _rule(constraint: Constraint, test: Test, environment: Callable[[Walk], Environment]) -> ItemCheck:
     is_error, key, human = constraint.severity == "error", constraint.key, constraint.human
 
     def check(item: Item, walk: Walk) -> None:
-        held = test([item.content if item.value is None else item.value], walk.environment)
+        try:
+            held = test([item.content if item.value is None else item.value], environment(walk))
+        except CannotTellError:
+            return
         if held is not True and (is_error or held is False):
             tell = walk.tell if is_error else walk.warn
             tell("profile-invariant", item.place, key=key, human=human)
@@ -324,30 +351,5 @@ def _check_slices(classify: Classify, slices: list[_Element | None], order: Orde
                     one.run(found, place, walk)
         if order is not None:
             order(items, places, walk)
-
-    return check
-
-
-OrderCheck = Callable[[list[Item], list[int | None], Walk], None]
-
-
-def _order(rules: str, ordered: bool, allowed: str) -> OrderCheck | None:
-    """closed: every item in a slice; openAtEnd: those in none come last; ordered: slices one after another."""
-    if rules == "open" and not ordered:
-        return None
-
-    def check(items: list[Item], places: list[int | None], walk: Walk) -> None:
-        last = -1
-        for number, (item, own) in enumerate(zip(items, places, strict=True)):
-            if own is None:
-                follows = any(later is not None for later in places[number + 1 :])
-                if rules == "closed":
-                    walk.tell("profile-closed", item.place, allowed=allowed)
-                elif rules == "openAtEnd" and follows:
-                    walk.tell("profile-order", item.place, allowed=allowed)
-            else:
-                if ordered and own < last:
-                    walk.tell("profile-order", item.place, allowed=allowed)
-                last = max(last, own)
 
     return check

@@ -30,6 +30,8 @@ Steps = tuple[tuple[str, str], ...]
 # Whether an item is in a slice, and the place of the slice that an item is in (None: in none of them).
 IsIn = Callable[[Item, Walk], bool]
 Classify = Callable[[Item, Walk], int | None]
+# The items of an element, the place of the slice that each is in.
+OrderCheck = Callable[[list[Item], list[int | None], Walk], None]
 
 
 @dataclass(frozen=True)
@@ -201,6 +203,28 @@ class Slicer:
             return item.type in allowed
         key = steps[-1][1]
         return any(name.removeprefix(key).casefold() in {code.casefold() for code in allowed} for name in item.content)
+
+
+def order_check(rules: str, ordered: bool, allowed: str) -> OrderCheck | None:
+    """closed: every item in a slice; openAtEnd: those in none come last; ordered: slices one after another."""
+    if rules == "open" and not ordered:
+        return None
+
+    def check(items: list[Item], places: list[int | None], walk: Walk) -> None:
+        last = -1
+        for number, (item, own) in enumerate(zip(items, places, strict=True)):
+            if own is None:
+                follows = any(later is not None for later in places[number + 1 :])
+                if rules == "closed":
+                    walk.tell("profile-closed", item.place, allowed=allowed)
+                elif rules == "openAtEnd" and follows:
+                    walk.tell("profile-order", item.place, allowed=allowed)
+            else:
+                if ordered and own < last:
+                    walk.tell("profile-order", item.place, allowed=allowed)
+                last = max(last, own)
+
+    return check
 
 
 def _pinned_below(element: ProfileElement, steps: Steps) -> Iterator[ProfileElement]:

@@ -493,10 +493,69 @@ def test_a_profile_that_is_not_loaded_cannot_be_asked_for() -> None:
 
 
 def test_an_invariant_that_cannot_be_evaluated_is_listed() -> None:
-    constraint = [{"key": "c-1", "severity": "error", "human": "x", "expression": "name.memberOf('http://v')"}]
-    validator = a_validator(a_profile("p", "Patient", {"id": "Patient", "constraint": constraint}))
+    validator = a_validator(a_profile("p", "Patient", a_rule("%terminologies.exists()")))
     assert faults(validator, a_patient()) == []
-    assert validator.not_evaluated == {("Patient", "c-1"): "the function memberOf() is not evaluated"}
+    assert validator.not_evaluated == {("Patient", "c-1"): "%terminologies is not evaluated"}
+
+
+def a_rule(expression: str, id: str = "Patient") -> Resource:
+    return {"id": id, "constraint": [{"key": "c-1", "severity": "error", "human": "x", "expression": expression}]}
+
+
+@pytest.mark.parametrize(
+    ("members", "is_fault"),
+    [({("http://v", "a")}, False), ({("http://v", "b")}, True), (None, False)],
+    ids=["in it", "not in it", "a list that is not known"],
+)
+@pytest.mark.parametrize(
+    "resource",
+    [a_patient(gender="a"), a_patient(maritalStatus={"coding": [{"code": "x"}, {"system": "s", "code": "a"}]})],
+    ids=["code", "CodeableConcept"],
+)
+def test_an_invariant_may_ask_whether_a_code_is_in_a_value_set(
+    resource: Resource, members: set[tuple[str, str]] | None, is_fault: bool
+) -> None:
+    rule = a_rule("(gender | maritalStatus).all($this.memberOf('http://v'))")
+    assert bool(faults(a_validator(a_profile("p", "Patient", rule), members=members), resource)) is is_fault
+
+
+@pytest.mark.parametrize(
+    ("expression", "resource", "is_fault"),
+    [
+        (f"name.all(conformsTo('{BASE}named'))", a_patient(name=[{"text": "x"}]), False),
+        (f"name.all(conformsTo('{BASE}named'))", a_patient(name=[{"text": "x"}, {}]), True),
+        (f"name.all(conformsTo('{BASE}none'))", a_patient(name=[{}]), False),
+        (f"conformsTo('{BASE}p')", a_patient(), False),
+        (f"conformsTo('{BASE}dated')", a_patient(), True),
+        (f"contact.all(conformsTo('{BASE}named'))", a_patient(contact=[{}]), True),
+        (
+            f"managingOrganization.resolve().conformsTo('{BASE}owner')",
+            a_patient(
+                contained=[{"resourceType": "Organization", "id": "o"}], managingOrganization={"reference": "#o"}
+            ),
+            True,
+        ),
+        (
+            f"managingOrganization.resolve().conformsTo('{BASE}owner')",
+            a_patient(managingOrganization={"reference": "Organization/o"}),
+            False,
+        ),
+    ],
+    ids=[
+        "it does", "it does not", "a profile that is not loaded", "itself", "the resource", "a profile of another type",
+        "contained", "a resource elsewhere",
+    ],
+)  # fmt: skip
+def test_an_invariant_may_ask_whether_a_value_conforms_to_a_profile(
+    expression: str, resource: Resource, is_fault: bool
+) -> None:
+    validator = a_validator(
+        a_profile("p", "Patient", a_rule(expression)),
+        a_profile("named", "HumanName", {"id": "HumanName.text", "min": 1}),
+        a_profile("dated", "Patient", {"id": "Patient.birthDate", "min": 1}),
+        a_profile("owner", "Organization", {"id": "Organization.name", "min": 1}),
+    )
+    assert bool(faults(validator, resource)) is is_fault
 
 
 def test_numbers_are_equal_by_value() -> None:
