@@ -107,7 +107,8 @@ async def _refuse_broken_links(
         if id is not None
     }
     with faults.gathering():
-        await refuse_dangling(context, transaction, places, written, removed)
+        urls = {target.write.full_url for target in targets}
+        await refuse_dangling(context, transaction, places, written, removed, urls)
     with faults.gathering():
         await refuse_orphans(context, transaction, written, removed)
 

@@ -26,22 +26,27 @@ async def refuse_dangling(
     drafts: Mapping[str, Draft],
     written: Collection[Identity],
     removed: Collection[Identity],
+    urls: Collection[str | None] = (),
 ) -> None:
-    """drafts: by the place to tell. written, removed: what there will be, and what there will not. Raises FhirError
-    BUSINESS_RULE naming each reference to nothing."""
+    """drafts: by the place to tell. written, removed: what there will be, and what there will not. urls: those of the
+    entries of a bundle. Raises FhirError BUSINESS_RULE naming each reference to nothing."""
+    issues = []
     wanted: dict[Identity, list[str]] = defaultdict(list)
     for place, draft in drafts.items():
         for path, text in references(draft.resource):
             target = literal(text)
             if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
                 wanted[target.type, target.id].append(f"{place}.{path}")
+            elif text.startswith(("urn:uuid:", "urn:oid:")) and text not in urls:
+                issues.append(_to_nothing(f"{text[:80]}, which is no entry of the bundle,", f"{place}.{path}"))
     await transaction.rely_on([_name(identity) for identity in wanted])
     missing = wanted.keys() - (await _live(transaction, wanted, context.view)).difference(removed)
-    text = "there is no {}/{} to refer to"
-    issues = [
-        Issue("error", "not-found", text.format(*name), (path,)) for name in sorted(missing) for path in wanted[name]
-    ]
+    issues += [_to_nothing("/".join(name), path) for name in sorted(missing) for path in wanted[name]]
     refuse_faults(issues, Kind.BUSINESS_RULE)
+
+
+def _to_nothing(name: str, place: str) -> Issue:
+    return Issue("error", "not-found", f"there is no {name} to refer to", (place,))
 
 
 def _name(identity: Identity) -> str:

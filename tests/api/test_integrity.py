@@ -27,6 +27,12 @@ async def test_a_reference_to_nothing_is_refused_and_one_within_the_bundle_is_no
     person = an_entry("PUT", "Patient/an", a_patient(id="an"))
     both = a_bundle("transaction", an_entry("POST", "Condition", a_condition("Patient/an")), person)
     assert (await strict.send("POST", "", both)).status_code == 200
+    stray = a_bundle(
+        "transaction", an_entry("POST", "Condition", a_condition("urn:uuid:5f3f6b43-0000-4000-8000-0000000000aa"))
+    )
+    refused = await strict.send("POST", "", stray)
+    assert refused.status_code == 422
+    assert refused.json()["issue"][0]["expression"] == ["Bundle.entry[0].resource.subject.reference"]
 
 
 async def test_a_delete_that_would_leave_a_reference_names_its_holders(strict: Client) -> None:
