@@ -9,6 +9,7 @@ from typing import Any
 
 import orjson
 
+from fhir_server.definitions.grammar import Grammar
 from fhir_server.definitions.operations import Parameter, in_parameters
 from fhir_server.definitions.search_params import Component, SearchParameter
 from fhir_server.definitions.structures import Binding, Element, Structure, structure
@@ -118,12 +119,15 @@ class Definitions:
         return None
 
     @cached_property
-    def required_codes(self) -> Mapping[str, Mapping[str, frozenset[str]]]:
+    def required_codes(self) -> Mapping[str, Mapping[str, frozenset[str] | Grammar]]:
         """Value set -> system -> codes, for the value sets of required bindings whose codes R4 lists, or another
-        standard."""
+        standard does or gives a grammar."""
         table = self.read("required_codes.json")
-        table |= {url: {row["system"]: row["codes"]} for url, row in self._other_standards.items() if "codes" in row}
-        return {url: {system: frozenset(codes) for system, codes in systems.items()} for url, systems in table.items()}
+        rows = self._other_standards.items()
+        table |= {url: {row["system"]: row["codes"]} for url, row in rows if "codes" in row}
+        lists = {url: {system: frozenset(codes) for system, codes in found.items()} for url, found in table.items()}
+        grammars = {url: {row["system"]: Grammar(row["grammar"])} for url, row in rows if "grammar" in row}
+        return {**lists, **grammars}
 
     @cached_property
     def _other_standards(self) -> Mapping[str, Mapping[str, Any]]:

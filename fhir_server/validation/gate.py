@@ -14,6 +14,7 @@ from typing import Any
 import jsonschema_rs
 import orjson
 
+from fhir_server.definitions.grammar import Grammar
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
 from fhir_server.model.resources import Digits, Resource
@@ -198,7 +199,7 @@ class _Parts:
             return {"enum": sorted({code for system in codes.values() for code in system})}
         from_set = [
             {
-                "properties": {"system": {"const": system}, "code": {"enum": sorted(found)}},
+                "properties": {"system": {"const": system}, "code": _listed_codes(found)},
                 "required": ["system", "code"],
             }
             for system, found in codes.items()
@@ -209,10 +210,14 @@ class _Parts:
             "properties": {"coding": {"contains": {"anyOf": from_set}}},
         }
 
-    def _required(self, element: Element) -> Mapping[str, frozenset[str]] | None:
+    def _required(self, element: Element) -> Mapping[str, frozenset[str] | Grammar] | None:
         if element.binding is None or element.binding.strength != "required":
             return None
         return self._definitions.required_codes.get(element.binding.value_set)
+
+
+def _listed_codes(codes: frozenset[str] | Grammar) -> Schema:
+    return {"pattern": f"^(?:{codes.pattern})$"} if isinstance(codes, Grammar) else {"enum": sorted(codes)}
 
 
 def _name(type: str, path: str) -> str:

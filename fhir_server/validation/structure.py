@@ -336,4 +336,4 @@ def _system(coding: Resource) -> str:
 
 
 def _choices(codes: Collection[str]) -> str:
-    return ": " + ", ".join(sorted(codes)) if len(codes) <= _MOST_CODES_SHOWN else ""
+    return ": " + ", ".join(sorted(codes)) if 0 < len(codes) <= _MOST_CODES_SHOWN else ""

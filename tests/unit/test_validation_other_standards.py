@@ -59,3 +59,23 @@ def test_what_the_standard_does_not_have_is_told_at_its_place(element: str, code
 def test_the_language_of_every_resource_is_a_tag() -> None:
     faults = VALIDATOR.validate({"resourceType": "Basic", "code": {"text": "x"}, "language": "Việt"})
     assert [(one.code, one.expression) for one in faults] == [("code-invalid", ("Basic.language",))]
+
+
+@pytest.mark.parametrize(
+    ("code", "is_unit"),
+    [
+        ("mg/dL", True), ("mm[Hg]", True), ("10*3/uL", True), ("/min", True), ("{score}", True), ("kg.m-2", True),
+        ("mL/min/{1.73_m2}", True), ("1", True), ("%", True), ("umol/(24.h)", True),
+        ("(mg/(kg.h))/mL", True), ("10^9/L{cells}", True),
+        ("", False), ("mg dL", False), ("mg//dL", False), ("độ", False), ("mg/", False), ("{a", False),
+        ("(mg", False), ("mg)", False),
+    ],
+)  # fmt: skip
+def test_a_unit_of_measure_has_the_syntax_of_ucum(code: str, is_unit: bool) -> None:
+    unit = {"coding": [{"system": "http://unitsofmeasure.org", "code": code or "="}]}
+    resource = {
+        "resourceType": "RiskEvidenceSynthesis", "status": "draft", "population": {"display": "a"},
+        "outcome": {"display": "a"}, "riskEstimate": {"unitOfMeasure": unit},
+    }  # fmt: skip
+    told = [one.expression[0] for one in VALIDATOR.validate(resource)]
+    assert told == ([] if is_unit else ["RiskEvidenceSynthesis.riskEstimate.unitOfMeasure"])
