@@ -115,12 +115,15 @@ def _same_urls(items: Sequence[object]) -> list[Issue]:
 
 
 def _further(found: Sequence[Issue], told: Sequence[Issue]) -> list[Issue]:
-    """The faults of a bundle's outline that are not told of its entries already: a rule comes after what broke it."""
+    """The faults of a bundle's outline that are not told of its entries already."""
     places = {place for issue in told for place in issue.expression}
     places |= {place.removesuffix(".request") for place in places}  # nothing is left of an entry without one
-    return [
-        issue for issue in found if places.isdisjoint(issue.expression) and not (told and issue.code == "invariant")
-    ]
+    rules = _OF_ENTRIES if told else frozenset()
+    return [issue for issue in found if places.isdisjoint(issue.expression) and issue.diagnostics[:5] not in rules]
+
+
+# Told of each entry by itself, while these rules are told of the bundle as a whole.
+_OF_ENTRIES = frozenset({"bdl-3", "bdl-5", "bdl-7", "bdl-8"})
 
 
 async def _read(

@@ -75,8 +75,8 @@ async def _commit(
 
     async def finish(transaction: Transaction, done: Sequence[Done]) -> FhirResponse:
         changed = [one for became in done if became.changed for one in (became.stored, *became.more) if one is not None]
-        told = (*accesses(context, _outcomes(writes, done)), *evidence(context, changed))
-        events[:] = await context.trail.write(transaction, told)
+        record = (*accesses(context, _outcomes(writes, done)), *evidence(context, changed))
+        events[:] = await context.trail.write(transaction, record)
         return await respond(transaction, done)
 
     fresh = [context.new_id() for _ in writes]

@@ -68,9 +68,10 @@ async def test_faults_of_shape_of_content_and_of_conditions_are_all_told_at_once
         an_entry("PUT", "Patient/no_id", a_patient(id="no_id")),
         an_entry("POST", "Patient", a_patient()),
     )
-    answer = await client.send("POST", "", bundle)
+    answer = await client.send("POST", "", bundle | {"total": 1})
     assert answer.status_code == 400
     assert [issue["expression"] for issue in answer.json()["issue"]] == [
+        ["Bundle"],  # a total is for answers
         ["Bundle.entry[0].request"],
         ["Bundle.entry[1].request.method"],
         ["Bundle.entry[2].resource"],
