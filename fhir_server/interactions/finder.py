@@ -238,6 +238,16 @@ class Finder:
             found += await self.page(plan, limit - len(found), walk, cursor, raw=raw, keys=keys)
         return found
 
+    async def at_once(self, parts: Sequence[Part], limit: int, cursor: Cursor | None, *, keys: bool) -> list[Stored]:
+        """The first `limit` matches of short parts of a type each, one behind the other. cursor: in the first part."""
+        finds: list[Find] = []
+        for number, part in enumerate(parts):
+            walk = part.walks[0]
+            query = conjunction((walk.filter(part.plan), {} if number else after(walk.order, cursor)))
+            if query != NOTHING:
+                finds.append(Find(part.plan.type, query, walk.order.paths, limit, want_keys=keys))
+        return await self._store.find_at_once(finds, self._view) if finds else []
+
     async def _satisfying(
         self, plan: Plan, joins: Node, limit: int, walk: Walk, cursor: Cursor | None, *, keys: bool
     ) -> list[Stored]:

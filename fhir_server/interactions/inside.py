@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from fhir_server.store.contract import Store, Transaction
 from fhir_server.store.values import Filter, Find, HistoryQuery, Stored, View
 
@@ -27,6 +29,14 @@ class Inside:
 
     async def find(self, query: Find, view: View) -> list[Stored]:
         return await self._transaction.find(query, view)
+
+    async def find_at_once(self, queries: Sequence[Find], view: View) -> list[Stored]:
+        """One after the other: MongoDB has no query of several collections in a transaction."""
+        found: list[Stored] = []
+        for query in queries:
+            if left := query.limit - len(found):
+                found += await self.find(replace(query, limit=left), view)
+        return found
 
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await self._transaction.count(type, filter, view, cap)

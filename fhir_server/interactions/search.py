@@ -22,7 +22,7 @@ from fhir_server.model.resources import encode
 from fhir_server.search import page_links
 from fhir_server.search.describe import describe
 from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, unseal
-from fhir_server.search.paging import Cursor, Order, advance, key_of
+from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
 from fhir_server.search.plan import Part, Plan
 from fhir_server.search.planned import Planned
@@ -34,6 +34,7 @@ from fhir_server.store.values import LEDGER_TYPE, Stored
 _FORM = "application/x-www-form-urlencoded"
 _MODES = {mode: b',"search":{"mode":"' + mode.encode() + b'"}}' for mode in ("match", "include")}
 _FEW_TYPES = 3  # more are first asked for whether they have any resource
+_MOST_AT_ONCE = 200  # matches of each of several types that one query finds, so that they fit into memory
 ESTIMATE_CAP = 100_000  # an estimate counts this far and then tells only that there are more
 
 
@@ -245,8 +246,6 @@ class _Answer(msgspec.Struct, frozen=True):
 
     async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
         part = self.parts[place]
-        if len(self.plans) > _FEW_TYPES and part.plan.type not in await self.finder.present():
-            return []
         walk = await self.finder.walk_of(part, cursor)
         keys = bool(self.results.inclusions)
         found = await self.finder.page(part.plan, limit, walk, cursor, keys=keys)
@@ -254,19 +253,33 @@ class _Answer(msgspec.Struct, frozen=True):
 
     async def _one_after_the_other(self, limit: int) -> list[Match]:
         """All of the first part, then all of the second."""
+        places = await self._places(self.page.place)
+        asked = [self.parts[place] for place in places]
+        by_type = {part.plan.type: place for part, place in zip(asked, places, strict=True) if part.is_short}
+        if _FEW_TYPES < len(asked) == len(by_type.keys() - {LEDGER_TYPE}) and limit <= _MOST_AT_ONCE:
+            cursor = self.page.cursor if places[0] == self.page.place else None
+            told = await self.finder.at_once(asked, limit, cursor, keys=bool(self.results.inclusions))
+            return [Match(by_type[stored.type], BY_DATE, stored) for stored in told]
         found: list[Match] = []
-        cursor = self.page.cursor
-        for place in range(self.page.place, len(self.parts)):
+        for place in places:
+            cursor = self.page.cursor if place == self.page.place else None
             found += await self._part(place, limit - len(found), cursor)
-            cursor = None
             if len(found) == limit:
                 break
         return found
 
+    async def _places(self, first: int = 0) -> list[int]:
+        """Of the parts from one on, those of types that have any resource."""
+        places = list(range(first, len(self.parts)))
+        if len(self.plans) <= _FEW_TYPES:
+            return places
+        present = await self.finder.present()
+        return [place for place in places if self.parts[place].plan.type in present]
+
     async def _merged(self, limit: int) -> list[Match]:
         """Several types in one order; entries with equal values stand in the order of the types."""
         found: list[Match] = []
-        for place in range(len(self.parts)):
+        for place in await self._places():
             found += await self._part(place, limit, self._cursor_of(place))
         found.sort(key=lambda match: (key_of(match.order, match.stored), match.place))
         return found[:limit]

@@ -119,6 +119,13 @@ class Part(msgspec.Struct, frozen=True):
     plan: Plan
     walks: tuple[Walk, ...]
 
+    @property
+    def is_short(self) -> bool:
+        """True for few resources by their primary date, whatever the store holds."""
+        walk = self.walks[0]
+        few = walk.order == BY_DATE and walk.driver is not None and _is_few(walk.driver)
+        return few and self.plan.joins is None
+
 
 def parts(plan: Plan, phases: Sequence[Phase], is_sorted: bool) -> tuple[Part, ...]:
     """The parts of the answer, to be given one behind the other."""

@@ -140,6 +140,11 @@ class Store(Protocol):
 
     async def find(self, query: Find, view: View) -> list[Stored]: ...
 
+    async def find_at_once(self, queries: Sequence[Find], view: View) -> list[Stored]:
+        """What finds of few resources each give, one behind the other, in one query and up to the limit that they have
+        in common. Their order is one of `o`; hints and bounds are left out, and the ledger cannot be asked so."""
+        ...
+
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int: ...
 
     async def weigh(self, type: str, filter: Filter, cap: int, view: View = EVERYTHING) -> int:

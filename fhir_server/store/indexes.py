@@ -74,7 +74,7 @@ class Collections:
 
     async def types(self) -> set[str]:
         """The resource types that have ever been written."""
-        return {name for name in await self.existing() if name[0].isupper() and not name.endswith(HISTORY)}
+        return types_of(await self.existing())
 
     async def build(self) -> None:
         """Makes the indexes that were put off, all of a collection in one pass over it."""
@@ -98,6 +98,11 @@ class Collections:
         if name.endswith(HISTORY):
             return HISTORY_INDEXES
         return (*LIVE_INDEXES, OF_WARDS) if self.by_ward else LIVE_INDEXES
+
+
+def types_of(collections: Iterable[str]) -> set[str]:
+    """The resource types among names of collections."""
+    return {name for name in collections if name[0].isupper() and not name.endswith(HISTORY)}
 
 
 async def create(database: AsyncDatabase[Document], name: str) -> None:

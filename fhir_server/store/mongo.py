@@ -24,7 +24,7 @@ from fhir_server.store.documents import Document
 from fhir_server.store.erasing import erase
 from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
-from fhir_server.store.indexes import Collections
+from fhir_server.store.indexes import Collections, types_of
 from fhir_server.store.keeping import Keeping
 from fhir_server.store.ledger import MongoLedger
 from fhir_server.store.ledger_contract import Ledger
@@ -220,6 +220,9 @@ class MongoStore:
     async def find(self, query: Find, view: View) -> list[Stored]:
         return await self._reads.find(query, view)
 
+    async def find_at_once(self, queries: Sequence[Find], view: View) -> list[Stored]:
+        return await self._reads.find_at_once(queries, view)
+
     async def count(self, type: str, filter: Filter, view: View, cap: int | None = None) -> int:
         return await self._reads.count(type, filter, view, cap)
 
@@ -236,8 +239,8 @@ class MongoStore:
             return await self._types()
 
     async def _types(self) -> set[str]:
-        found = await self._collections.types()
-        return found | {LEDGER_TYPE} if PAGES in await self._collections.existing() else found
+        existing = await self._collections.existing()
+        return types_of(existing) | ({LEDGER_TYPE} if PAGES in existing else set())
 
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
         return await self._history.page(query, view)

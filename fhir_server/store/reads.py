@@ -184,6 +184,22 @@ class Reads:
                 documents = await self._documents(msgspec.structs.replace(query, hint=None), filter, None)
         return [stored(query.type, document) for document in documents]
 
+    async def find_at_once(self, queries: Sequence[Find], view: View) -> list[Stored]:
+        """As contract.Store.find_at_once."""
+        steps: list[Mapping[str, Any]] = []
+        for place, query in enumerate(queries):
+            page: list[Mapping[str, Any]] = [
+                {"$match": view.narrow(query.type, live(query.filter))},
+                {"$sort": dict(query.sort)},
+                {"$limit": query.limit},
+                {"$project": _projection(query) | {"at": {"$literal": place}}},
+            ]
+            steps += [{"$unionWith": {"coll": query.type, "pipeline": page}}] if steps else page
+        steps += [{"$sort": {"at": 1} | dict(queries[0].sort)}, {"$limit": queries[0].limit}]
+        with wrapped("a search of several types", self.limit_seconds):
+            cursor = await self.collection(queries[0].type).aggregate(steps, maxTimeMS=self._limit_ms)
+            return [stored(queries[document["at"]].type, document) for document in await cursor.to_list()]
+
     async def _documents(self, query: Find, filter: Filter, session: AsyncClientSession | None) -> Sequence[Document]:
         if any(path.startswith("x.") for path, _ in query.sort):
             return await self._find_by_values(query, filter, session)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.api.search.conftest import Searcher, names
+from fhir_server.interactions import search
+from tests.api.search.conftest import Searcher, following, names
 
 # A query, and the ids that it finds: what R4 says of the world in world.py.
 FOUND = {
@@ -137,6 +138,26 @@ async def test_a_compartment_holds_its_own_resource_and_all_that_belongs_to_it(w
         "Patient/an",
     ]
     assert await world.ids("Patient/an/*?_type=Encounter") == ["Encounter/an-nam-vien"]
+
+
+async def test_a_compartment_is_told_in_the_same_order_by_pages_of_any_size(
+    world: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = await world.ids("Patient/an/*")
+    for size in (1, 2, 3):
+        assert await world.ids(f"Patient/an/*?_count={size}") == whole
+    first = await world.bundle("Patient/an/*?_count=3")
+    # The rest is asked type by type, as it is for pages too long for one query.
+    monkeypatch.setattr(search, "_MOST_AT_ONCE", 0)
+    assert names(first) + await world.ids(following(first) or "") == whole
+
+
+async def test_a_compartment_is_told_in_a_transaction_as_outside_of_it(world: Searcher) -> None:
+    entry = {"request": {"method": "GET", "url": "Patient/an/*?_count=4"}}
+    answer = await world.http.post("/fhir", json={"resourceType": "Bundle", "type": "transaction", "entry": [entry]})
+    inside = answer.json()["entry"][0]["resource"]
+    assert names(inside) == names(await world.bundle("Patient/an/*?_count=4"))
+    assert len(names(inside)) == 4
 
 
 async def test_a_system_search_asks_the_types_named(world: Searcher) -> None:
