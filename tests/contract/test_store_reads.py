@@ -6,10 +6,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from pymongo import MongoClient
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
+from fhir_server.store import reads
 from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.values import (
@@ -18,6 +20,7 @@ from fhir_server.store.values import (
     INDEX_ORDER,
     INDEX_UPDATED,
     NOTHING,
+    Bound,
     Filter,
     Find,
     HistoryQuery,
@@ -335,7 +338,7 @@ async def test_an_index_that_is_gone_is_not_waited_for(store: MongoStore, mongod
 
 
 async def test_an_index_by_ward_is_made_of_what_is_there_and_walked_for_a_view_of_one_ward(
-    settings: Settings, mongodb: Server, database_name: str
+    settings: Settings, mongodb: Server, database_name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     keyed = [
         a_draft(id=f"{ward}-{key}", keys=[key], narrowing=Narrowing(ward=ward)) for ward in ("1", "2") for key in "ab"
@@ -350,6 +353,27 @@ async def test_an_index_by_ward_is_made_of_what_is_there_and_walked_for_a_view_o
     either = View({"Organization": {"$or": [{"w": "1"}, {"w": "2"}]}})
     found = await store.find(Find("Organization", {"k": "a"}, hint=INDEX_KEYS), either)
     assert sorted(ids(found)) == ["1-a", "2-a"]
-    await store.close()
     stats = mongodb[database_name]["Organization"].aggregate([{"$indexStats": {}}])
     assert {one["name"]: one["accesses"]["ops"] for one in stats}["ward"] == 1
+    # Only what is met in the ward counts against a bound.
+    assert await store.weigh("Organization", {"k": "a"}, 10, view) == 1
+    assert await store.weigh("Organization", {"k": "a"}, 10) == 3
+    monkeypatch.setattr(reads, "QUICK_MS", 0)
+    either = {"k": {"$in": ["a", "b"]}}
+    assert sorted(ids(await store.find(_bound(either, 3), view))) == ["1-a", "1-b"]
+    with pytest.raises(FhirError, match="looked at 2"):
+        await store.find(_bound(either, 2), view)
+    await store.close()
+
+
+async def test_a_bound_holds_in_a_transaction_and_from_the_start(store: MongoStore) -> None:
+    await put(store, *(a_draft(id=f"{number}", keys=["k"]) for number in range(5)))
+    find = _bound({"k": "k"}, 5)
+    assert len(await store.transact(lambda transaction: transaction.find(replace(find, limit=3), EVERYTHING))) == 3
+    with pytest.raises(FhirError, match="looked at 5") as refused:
+        await store.transact(lambda transaction: transaction.find(find, EVERYTHING))
+    assert refused.value.kind is Kind.TOO_COSTLY
+
+
+def _bound(filter: Filter, most: int) -> Find:
+    return Find("Organization", filter, hint=INDEX_KEYS, bound=Bound(filter, most))
