@@ -21,7 +21,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.records.changed import changed_people
 from fhir_server.records.export import Export, export_of
 from fhir_server.records.export_files import body, forms, together
-from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, records_of, today, types_of
+from fhir_server.records.export_people import PEOPLE_AT_ONCE, PersonRecord, became, records_of, today, types_of
 from fhir_server.store.values import EVERYTHING
 
 RECORDS_A_FILE = {"xml": 200, "json": 1_000, "ndjson": 50_000, "csv": 50_000}
@@ -63,8 +63,8 @@ def export_files(settings: Settings, wanted: Wanted) -> int:
     with database(settings, share=True) as running, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         writer = _Files(export, form, wanted.out)
         told = runner.run(_export(running, export, writer, wanted))
-    for id in told.missing:
-        print(f"Patient/{id} {'is gone' if wanted.since is not None else 'is not there'}", file=sys.stderr)
+    for line in told.missing:
+        print(line, file=sys.stderr)
     print(f"{writer.records} records in {writer.files} files; {writer.left} resources found no place in them")
     if told.token:
         print(f"next time: --since {told.token}")
@@ -84,9 +84,23 @@ async def _export(settings: Settings, export: Export, writer: _Files, wanted: Wa
                     missing.discard(record.patient)
                     writer.add(record, opened)
                     on_progress(writer.records, None)
-                told.missing += sorted(missing) if wanted.patients or wanted.since else []
+                if missing and (wanted.patients or wanted.since):
+                    told.missing += await _missing(opened, sorted(missing), wanted)
             writer.end(opened)
     return told
+
+
+async def _missing(opened: Context, patients: Sequence[str], wanted: Wanted) -> list[str]:
+    """What is to be told of people without a record: of all who were asked for, else of who is no more."""
+    no_more = await became(opened, patients)
+    lines = []
+    for id in patients:
+        if id in no_more:
+            into = no_more[id]
+            lines.append(f"Patient/{id} " + ("is gone" if into is None else f"was joined into Patient/{into}"))
+        elif wanted.patients:
+            lines.append(f"Patient/{id} is not there, or has nothing that a record of {wanted.format} is made of")
+    return lines
 
 
 async def _people(opened: Context, patients: Sequence[str]) -> AsyncIterator[Sequence[str]]:

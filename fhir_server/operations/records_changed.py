@@ -23,7 +23,7 @@ from fhir_server.model.resources import Resource, encode
 from fhir_server.operations.record import export_named
 from fhir_server.records.changed import ChangedPeople, changed_people
 from fhir_server.records.export import Export
-from fhir_server.records.export_people import compartments, records_of, types_of
+from fhir_server.records.export_people import became, compartments, records_of, types_of
 
 LOOK_SECONDS = 5.0
 PEOPLE, MOST_PEOPLE = 100, 1_000
@@ -100,10 +100,11 @@ async def _gone(
 
 async def _lines(context: Context, export: Export, page: ChangedPeople) -> AsyncIterator[Resource]:
     by_person = {one.patient: one.content async for one in records_of(context, export, page.people)}
-    stored = await context.store.read_many("Patient", page.people, context.view) if page.people else {}
+    no_more = await became(context, page.people)
     for id in page.people:
         if id in by_person:
             yield {"patient": id, "record": by_person[id]}
-        elif id in stored and stored[id].deleted:
-            yield {"patient": id, "deleted": True}
+        elif id in no_more:
+            into = no_more[id]
+            yield {"patient": id, "deleted": True} if into is None else {"patient": id, "replaced_by": into}
     yield {"since": page.token, "more": page.more}

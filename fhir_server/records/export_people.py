@@ -17,6 +17,7 @@ from fhir_server.records.formats import Format
 from fhir_server.records.heads import targets
 from fhir_server.records.ids import shared_name
 from fhir_server.records.inverse import walk_groups
+from fhir_server.records.patient_merge import replaced_by
 from fhir_server.records.source import Tree
 from fhir_server.search.compartments import patient_key
 from fhir_server.store.values import INDEX_KEYS, Find
@@ -49,13 +50,22 @@ async def records_of(
     for start in range(0, len(patients), PEOPLE_AT_ONCE):
         some = patients[start : start + PEOPLE_AT_ONCE]
         for id, resources in (await compartments(context, export, some)).items():
-            if any(link.get("type") == "replaced-by" for link in resources[0].get("link", ())):
+            if replaced_by(resources[0]) is not None:
                 continue  # who was joined to somebody else comes with that one
             made = list(_records(context, export, resources, facility))
             # What one visit's record leaves may stand in that of another.
             left = set.intersection(*(set(left) for _, _, left in made)) if made else set()
             for number, (sender, content, _) in enumerate(made):
                 yield PersonRecord(id, sender, content, () if number else tuple(sorted(left)))
+
+
+async def became(context: Context, patients: Sequence[str]) -> dict[str, str | None]:
+    """Of people who are no more, as far as the caller may know: who stands for each today, None for one who was
+    deleted. Whoever is still there is left out."""
+    stored = await context.store.read_many("Patient", patients, context.view) if patients else {}
+    gone: dict[str, str | None] = {id: None for id, one in stored.items() if one.deleted}
+    joined = {id: replaced_by(decode(one.raw)) for id, one in stored.items() if not one.deleted}
+    return gone | {id: into for id, into in joined.items() if into is not None}
 
 
 def _records(

@@ -99,6 +99,42 @@ async def test_what_is_gone_is_told_as_a_deletion(client: Client) -> None:
     assert [line["record"]["hanh_chinh"]["ho_ten"] for line in lines if "record" in line][:1] == ["Nguyễn Văn An"]
 
 
+async def test_who_is_joined_into_another_and_taken_out_again_is_told_once_each_by_the_right_id(client: Client) -> None:
+    history = {"di_ung": [{"loai": "1", "ten": "Penicillin"}]}
+    await send(client, person(71, "Một", tien_su=history), person(72, "Hai"))  # of no other test
+    found = {one["resource"]["name"][0]["text"]: one["resource"]["id"] for one in await listed(client, "Patient")}
+    source, target = found["Một"], found["Hai"]
+    (allergy,) = [one["resource"]["id"] for one in await listed(client, "AllergyIntolerance")]
+    since = token(await changed(client))
+    for operation, patient in (("merge", target), ("unmerge", source)):
+        await client.send(
+            "POST", f"Patient/${operation}", joining(source, *(() if operation == "unmerge" else (target,)))
+        )
+        page = await changed(client, f"?_since={since}")
+        urls = [entry["request"]["url"] for entry in page["entry"]]
+        told = {entry["request"]["url"]: entry.get("resource", {}) for entry in page["entry"]}
+        assert len(urls) == len(told)
+        assert {f"Patient/{source}", f"Patient/{target}", f"AllergyIntolerance/{allergy}"} <= told.keys()
+        assert told[f"AllergyIntolerance/{allergy}"]["patient"]["reference"] == f"Patient/{patient}"
+        lines = {
+            line["patient"]: line for line in await ndjson(client, f"?_since={since}&format=basic") if "patient" in line
+        }
+        assert ("replaced_by" in lines[source], "record" in lines[target]) == (operation == "merge", True)
+        since = token(page)
+    assert "record" in lines[source]
+
+
+async def listed(client: Client, type: str) -> list[dict[str, Any]]:
+    entries: list[dict[str, Any]] = (await client.get(f"{type}?_count=100")).json()["entry"]
+    return entries
+
+
+def joining(source: str, *target: str) -> dict[str, Any]:
+    named = zip(("source-patient", "target-patient"), (source, *target), strict=False)
+    rows = [{"name": name, "valueReference": {"reference": f"Patient/{id}"}} for name, id in named]
+    return {"resourceType": "Parameters", "parameter": rows}
+
+
 async def ndjson(client: Client, query: str) -> list[dict[str, Any]]:
     import json
 
