@@ -169,6 +169,9 @@ class Finder:
             weights = [await self._weigh(type, walk, cap) for walk in walks]
             if min(weights) < cap:
                 break
+        else:
+            if all(walk.through is None for walk in walks):
+                weights = [await self._store.sampled(type, walk.driver or {}) for walk in walks]
         return walks[len(weights) - 1 - weights[::-1].index(min(weights))]
 
     async def _most_weighed(self, type: str, walks: Sequence[Walk]) -> int:

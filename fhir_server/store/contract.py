@@ -153,6 +153,10 @@ class Store(Protocol):
         a View narrows it by nothing but a ward, and that only where an index does."""
         ...
 
+    async def sampled(self, type: str, filter: Filter) -> int:
+        """How many of a hundred resources, taken by chance, a filter finds: for the choice between long lists."""
+        ...
+
     async def types(self) -> set[str]:
         """The resource types that have ever been written: the others need not be asked."""
         ...

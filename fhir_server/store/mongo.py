@@ -234,6 +234,9 @@ class MongoStore:
             filter = {"$and": [{"w": ward}, filter]} if filter else {"w": ward}
         return await self._weights.of(type, filter, cap)
 
+    async def sampled(self, type: str, filter: Filter) -> int:
+        return await self._weights.sampled(type, filter)
+
     async def types(self) -> set[str]:
         with wrapped("listing the resource types"):
             return await self._types()

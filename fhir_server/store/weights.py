@@ -16,6 +16,7 @@ from fhir_server.store.faults import lacks_index, wrapped
 from fhir_server.store.values import INDEX_KEYS, Filter
 
 _SECONDS = 600.0
+_SAMPLE = 100  # documents: enough to tell lists apart of which each has four in a hundred
 _MOST_REMEMBERED = 20_000
 
 
@@ -34,11 +35,29 @@ class Weights:
         until, weight, limit = self._known.get(place, (0.0, 0, 0))
         if until < time.monotonic() or weight == limit < cap:
             weight = await self._count(type, filter, cap)
-            self._known[place] = (time.monotonic() + _SECONDS, weight, cap)
-            self._known.move_to_end(place)
-            if len(self._known) > _MOST_REMEMBERED:
-                self._known.popitem(last=False)
+            self._remember(place, weight, cap)
         return min(weight, cap)
+
+    async def sampled(self, type: str, filter: Filter) -> int:
+        """As contract.Store.sampled."""
+        place = (f"{type} sampled", repr(filter))
+        until, found, _ = self._known.get(place, (0.0, 0, 0))
+        if until < time.monotonic():
+            found = await self._count_sample(type, filter)
+            self._remember(place, found, _SAMPLE)
+        return found
+
+    def _remember(self, place: tuple[str, str], weight: int, cap: int) -> None:
+        self._known[place] = (time.monotonic() + _SECONDS, weight, cap)
+        self._known.move_to_end(place)
+        if len(self._known) > _MOST_REMEMBERED:
+            self._known.popitem(last=False)
+
+    async def _count_sample(self, type: str, filter: Filter) -> int:
+        steps: list[Document] = [{"$sample": {"size": _SAMPLE}}, {"$match": filter}, {"$count": "n"}]
+        with wrapped(f"weighing {type}", self._limit_seconds):
+            found = await (await self._database[type].aggregate(steps, maxTimeMS=self._limit_ms)).to_list()
+        return int(found[0]["n"]) if found else 0
 
     async def _count(self, type: str, filter: Filter, cap: int) -> int:
         span = _span(filter)

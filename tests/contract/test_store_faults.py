@@ -70,6 +70,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "deferred": lambda store: store.deferred("1", ""),
     "cancel": lambda store: store.cancel("1", ""),
     "weigh": lambda store: store.weigh("Organization", {"k": "key"}, 10),
+    "sampled": lambda store: store.sampled("Organization", {"k": "key"}),
     "enter": lambda store: store.enter("clients", "1", {}),
     "replace": lambda store: store.replace("clients", "1", {}, {}),
     "entry": lambda store: store.entry("clients", "1"),

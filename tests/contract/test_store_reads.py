@@ -292,6 +292,13 @@ async def test_the_length_of_a_list_of_the_index_is_told_up_to_a_cap(
     assert await store.weigh("Organization", filter, 10) == min(weight, 10)
 
 
+async def test_a_sample_tells_which_of_two_long_lists_is_the_longer_one(store: MongoStore) -> None:
+    await put(store, *[a_draft(id=f"o{number}", keys=["k", f"k{number % 10 // 9}"]) for number in range(300)])
+    assert await store.sampled("Organization", {"k": "k"}) == 100
+    assert await store.sampled("Organization", {"k": "k0"}) > await store.sampled("Organization", {"k": "k1"})
+    assert await store.sampled("Patient", {"k": "k0"}) == 0
+
+
 async def test_a_weight_may_be_old_and_only_a_higher_cap_asks_again(store: MongoStore) -> None:
     await put(store, *[a_draft(id=f"o{number}", keys=["k"]) for number in range(5)])
     assert await store.weigh("Organization", {"k": "k"}, 3) == 3
