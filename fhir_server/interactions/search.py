@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from urllib.parse import urlencode
 
 import msgspec
@@ -29,7 +29,7 @@ from fhir_server.search.planned import Planned
 from fhir_server.search.result_parameters import Results
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import Contains, has_joins
-from fhir_server.store.values import LEDGER_TYPE, Stored
+from fhir_server.store.values import LEDGER_TYPE, Stored, View
 
 _FORM = "application/x-www-form-urlencoded"
 _MODES = {mode: b',"search":{"mode":"' + mode.encode() + b'"}}' for mode in ("match", "include")}
@@ -50,17 +50,23 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     """A searchset bundle: one page of matches, what they include, and an outcome entry for what was left out."""
     scope = _scope(context, request.segments)
     page = await asked_page(context, request, scope.path)
-    text, known = (context.base, page.path, page.query, page.strict), context.search.planned
+    text = (context.base, page.path, page.query, page.strict, _walked(context.view, scope.types))
+    known = context.search.planned
     planned = known.get(text, context.store.registry)
-    if planned is not None and not any(map(context.view.walked, planned.search.types)):
+    if planned is not None:
         return await _told(_Answer.of(context, Finder(context), planned, page))
     turn, parsed = known.turn, _parsed(context, scope, page)
     if context.settings.unindexed_search == "refuse":
         await _refuse_unindexed(context, parsed)
     answer = await _Answer.make(context, parsed, page)
-    if not any(map(context.view.walked, parsed.types)):
-        known.keep(text, Planned(answer.parsed, answer.plans, answer.parts), turn)
+    known.keep(text, Planned(answer.parsed, answer.plans, answer.parts), turn)
     return await _told(answer)
+
+
+def _walked(view: View, types: Iterable[str]) -> str:
+    """The patients that a View lets be walked, which are a part of the plan; "" where it names none."""
+    named = [(type, walked) for type in types if (walked := view.walked(type))]
+    return repr(named) if named else ""
 
 
 async def searchset(context: Context, parsed: Search, page: Page) -> FhirResponse:

@@ -1,7 +1,7 @@
 """Searches that were parsed and planned before, remembered by their text: the same ones are asked again and again.
 
-Only what the text and the search parameters alone decide is remembered: nothing that leads to other resources, is about
-a list of codes, or depends on the time.
+Only what the text, the search parameters and the patients that a View names decide is remembered: nothing that leads to
+other resources, is about a list of codes, or depends on the time.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ MOST_REMEMBERED = 1_000
 LONGEST = 500  # characters of a query; longer ones seldom come twice
 _OF_LISTS = frozenset({"in", "above", "below"})
 
-# (base URL, path, query, whether handling is strict).
-Text = tuple[str, tuple[str, ...], Pairs, bool]
+# (base URL, path, query, whether handling is strict, the patients that the caller's View lets be walked).
+Text = tuple[str, tuple[str, ...], Pairs, bool, str]
 
 
 class Planned(msgspec.Struct, frozen=True):
