@@ -191,7 +191,7 @@ async def _codes(terminology: Catalogue, modifier: str, value: str) -> Codes:
 @asynccontextmanager
 async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
     definitions = Definitions.load(DATA_ROOT)
-    capability = Capability.load(DATA_ROOT / "capability_statement.json")
+    capability = Capability.load(DATA_ROOT / "capability_statement.json").under(settings)
     naming = NamingSystems.load(DATA_ROOT)
     base = settings.base_url or f"{settings.own_url}{BASE_PATH}"
     extractor = Extractor(definitions, settings.zone, naming.canonical, base.rstrip("/"))

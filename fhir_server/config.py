@@ -150,6 +150,10 @@ class Settings(BaseSettings):
         description="store the shipped code systems, value sets, maps, naming systems and profiles as resources when "
         "the server starts, so that they can be read and searched",
     )
+    conditional_delete: Literal["single", "multiple"] = Field(
+        "single",
+        description="a conditional delete that matches several resources: refuse it, or delete them all",
+    )
     check_references: bool = Field(
         False,
         description="refuse a reference to nothing on write, and a delete that would leave one",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from fhir_server.config import Settings
 from fhir_server.model.resources import Resource, decode
 
 
@@ -30,6 +31,18 @@ class Capability:
     def load(cls, path: Path) -> Capability:
         """Raises OSError when the file is missing and FhirError when it is not JSON."""
         return cls(decode(path.read_bytes()))
+
+    def under(self, settings: Settings) -> Capability:
+        """What the operator has chosen of what a server may do with a type that is written."""
+        chosen: Resource = {"updateCreate": settings.update_create, "conditionalDelete": settings.conditional_delete}
+        policies = ["enforced"] if settings.check_references else []
+        entries = [
+            {**entry, **chosen, "referencePolicy": [*entry["referencePolicy"], *policies]}
+            if "conditionalDelete" in entry
+            else entry
+            for entry in self._rest.get("resource", [])
+        ]
+        return Capability({**self.statement, "rest": [{**self._rest, "resource": entries}]})
 
     @cached_property
     def _rest(self) -> Resource:

@@ -7,13 +7,8 @@ from typing import Any
 
 import pytest
 
-from fhir_server.app import open_context
 from fhir_server.config import Settings
-from fhir_server.definitions.capabilities import Capability
-from fhir_server.interactions.exchange import FhirRequest
-from fhir_server.model.resources import encode
-from fhir_server.routes import respond
-from tests.api.conftest import Client
+from tests.api.conftest import Client, serving
 from tests.builders import CCCD, a_condition, a_patient, with_cccd
 
 
@@ -206,22 +201,19 @@ async def test_what_a_condition_finds_is_held_to_the_version_expected_too(client
     assert (await client.send("DELETE", condition, if_match='W/"1"')).status_code == 204
 
 
-async def test_a_conditional_delete_takes_several_where_the_statement_says_multiple(settings: Settings) -> None:
-    async with open_context(settings) as context:
-        statement = json.loads(encode(context.capability.statement))
-        for entry in statement["rest"][0]["resource"]:
-            entry["conditionalDelete"] = "multiple"
-        context = context.with_(capability=Capability(statement))
+async def test_a_conditional_delete_takes_several_where_the_settings_say_multiple(settings: Settings) -> None:
+    chosen = {"conditional_delete": "multiple", "update_create": False, "check_references": True}
+    async with serving(settings.model_copy(update=chosen)) as client:
         for number in range(3):
-            await respond(
-                context, FhirRequest("POST", ("Patient",), resource=with_cccd("038085900043", name=f"{number}"))
-            )
-        asked = FhirRequest(
-            "DELETE", ("Patient",), (("identifier", "038085900043"),), {"prefer": "return=OperationOutcome"}
-        )
-        assert "and 2 more deleted" in (await respond(context, asked)).body.decode()
-        left = await respond(context, FhirRequest("GET", ("Patient",), (("_summary", "count"),)))
-        assert json.loads(left.body)["total"] == 0
+            await client.created(with_cccd("038085900043", name=f"{number}"))
+        told = await client.send("DELETE", "Patient?identifier=038085900043", prefer="return=OperationOutcome")
+        assert "and 2 more deleted" in told.text
+        assert (await client.get("Patient?_summary=count")).json()["total"] == 0
+        assert (await client.send("PUT", "Patient/an", a_patient(id="an"))).status_code == 405
+        statement = (await client.get("metadata")).json()
+        (declared,) = [entry for entry in statement["rest"][0]["resource"] if entry["type"] == "Patient"]
+        assert (declared["conditionalDelete"], declared["updateCreate"]) == ("multiple", False)
+        assert "enforced" in declared["referencePolicy"]
 
 
 async def test_if_none_match_on_a_write_takes_a_star_only(client: Client) -> None:
