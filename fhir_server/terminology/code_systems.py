@@ -161,10 +161,10 @@ class CodeSystem:
         places = [self._beginning_with(word) for word in words]
         return frozenset(code for code, _ in set.intersection(*places)) if places else frozenset(self.concepts)
 
-    def bearing(self, words: tuple[str, ...]) -> list[Concept]:
+    def bearing(self, words: tuple[str, ...], more: frozenset[str] = frozenset()) -> list[Concept]:
         """In the order of the list those with a name of which each word begins a word; one word alone may begin the
-        code instead."""
-        found = set(self.beginning(words))
+        code instead. more: codes that are wanted beside them."""
+        found = set(self.beginning(words)) | (more & self.concepts.keys())
         if len(words) == 1:
             low = bisect_left(self._folded_codes, (words[0],))
             high = bisect_left(self._folded_codes, (words[0] + "\U0010ffff",))

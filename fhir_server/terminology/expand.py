@@ -135,7 +135,7 @@ def _sources(
     words = fold_words(asked.filter) if asked.filter else ()
     whole = _whole(value_set, used)
     if whole is not None:
-        yield _of_whole(whole, asked, words)
+        yield _of_whole(terminology, whole, asked, words)
         return
     if not any(isinstance(system, LoadedSystem) for system in used.values()):
         yield _listed(_chosen(terminology, members(terminology, value_set, asked.on), asked, words))
@@ -163,10 +163,12 @@ def _whole(value_set: Resource, used: Mapping[str, CodeSystem | None]) -> CodeSy
     return system if system.complete or system.shape is None else None
 
 
-def _of_whole(system: CodeSystem, asked: Expansion, words: tuple[str, ...]) -> _Source:
+def _of_whole(terminology: Terminology, system: CodeSystem, asked: Expansion, words: tuple[str, ...]) -> _Source:
     if not system.period.holds(asked.on) or system.url in asked.without:
         return _Source(0, lambda offset, most: ())
-    found: Sequence[Concept] = system.bearing(words) if words else system.listed
+    found: Sequence[Concept] = system.listed
+    if words:
+        found = system.bearing(words, terminology.named_by_supplements(system.url, words))
     if asked.on is not None or asked.active_only:
         found = [one for one in found if one.active(asked.on)]
     if asked.selectable:
@@ -208,7 +210,8 @@ def _of_table(
     terminology: Terminology, value_set: Resource, system: LoadedSystem, asked: Expansion, words: tuple[str, ...]
 ) -> _Source:
     within = selection(terminology, value_set, system, asked.on)
-    filter = chosen(system, within, words, asked.active_only, asked.selectable)
+    more = terminology.named_by_supplements(system.url, words) if words else frozenset()
+    filter = chosen(system, within, words, asked.active_only, asked.selectable, more)
 
     def page(offset: int, most: int) -> Iterator[Member]:
         for row in system.page(filter, offset, most):
@@ -236,7 +239,8 @@ def _named(terminology: Terminology, found: Iterator[Member], words: tuple[str, 
     for system, concept in found:
         if system not in by_system:
             loaded = terminology.code_system(system)
-            by_system[system] = loaded.beginning(words) if loaded is not None else frozenset()
+            named = loaded.beginning(words) if loaded is not None else frozenset()
+            by_system[system] = named | terminology.named_by_supplements(system, words)
         if concept.code in by_system[system] or _begins(concept.code, words) or _bears(concept, words):
             yield system, concept
 

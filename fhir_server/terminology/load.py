@@ -337,6 +337,11 @@ class Terminology:
                 )
         return concept
 
+    def named_by_supplements(self, system: str, words: tuple[str, ...]) -> frozenset[str]:
+        """The codes of a system to which a supplement gives a name in which each of the folded words begins a word."""
+        made = (self._made_of(entry) for entry in self._index.supplements.get(system, ()))
+        return frozenset(code for more in made if more is not None for code in more.beginning(words))
+
     def find(self, system: str, text: str, on: date | None = None) -> Concept | None:
         """The concept with this code, or with this name after folding; None when none or several have it."""
         found = self.code_system(system, on)

@@ -58,16 +58,17 @@ def selection(terminology: Terminology, value_set: Resource, system: LoadedSyste
     return _Selecting(terminology, system, on).of_set(value_set, DEPTH)
 
 
-def chosen(system: LoadedSystem, filter: Filter, words: tuple[str, ...], active: bool, selectable: bool) -> Filter:
+def chosen(
+    system: LoadedSystem, filter: Filter, words: tuple[str, ...], active: bool, selectable: bool, more: Iterable[str]
+) -> Filter:
     """A selection made narrower. words: folded words that must each begin a word of a name; one alone may begin the
-    code instead. active, selectable: without inactive, without abstract concepts."""
-    parts = [filter] if filter else []
-    begun = list(beginning_words(words))
-    if len(words) == 1:
-        codes = beginning_with(system.number, words[0].upper())
-        parts.append({"$or": [begun[0], codes]})
-    else:
-        parts += begun
+    code instead. more: codes that pass without that. active, selectable: without inactive, abstract concepts."""
+    parts = [filter]
+    if words:
+        passing = [_all(list(beginning_words(words)))]
+        passing += [beginning_with(system.number, words[0].upper())] if len(words) == 1 else []
+        passing += [with_codes(system.number, listed)] if (listed := sorted(more)) else []
+        parts.append(_any(passing))
     if active:
         parts.append({INACTIVE: {"$ne": True}})
     if selectable:

@@ -75,6 +75,10 @@ async def test_a_supplement_adds_names_to_the_codes_of_another_system(client: Cl
     value_set = {"resourceType": "ValueSet", "status": "active", "compose": {"include": codes}}
     expanded = (await client.send("POST", "ValueSet/$expand?displayLanguage=vi", value_set)).json()
     assert [one["display"] for one in expanded["expansion"]["contains"]] == ["Nội trú"]
+    everything = {**value_set, "compose": {"include": [{"system": supplement["supplements"]}]}}
+    for one in (value_set, everything):
+        found = (await client.send("POST", "ValueSet/$expand?filter=noi tru", one)).json()["expansion"]
+        assert [entry["code"] for entry in found["contains"]] == ["IMP"]
     unknown = await client.get(f"CodeSystem/$lookup?{system}&code=none")
     assert unknown.status_code == 404, "a supplement adds no codes"
     await client.send("DELETE", f"CodeSystem/{stored['id']}")

@@ -228,6 +228,23 @@ async def test_the_value_sets_that_a_system_implies_are_known(loaded: Context, u
     assert decode((await dispatch(loaded, request)).body)["expansion"]["total"] == codes
 
 
+async def test_the_filter_finds_codes_of_tables_by_the_names_of_a_supplement(loaded: Context) -> None:
+    concepts = [{"code": "1000004", "designation": [{"language": "vi", "value": "Vật thử"}]}]
+    supplement = {
+        "resourceType": "CodeSystem", "url": "urn:test:more", "status": "active", "content": "supplement",
+        "supplements": SNOMED, "concept": concepts,
+    }  # fmt: skip
+    made = await dispatch(loaded, FhirRequest("POST", ("CodeSystem",), resource=supplement))
+    for value_set, filter, codes in (
+        (a_set({"system": SNOMED}), "vat thu", ["1000004"]),
+        (a_set({"system": SNOMED}), "vật", ["1000004"]),
+        (a_set({"system": SNOMED}), "vat khac", []),
+        (a_set({"system": SNOMED, "concept": [{"code": "138875005"}]}), "vat", []),
+    ):
+        assert await expanded(loaded, value_set, f"filter={filter}") == codes
+    await dispatch(loaded, FhirRequest("DELETE", ("CodeSystem", decode(made.body)["id"])))
+
+
 async def test_an_expansion_as_of_a_day_is_of_the_edition_of_that_day(loaded: Context) -> None:
     everything = a_set({"system": ICD10})
     assert "J02.7" in await expanded(loaded, everything, "date=2026-01-01")
