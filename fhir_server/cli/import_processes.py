@@ -33,7 +33,7 @@ from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.source import Share
 
 # Below this size of all files the start of further processes takes longer than they save.
-WORTH_SHARING = 16 << 20
+WORTH_SHARING = 6 << 20
 MOST_PROCESSES = 8
 TELL_SECONDS = 0.25
 

@@ -32,7 +32,8 @@ _NO_RECORDS = frozenset({"manifest.json"})
 _HEAD = 65_536
 # A file of this size is read by every process of an import, each taking its share of the records; a smaller one by one
 # process.
-LARGE = 4 << 20
+LARGE = 1 << 20
+_BYTES_OF_A_FILE = 500  # of content, as long as it takes to open one
 # An entry of an archive may be this large, and so many times larger than it is packed: text packs 10 to 30 times.
 ENTRY_LIMIT = 4 << 30
 EXPANSION_LIMIT = 200
@@ -122,17 +123,15 @@ def read_files(
     """Every record of every file, and of the files in archives. A file that cannot be opened is one record without
     content. share: which of the records, where several processes read the same files. reading: told how far it is.
     look: asked (stream, size, name) what there is to tell of each file itself, by one of the processes."""
-    count = 0
+    turns = _Turns(share)
     for path in find_files(paths):
         size = path.stat().st_size if path != STDIN else 0
         for name, stream in _streams(path):
             if stream is None or not isinstance(stream, _Opened):
-                if share.takes(count):
+                if turns.is_mine(0):
                     yield _unread(name, stream)
-                count += 1
                 continue
-            mine = _share_of(stream, count, share)
-            count += 1
+            mine = share if stream.size >= LARGE else ALL_OF_IT if turns.is_mine(stream.size) else None
             if mine is not None:
                 if look is not None and mine.number == 0:
                     yield from _of_the_file(name, look(stream.file, stream.size, name))
@@ -155,11 +154,18 @@ class _Opened:
     size: int
 
 
-def _share_of(stream: _Opened, number: int, share: Share) -> Share | None:
-    """All of a small file for one process, some of a large one for each."""
-    if stream.size >= LARGE:
-        return share
-    return ALL_OF_IT if share.takes(number) else None
+class _Turns:
+    """Whose turn it is to take a small file: of the process that has been given the fewest bytes so far. All processes
+    count alike."""
+
+    def __init__(self, share: Share) -> None:
+        self._share = share
+        self._given = [0] * share.of
+
+    def is_mine(self, size: int) -> bool:
+        number = self._given.index(min(self._given))
+        self._given[number] += size + _BYTES_OF_A_FILE
+        return number == self._share.number
 
 
 def _of_the_share(records: Iterator[SourceRecord], formats: Formats, share: Share) -> Iterator[SourceRecord]:

@@ -10,7 +10,7 @@ import pytest
 from records_sources import FORMATS, as_json, basic, dossier, file_part, health_record, person, read, records, total
 
 from fhir_server.records.files import find_files, read_files, read_stream
-from fhir_server.records.source import SourceRecord
+from fhir_server.records.source import Share, SourceRecord
 
 
 def told(record: SourceRecord) -> list[str]:
@@ -251,3 +251,16 @@ def test_a_folder_gives_its_record_files_in_order_and_no_others(tmp_path: Path) 
 def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
         list(find_files([tmp_path / "none.xml"]))
+
+
+def test_processes_share_small_files_by_their_size(tmp_path: Path) -> None:
+    (tmp_path / "a.ndjson").write_bytes(as_json_lines(30))
+    for number in range(30):
+        (tmp_path / f"b{number:02d}.ndjson").write_bytes(as_json_lines(1))
+    read = [len(list(read_files([tmp_path], FORMATS, Share(number, 2)))) for number in range(2)]
+    assert sum(read) == 60
+    assert min(read) > 20
+
+
+def as_json_lines(count: int) -> bytes:
+    return b"".join(as_json(basic(ma_ho_so=str(number), ghi_chu="x" * 2_000))[1:-1] + b"\n" for number in range(count))
