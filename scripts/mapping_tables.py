@@ -31,9 +31,8 @@ ABSENT = {
 WRONG = {"tell": "bỏ qua, cảnh báo / left out, warning", "refuse": "**từ chối hồ sơ / record refused**"}
 # Transforms that take every text, so that nothing can be wrong.
 TAKES_ALL = {
-    "text", "as_written", "lines", "identifier_by_shape", "identifier", "person_name", "phone", "email", "list_display",
-    "local_coding", "logical_reference", "birth_time", "zero_pad", "last_two", "semicolon_list", "narrative",
-    "first_of_list", "shared_reference",
+    "text", "as_written", "lines", "identifier", "person_name", "phone", "email", "local_coding", "logical_reference",
+    "zero_pad", "last_two", "semicolon_list", "narrative", "first_of_list",
 }  # fmt: skip
 WORDS = {
     "not": "∉",
@@ -63,7 +62,10 @@ KEPT = {
     "concept_by_text": "giữ chữ / text kept",
     "icd10": "giữ chữ, cảnh báo / text kept, warning",
     "blood_group": "giữ chữ, cảnh báo / text kept, warning",
+    "list_display": "không ghi tên / no name is written",
+    "birth_time": "như ngày sinh / as of the date of birth",
 }
+BY_SHAPE = frozenset({"identifier_by_shape", "shared_reference"})
 
 
 def page(data: Mapping[str, Any]) -> str:
@@ -244,7 +246,7 @@ def _lists(row: Mapping[str, Any]) -> str:
 
 def _absent(row: Mapping[str, Any]) -> str:
     if "source" not in row:
-        return ""
+        return "–"
     if "copy_of" in row:
         return f"lấy `{row['copy_of']}` / that one stands for it"
     if "default" in row:
@@ -256,10 +258,15 @@ def _wrong(row: Mapping[str, Any]) -> str:
     names = _names(row)
     if "copy_of" in row:
         return "khác thì giữ / kept where it differs"
-    if "source" not in row or all(name in TAKES_ALL for name in names):
-        return ""
+    if "source" not in row:
+        return "–"
     if names[-1] in KEPT:
         return KEPT[names[-1]]
+    if names[-1] in BY_SHAPE:
+        other = row.get("with", {}).get("otherwise")
+        return f"ghi là / taken as `{other}`" if other else "giữ số, không có hệ thống / kept without a system"
+    if all(name in TAKES_ALL for name in names):
+        return "nhận mọi chữ / any text is taken"
     return "bỏ qua / left out" if row.get("with", {}).get("loose") else WRONG[row.get("wrong", "refuse")]
 
 
