@@ -15,6 +15,7 @@ from fhir_server.interactions.matching import criterion, match, unique_match
 from fhir_server.interactions.planning import check
 from fhir_server.interactions.write import Target, Write
 from fhir_server.model.json_body import refuse_deep
+from fhir_server.model.personal import without_quotes
 from fhir_server.model.references import conditional, is_id, references
 from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
@@ -169,5 +170,17 @@ async def patched(context: Context, transaction: Transaction, write: Write, targ
     if changed.get("id") != target.id or changed.get("resourceType") != write.type:
         raise FhirError(Kind.UNPROCESSABLE, "a patch must not change the id or the type", write.at())
     refuse_deep(changed)
-    await check(context, changed, write.type, write.place or None)
+    try:
+        await check(context, changed, write.type, write.place or None)
+    except FhirError as fault:
+        raise _of_patched(fault) from None
     return replace(target, write=replace(write, resource=changed, change=None, expected=current.version))
+
+
+def _of_patched(fault: FhirError) -> FhirError:
+    """Without the values that it quotes: most of them were stored, and not sent."""
+    told = [
+        replace(issue, diagnostics=without_quotes(issue.diagnostics), vi=issue.vi and without_quotes(issue.vi))
+        for issue in fault.all_issues()
+    ]
+    return FhirError(fault.kind, without_quotes(fault.diagnostics), issues=tuple(told), headers=fault.headers)

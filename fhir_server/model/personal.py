@@ -25,6 +25,11 @@ def without_values(text: str) -> str:
     return without_numbers(_QUOTED.sub(lambda found: "'…'" if _FREE_TEXT.search(found[1]) else found[0], text))
 
 
+def without_quotes(text: str) -> str:
+    """The text with `'…'` in place of everything quoted: where that may be what is stored, and not what was sent."""
+    return _QUOTED.sub("'…'", text)
+
+
 def place_without_values(place: str) -> str:
     """A FHIRPath or the name of a parameter, with `…` for a part that is none: `name:…`."""
     return without_numbers(_PART.sub("…", place))

@@ -244,6 +244,26 @@ async def test_json_patch_merge_patch_and_a_failed_test(client: Client) -> None:
 
 
 @pytest.mark.parametrize(
+    "operations",
+    [
+        [{"op": "remove", "path": "/name/0/text/deeper"}],
+        [{"op": "add", "path": "/name/7/text", "value": "x"}],
+        [{"op": "test", "path": "/name/0/text", "value": "another"}],
+        [{"op": "move", "from": "/name/0/text", "path": "/birthDate"}],
+        [{"op": "move", "from": "/name/0/text", "path": "/gender"}],
+    ],
+)
+async def test_a_patch_that_fails_repeats_nothing_of_what_is_stored(client: Client, operations: list[Any]) -> None:
+    made = await client.created(a_patient(name="Quyen"))
+    sent = json.dumps(operations).encode()
+    answer = await client.send(
+        "PATCH", f"Patient/{made['id']}", sent, content_type="application/json-patch+json", accept_language="vi"
+    )
+    assert answer.status_code in (400, 422)
+    assert "Quyen" not in answer.text
+
+
+@pytest.mark.parametrize(
     ("called", "body"), [("application/json-patch+json", {"active": True}), ("application/merge-patch+json", [])]
 )
 async def test_a_patch_of_another_kind_than_its_content_type_says_is_refused(
