@@ -17,6 +17,8 @@ from fhir_server.store.contract import Transaction
 from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Draft, Find, Stored, View
 
 Identity = tuple[str, str]
+# What was done is told of a version, which can be read when the resource is deleted.
+_STAY = frozenset({LEDGER_TYPE, "Provenance"})
 TOLD = 3  # holders named for each resource that may not be deleted
 
 
@@ -36,7 +38,10 @@ async def refuse_dangling(
         for path, text in references(draft.resource):
             target = literal(text)
             if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
-                wanted[target.type, target.id].append(f"{place}.{path}")
+                if target.version is None:
+                    wanted[target.type, target.id].append(f"{place}.{path}")
+                elif not await _is_version(transaction, target, target.version, context.view):
+                    issues.append(_to_nothing(text, f"{place}.{path}"))
             elif text.startswith(("urn:uuid:", "urn:oid:")) and text not in urls:
                 issues.append(_to_nothing(f"{text[:80]}, which is no entry of the bundle,", f"{place}.{path}"))
     await transaction.rely_on([_name(identity) for identity in wanted])
@@ -55,6 +60,13 @@ def _name(identity: Identity) -> str:
 
 def _is_ours(context: Context, target: Literal) -> bool:
     return target.type in context.capability.types and target.base in (None, f"{context.base}/")
+
+
+async def _is_version(transaction: Transaction, target: Literal, version: str, view: View) -> bool:
+    """True for a version that can be read, be it of something that was deleted since."""
+    number = int(version) if version.isdigit() and len(version) < 10 else 0
+    stored = await transaction.vread(target.type, target.id, number, view)
+    return stored is not None and not stored.deleted
 
 
 async def _live(transaction: Transaction, wanted: Iterable[Identity], view: View) -> set[Identity]:
@@ -102,7 +114,7 @@ async def _held(context: Context, transaction: Transaction, held: Identity, gone
 async def _holders(context: Context, transaction: Transaction, type: str, id: str, gone: set[Identity]) -> list[str]:
     finder = Finder(context, transaction)
     held: list[str] = []
-    for source in sorted(context.capability.types.keys() - {LEDGER_TYPE}):
+    for source in sorted(context.capability.types.keys() - _STAY):
         found = await holders(finder, source, (type, id), TOLD + len(gone))
         held += [f"{source}/{stored.id}" for stored in found if (source, stored.id) not in gone | {(type, id)}]
         if len(held) >= TOLD:

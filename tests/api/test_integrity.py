@@ -48,6 +48,17 @@ async def test_a_delete_that_would_leave_a_reference_names_its_holders(strict: C
     assert whole.status_code == 200, whole.text
 
 
+async def test_a_reference_to_a_version_leads_there_though_the_resource_is_deleted(strict: Client) -> None:
+    await strict.send("PUT", "Patient/an", a_patient(id="an"))
+    assert (await strict.send("POST", "Condition", a_condition("Patient/an/_history/2"))).status_code == 422
+    told = {"target": [{"reference": "Patient/an/_history/1"}], "recorded": "2026-06-30T07:30:00+07:00"}
+    provenance = {"resourceType": "Provenance", **told, "agent": [{"who": {"display": "Trạm y tế"}}]}
+    assert (await strict.send("POST", "Provenance", provenance)).status_code == 201
+    assert (await strict.send("DELETE", "Patient/an")).status_code == 204
+    assert (await strict.send("POST", "Provenance", provenance)).status_code == 201
+    assert (await strict.send("POST", "Condition", a_condition("Patient/an"))).status_code == 422
+
+
 async def test_broken_links_are_told_beside_all_else_that_the_store_alone_can_tell(strict: Client) -> None:
     for id in ("an", "binh", "chi"):
         await strict.send("PUT", f"Patient/{id}", a_patient(id=id))
