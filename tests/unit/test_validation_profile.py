@@ -1,56 +1,13 @@
-"""Profiles: each kind of rule they may hold, told at its place; slices; parents; what is not loaded."""
+"""Profiles: each kind of rule they may hold, told at its place; parents; what is not loaded."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
+from profile_builders import BASE, CORE, DEFINITIONS, a_patient, a_profile, a_validator, error, faults
 
-from fhir_server.config import DATA_ROOT
-from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import Profiles
 from fhir_server.model.resources import Digits, Resource
 from fhir_server.validation.profile import ProfileValidator
-from fhir_server.validation.profile_walk import Known
-
-DEFINITIONS = Definitions.load(DATA_ROOT)
-BASE = "http://example.org/StructureDefinition/"
-CORE = "http://hl7.org/fhir/StructureDefinition/"
-CCCD, BHYT = "http://example.org/cccd", "http://example.org/bhyt"
-
-
-def a_profile(name: str, type: str, *elements: Resource, parent: str = "", **more: Any) -> Resource:
-    """A StructureDefinition; each element has its id, from which the path is made."""
-    rows = []
-    for element in elements:
-        path = ".".join(part.partition(":")[0] for part in element["id"].split("."))
-        slice_name = element["id"].rpartition(".")[2].partition(":")[2]
-        rows.append({"path": path, **({"sliceName": slice_name} if slice_name else {}), **element})
-    return {
-        "resourceType": "StructureDefinition", "url": BASE + name, "type": type, "derivation": "constraint",
-        "baseDefinition": parent or CORE + type, "differential": {"element": rows}, **more,
-    }  # fmt: skip
-
-
-def a_validator(*profiles: Resource, members: set[tuple[str, str]] | None = None) -> ProfileValidator:
-    def membership(value_set: str, system: str | None, code: str) -> bool | None:
-        return None if members is None else (value_set, code) in members
-
-    return ProfileValidator(DEFINITIONS, Profiles(DEFINITIONS, profiles), Known(membership))
-
-
-def faults(validator: ProfileValidator, resource: Resource, name: str = "p") -> list[tuple[str, str, str]]:
-    issues = validator.validate(resource, BASE + name)
-    return [(issue.severity, issue.code, issue.expression[0]) for issue in issues]
-
-
-def a_patient(**elements: Any) -> Resource:
-    return {"resourceType": "Patient", **elements}
-
-
-def error(code: str, place: str) -> list[tuple[str, str, str]]:
-    return [("error", code, place)]
-
 
 RULES: list[tuple[Resource, Resource, Resource, list[tuple[str, str, str]]]] = [
     ({"id": "Patient.name", "min": 1}, a_patient(name=[{}]), a_patient(), error("required", "Patient.name")),
@@ -147,184 +104,6 @@ def test_a_rule_lets_the_good_pass_and_tells_the_bad(
     assert faults(validator, bad) == expected
 
 
-def sliced(rules: str = "open", ordered: bool = False) -> Resource:
-    slicing = {"discriminator": [{"type": "value", "path": "system"}], "rules": rules, "ordered": ordered}
-    return a_profile(
-        "p",
-        "Patient",
-        {"id": "Patient.identifier", "slicing": slicing},
-        {"id": "Patient.identifier:cccd", "min": 1, "max": "1"},
-        {"id": "Patient.identifier:cccd.system", "fixedUri": CCCD},
-        {"id": "Patient.identifier:cccd.value", "min": 1},
-        {"id": "Patient.identifier:bhyt", "max": "2"},
-        {"id": "Patient.identifier:bhyt.system", "patternUri": BHYT},
-    )
-
-
-def with_identifiers(*systems: str) -> Resource:
-    return a_patient(identifier=[{"system": system, "value": "1"} for system in systems])
-
-
-def test_a_slice_by_value_has_its_own_cardinality_and_rules() -> None:
-    validator = a_validator(sliced())
-    assert faults(validator, with_identifiers("x", CCCD, BHYT, BHYT)) == []
-    assert faults(validator, with_identifiers("x")) == error("required", "Patient.identifier")
-    assert faults(validator, with_identifiers(CCCD, CCCD)) == error("structure", "Patient.identifier")
-    assert faults(validator, with_identifiers(CCCD, BHYT, BHYT, BHYT)) == error("structure", "Patient.identifier")
-    without_value = a_patient(identifier=[{"system": BHYT}, {"system": CCCD}])
-    assert faults(validator, without_value) == error("required", "Patient.identifier[1].value")
-
-
-def test_closed_slicing_allows_no_other_item() -> None:
-    validator = a_validator(sliced("closed"))
-    assert faults(validator, with_identifiers(BHYT, CCCD)) == []
-    assert faults(validator, with_identifiers(CCCD, "x")) == error("structure", "Patient.identifier[1]")
-
-
-def test_other_items_come_last_when_slicing_is_open_at_end() -> None:
-    validator = a_validator(sliced("openAtEnd"))
-    assert faults(validator, with_identifiers(CCCD, BHYT, "x", "y")) == []
-    assert faults(validator, with_identifiers(CCCD, "x", BHYT)) == error("structure", "Patient.identifier[1]")
-
-
-def test_ordered_slices_come_in_their_order() -> None:
-    validator = a_validator(sliced(ordered=True))
-    assert faults(validator, with_identifiers(CCCD, "x", BHYT)) == []
-    assert faults(validator, with_identifiers(BHYT, CCCD)) == error("structure", "Patient.identifier[1]")
-
-
-def test_a_slice_of_a_slice_is_told_by_its_own_discriminator() -> None:
-    by_use = {"discriminator": [{"type": "value", "path": "use"}], "rules": "open"}
-    profile = sliced()
-    profile["differential"]["element"] += a_profile(
-        "x",
-        "Patient",
-        {"id": "Patient.identifier:bhyt", "slicing": by_use},
-        {"id": "Patient.identifier:bhyt/old", "max": "1"},
-        {"id": "Patient.identifier:bhyt/old.use", "fixedCode": "old"},
-        {"id": "Patient.identifier:bhyt/old.period", "min": 1},
-    )["differential"]["element"]
-    validator = a_validator(profile)
-    good = {"system": BHYT, "use": "old", "period": {"start": "2020"}}
-    assert faults(validator, a_patient(identifier=[{"system": CCCD, "value": "1", "use": "old"}, good])) == []
-    bad = a_patient(identifier=[{"system": CCCD, "value": "1"}, {"system": BHYT, "use": "old"}])
-    assert faults(validator, bad) == error("required", "Patient.identifier[1].period")
-
-
-def test_slices_may_nest() -> None:
-    code = {"discriminator": [{"type": "value", "path": "code.coding.code"}], "rules": "open"}
-    by_code = {"discriminator": [{"type": "value", "path": "code"}], "rules": "open"}
-    validator = a_validator(
-        a_profile(
-            "p",
-            "Observation",
-            {"id": "Observation.component", "slicing": code},
-            {"id": "Observation.component:systolic", "min": 1},
-            {"id": "Observation.component:systolic.code.coding", "slicing": by_code},
-            {"id": "Observation.component:systolic.code.coding:loinc", "min": 1},
-            {"id": "Observation.component:systolic.code.coding:loinc.code", "fixedCode": "8480-6"},
-            {"id": "Observation.component:systolic.value[x]", "min": 1, "type": [{"code": "Quantity"}]},
-            {"id": "Observation.component:systolic.value[x].unit", "min": 1},
-        )
-    )  # fmt: skip
-    systolic: Resource = {"code": {"coding": [{"code": "x"}, {"code": "8480-6"}]}, "valueQuantity": {"unit": "mmHg"}}
-    resource: Resource = {"resourceType": "Observation", "component": [{"code": {"text": "x"}}, systolic]}
-    assert faults(validator, resource) == []
-    systolic["valueQuantity"] = {"value": 1}
-    assert faults(validator, resource) == error("required", "Observation.component[1].value.unit")
-
-
-def test_a_type_of_a_choice_is_a_slice_by_its_short_name() -> None:
-    validator = a_validator(
-        a_profile("p", "Observation", {"id": "Observation.value[x]:valueQuantity.code", "min": 1}),
-        a_profile("q", "Observation", {"id": "Observation.valueQuantity", "max": "0"}),
-    )
-    with_text = {"resourceType": "Observation", "valueString": "x"}
-    with_quantity = {"resourceType": "Observation", "valueQuantity": {"value": 1}}
-    assert faults(validator, with_text) == faults(validator, with_text, "q") == []
-    assert faults(validator, with_quantity) == error("required", "Observation.value.code")
-    assert faults(validator, with_quantity, "q") == error("structure", "Observation.value")
-
-
-DISCRIMINATORS: list[tuple[Resource, list[Resource], Resource, Resource]] = [
-    (
-        {"type": "exists", "path": "period"},
-        [{"id": "Patient.identifier:s.period", "min": 1}, {"id": "Patient.identifier:s.value", "min": 1}],
-        {"system": "x"},
-        {"period": {}},
-    ),
-    (
-        {"type": "pattern", "path": "type"},
-        [
-            {"id": "Patient.identifier:s.type", "patternCodeableConcept": {"coding": [{"code": "NI"}]}},
-            {"id": "Patient.identifier:s.value", "min": 1},
-        ],
-        {"type": {"coding": [{"code": "HC"}]}},
-        {"type": {"coding": [{"system": "x", "code": "NI"}]}},
-    ),
-    (
-        {"type": "value", "path": "use"},
-        [
-            {"id": "Patient.identifier:s.use", "binding": {"strength": "required", "valueSet": "http://v"}},
-            {"id": "Patient.identifier:s.value", "min": 1},
-        ],
-        {"use": "temp"},
-        {"use": "official"},
-    ),
-    (
-        {"type": "value", "path": "type.coding.code"},
-        [
-            {"id": "Patient.identifier:s.type", "patternCodeableConcept": {"coding": [{"code": "NI"}]}},
-            {"id": "Patient.identifier:s.value", "min": 1},
-        ],
-        {"type": {"coding": [{"code": "HC"}]}},
-        {"type": {"coding": [{"code": "NI", "display": "x"}]}},
-    ),
-    (
-        {"type": "value", "path": "extension('http://e').value"},
-        [
-            {"id": "Patient.identifier:s.extension:e.url", "fixedUri": "http://e"},
-            {"id": "Patient.identifier:s.extension:e.value[x]", "fixedString": "yes"},
-            {"id": "Patient.identifier:s.value", "min": 1},
-        ],
-        {"extension": [{"url": "http://e", "valueString": "no"}]},
-        {"extension": [{"url": "http://e", "valueString": "yes"}]},
-    ),
-]
-
-
-@pytest.mark.parametrize(("discriminator", "elements", "outside", "inside"), DISCRIMINATORS)
-def test_a_discriminator_tells_which_items_are_in_a_slice(
-    discriminator: Resource, elements: list[Resource], outside: Resource, inside: Resource
-) -> None:
-    first = {"id": "Patient.identifier", "slicing": {"discriminator": [discriminator], "rules": "open"}}
-    validator = a_validator(
-        a_profile("p", "Patient", first, {"id": "Patient.identifier:s"}, *elements), members={("http://v", "official")}
-    )
-    assert faults(validator, a_patient(identifier=[outside, {**inside, "value": "1"}])) == []
-    assert faults(validator, a_patient(identifier=[outside, inside])) == error(
-        "required", "Patient.identifier[1].value"
-    )
-
-
-def test_references_are_sliced_by_the_type_they_are_to() -> None:
-    by_target = {"discriminator": [{"type": "type", "path": "resolve()"}], "rules": "open"}
-    target = [{"code": "Reference", "targetProfile": [CORE + "Practitioner"]}]
-    validator = a_validator(
-        a_profile(
-            "p",
-            "Patient",
-            {"id": "Patient.generalPractitioner", "slicing": by_target},
-            {"id": "Patient.generalPractitioner:doctor", "max": "1", "type": target},
-        )
-    )
-    one, other = {"reference": "Practitioner/1"}, {"reference": "Organization/1"}
-    assert faults(validator, a_patient(generalPractitioner=[other, one, other])) == []
-    assert faults(validator, a_patient(generalPractitioner=[one, one])) == error(
-        "structure", "Patient.generalPractitioner"
-    )
-
-
 EXTENSION = a_profile(
     "ethnicity",
     "Extension",
@@ -410,16 +189,6 @@ def test_a_binding_may_name_the_most_that_it_allows() -> None:
     )
 
 
-def test_a_discriminator_of_which_a_slice_says_nothing_is_a_problem_of_the_profile() -> None:
-    profile = sliced()
-    slicing = profile["differential"]["element"][0]["slicing"]
-    slicing["discriminator"].append({"type": "value", "path": "value"})
-    validator = a_validator(profile)
-    assert faults(validator, with_identifiers(CCCD)) == []
-    assert faults(validator, with_identifiers(BHYT)) == error("required", "Patient.identifier")
-    assert "the slice identifier:cccd is not told by each of its discriminators" in validator.problems(BASE + "p")
-
-
 def test_what_must_be_supported_and_is_absent_is_listed() -> None:
     rows = [{"id": f"Patient.{name}", "mustSupport": True} for name in ("gender", "name", "name.text", "contact.name")]
     validator = a_validator(a_profile("p", "Patient", *rows))
@@ -462,17 +231,6 @@ def test_a_definition_without_a_differential_is_read_from_its_snapshot() -> None
     assert faults(a_validator(profile), a_patient()) == error("required", "Patient.name")
 
 
-def test_elements_without_ids_are_placed_by_path_and_slice_name() -> None:
-    rows = sliced()["differential"]["element"]
-    for row in rows:
-        del row["id"]
-    profile = a_profile("p", "Patient")
-    profile["differential"]["element"] = rows
-    validator = a_validator(profile)
-    assert faults(validator, with_identifiers(CCCD, BHYT)) == []
-    assert faults(validator, with_identifiers(CCCD, CCCD)) == error("structure", "Patient.identifier")
-
-
 def test_content_that_is_shared_is_held_to_the_same_rules_at_every_depth() -> None:
     validator = a_validator(a_profile("p", "Questionnaire", {"id": "Questionnaire.item.text", "min": 1}))
     resource: Resource = {
@@ -480,6 +238,20 @@ def test_content_that_is_shared_is_held_to_the_same_rules_at_every_depth() -> No
         "item": [{"text": "a", "item": [{"text": "b", "item": [{"linkId": "c"}]}]}],
     }
     assert faults(validator, resource) == error("required", "Questionnaire.item[0].item[0].item[0].text")
+
+
+def test_a_profile_that_its_own_elements_have_is_held_to_at_every_depth() -> None:
+    within = [{"code": "Extension", "profile": [BASE + "p"]}]
+    rows = ({"id": "Extension.extension", "type": within}, {"id": "Extension.value[x]", "type": [{"code": "string"}]})
+    validator = a_validator(
+        a_profile("p", "Extension", *rows), a_profile("top", "Patient", {"id": "Patient.extension", "type": within})
+    )
+    good = {"url": "a", "extension": [{"url": "b", "extension": [{"url": "c", "valueString": "x"}]}]}
+    bad = {"url": "a", "extension": [{"url": "b", "extension": [{"url": "c", "valueInteger": 1}]}]}
+    assert faults(validator, a_patient(extension=[good]), "top") == []
+    assert faults(validator, a_patient(extension=[good, bad]), "top") == error(
+        "structure", "Patient.extension[1].extension[0].extension[0].value"
+    )
 
 
 def test_a_profile_of_another_type_is_a_fault() -> None:

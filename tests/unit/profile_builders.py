@@ -1,0 +1,50 @@
+"""Profiles, validators of them and what they tell, for the tests of profiles."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fhir_server.config import DATA_ROOT
+from fhir_server.definitions.load import Definitions
+from fhir_server.definitions.profiles import Profiles
+from fhir_server.model.resources import Resource
+from fhir_server.validation.profile import ProfileValidator
+from fhir_server.validation.profile_walk import Known
+
+DEFINITIONS = Definitions.load(DATA_ROOT)
+BASE = "http://example.org/StructureDefinition/"
+CORE = "http://hl7.org/fhir/StructureDefinition/"
+CCCD, BHYT = "http://example.org/cccd", "http://example.org/bhyt"
+
+
+def a_profile(name: str, type: str, *elements: Resource, parent: str = "", **more: Any) -> Resource:
+    """A StructureDefinition; each element has its id, from which the path is made."""
+    rows = []
+    for element in elements:
+        path = ".".join(part.partition(":")[0] for part in element["id"].split("."))
+        slice_name = element["id"].rpartition(".")[2].partition(":")[2]
+        rows.append({"path": path, **({"sliceName": slice_name} if slice_name else {}), **element})
+    return {
+        "resourceType": "StructureDefinition", "url": BASE + name, "type": type, "derivation": "constraint",
+        "baseDefinition": parent or CORE + type, "differential": {"element": rows}, **more,
+    }  # fmt: skip
+
+
+def a_validator(*profiles: Resource, members: set[tuple[str, str]] | None = None) -> ProfileValidator:
+    def membership(value_set: str, system: str | None, code: str) -> bool | None:
+        return None if members is None else (value_set, code) in members
+
+    return ProfileValidator(DEFINITIONS, Profiles(DEFINITIONS, profiles), Known(membership))
+
+
+def faults(validator: ProfileValidator, resource: Resource, name: str = "p") -> list[tuple[str, str, str]]:
+    issues = validator.validate(resource, BASE + name)
+    return [(issue.severity, issue.code, issue.expression[0]) for issue in issues]
+
+
+def a_patient(**elements: Any) -> Resource:
+    return {"resourceType": "Patient", **elements}
+
+
+def error(code: str, place: str) -> list[tuple[str, str, str]]:
+    return [("error", code, place)]
