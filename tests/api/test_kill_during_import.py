@@ -17,12 +17,13 @@ from running_server import (
     environment,
     find_mongod,
     needs_embedded,
-    run,
+    run_here,
     running_server,
     wait_until_stored,
 )
 
 from fhir_server.cli.faults import INTERRUPTED
+from fhir_server.records.sample import write_sample
 
 pytestmark = needs_embedded
 
@@ -34,8 +35,7 @@ ENOUGH = 10  # records stored before each kill
 @pytest.fixture(scope="module")
 def sample(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("records")
-    made = run("sample", "--people", str(PEOPLE), "--seed", "3", "--out", str(folder), env=environment(folder))
-    assert made.returncode == 0, made.stderr
+    write_sample(PEOPLE, 3, folder)
     return folder
 
 
@@ -73,13 +73,16 @@ def record(resource: dict[str, object]) -> str:
     return source(resource).partition("#")[2]
 
 
+def endless(sample: Path) -> list[str]:
+    """An import that has enough to read for it to be met in the middle, however busy the machine is."""
+    return [*PROGRAM, "records", "import", "--jobs", "1", *[str(sample)] * 50]
+
+
 def cut_off(sample: Path, env: dict[str, str], records: int, server: RunningServer | None) -> None:
     """Kills mongod and the importer, or the server that it writes beside, once so many records are stored."""
     data_dir = Path(env["FHIR_DATA_DIR"])
     impatient = {**env, "FHIR_TRANSACTION_SECONDS": "3"}  # how long an import waits for a database that is gone
-    with subprocess.Popen(
-        [*PROGRAM, "records", "import", str(sample)], env=impatient, stdout=subprocess.DEVNULL
-    ) as importing:
+    with subprocess.Popen(endless(sample), env=impatient, stdout=subprocess.DEVNULL) as importing:
         wait_until_stored(data_dir, importing, records)
         mongod = find_mongod(data_dir)
         assert mongod is not None
@@ -93,7 +96,7 @@ def cut_off(sample: Path, env: dict[str, str], records: int, server: RunningServ
 
 @pytest.mark.parametrize("round", range(ROUNDS))
 def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
-    sample: Path, tmp_path: Path, round: int
+    sample: Path, tmp_path: Path, round: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     env = environment(tmp_path / "data")
     cut_off(sample, env, ENOUGH, None)
@@ -106,8 +109,8 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
         second = len(list(resources(client, "Provenance")))
         assert second >= first + ENOUGH
         assert broken_records(client) == []
-        assert run("check", "--store", env=env).returncode == 0
-        completed = run("records", "import", str(sample), env=env)
+        assert run_here("check", "--store", env=env, capture=capsys).returncode == 0
+        completed = run_here("records", "import", str(sample), env=env, capture=capsys)
         assert completed.returncode == 0, completed.stdout + completed.stderr
         assert broken_records(client) == []
         assert len(list(resources(client, "Provenance"))) > second
@@ -115,8 +118,7 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
 
 def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
-    command = [*PROGRAM, "records", "import", str(sample)]
-    with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
+    with subprocess.Popen(endless(sample), env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
         wait_until_stored(data_dir, importing, ENOUGH)
         importing.send_signal(signal.SIGINT)
         _, told = importing.communicate(timeout=PATIENCE)

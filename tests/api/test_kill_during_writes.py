@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 from pymongo import MongoClient
-from running_server import PATIENCE, RunningServer, environment, needs_embedded, processes_of, run, running_server
+from running_server import PATIENCE, RunningServer, environment, needs_embedded, processes_of, run_here, running_server
 
 from fhir_server.store.embedded import running_uri
 from tests.builders import a_bundle, a_condition, a_patient, an_entry
@@ -212,7 +213,9 @@ def kill_server(server: RunningServer) -> None:
         os.kill(pid, signal.SIGKILL)
 
 
-def test_what_was_acknowledged_survives_kills_of_mongod_and_of_the_server(tmp_path: Path) -> None:
+def test_what_was_acknowledged_survives_kills_of_mongod_and_of_the_server(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     env = environment(tmp_path / "data", FHIR_WORKERS=str(WORKERS))
     ledger = Ledger()
     writers = [Writer(place, ledger) for place in range(CLIENTS)]
@@ -226,5 +229,5 @@ def test_what_was_acknowledged_survives_kills_of_mongod_and_of_the_server(tmp_pa
             asyncio.run(verify(again.base, ledger))
             verify_accesses(tmp_path / "data", ledger)
             for command in (("check", "--store"), ("audit", "verify")):
-                checked = run(*command, env=env)
+                checked = run_here(*command, env=env, capture=capsys)
                 assert checked.returncode == 0, checked.stdout
