@@ -13,8 +13,9 @@ import orjson
 
 from fhir_server.records.checks import holds, sortable
 from fhir_server.records.facts import Facts, WrongValue
+from fhir_server.records.inverse_facts import Known, NotMade
 from fhir_server.records.inverse_targets import InverseRow
-from fhir_server.records.inverse_transforms import Known, NotMade, invert
+from fhir_server.records.inverse_transforms import invert
 from fhir_server.records.scopes import split_path
 from fhir_server.records.source import Tree
 from fhir_server.records.transforms import TRANSFORMS

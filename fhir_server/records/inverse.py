@@ -8,8 +8,9 @@ from itertools import groupby
 from typing import Any
 
 from fhir_server.model.resources import Resource
+from fhir_server.records.inverse_facts import Known
 from fhir_server.records.inverse_targets import Found, InverseRow, Node, at, holds
-from fhir_server.records.inverse_transforms import INVERSES, Known
+from fhir_server.records.inverse_transforms import INVERSES
 from fhir_server.records.scopes import split_path
 from fhir_server.records.targets import steps
 

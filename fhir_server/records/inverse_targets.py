@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from fhir_server.model.resources import Resource
-from fhir_server.records.inverse_transforms import Known, NotMade, facility_of, invert
+from fhir_server.records.inverse_facts import Known, NotMade
+from fhir_server.records.inverse_transforms import facility_of, invert
 from fhir_server.records.targets import steps
 
 EXTENSIONS = ("extension", "modifierExtension")

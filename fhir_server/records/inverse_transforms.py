@@ -8,63 +8,47 @@ transform would not have made raises NotMade.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 from xml.sax.saxutils import unescape
 
 from fhir_server.model.resources import Digits
-from fhir_server.records.codes import Codes
-from fhir_server.terminology.naming import NamingSystems
-
-Options = Mapping[str, Any]
-Text = tuple[str, int]
-UNSURE = 60  # the rank of a code that is one of several
-FIRST = -2  # the rank of what the record itself wrote
-LAST = 90  # the rank of a row that would take nearly anything
-
-
-class NotMade(Exception):
-    """The value is not one that the transform makes."""
-
-
-@dataclass(slots=True)
-class Known:
-    """naming and codes: the terminology. systems: kind of code list -> its URIs in any guide. chains: extension kind ->
-    its chains of URLs in any guide. zone: of local times. facility: whose record is written. on: the record's day."""
-
-    naming: NamingSystems
-    codes: Codes
-    systems: Mapping[str, frozenset[str]]
-    chains: Mapping[str, tuple[tuple[str, ...], ...]]
-    zone: str
-    facility: str = ""
-    on: date | None = None
-    facilities: Mapping[str, str] = field(default_factory=dict)  # `Organization/id` -> its code
-
-
-Inverse = Callable[[Any, Options, Known], Text]
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise NotMade
-    return value
+from fhir_server.records.inverse_codes import (
+    blood_group,
+    code,
+    coding,
+    concept,
+    concept_by_text,
+    icd10,
+    list_coding,
+    list_display,
+    local_coding,
+)
+from fhir_server.records.inverse_dates import (
+    birth_date,
+    birth_time,
+    date_to_dmy,
+    date_to_iso,
+    date_to_ymd,
+    datetime_to_dmy,
+    datetime_to_iso,
+    datetime_to_ymdhm,
+)
+from fhir_server.records.inverse_facts import FIRST, LAST, Inverse, Known, NotMade, Options, Text, text_of
 
 
 def text(value: Any, options: Options, known: Known) -> Text:
-    return _text(value), LAST
+    return text_of(value), LAST
 
 
 def as_written(value: Any, options: Options, known: Known) -> Text:
-    return _text(value), FIRST
+    return text_of(value), FIRST
 
 
 def lines(value: Any, options: Options, known: Known) -> Text:
     start = f"{options['label']}: "
-    if not _text(value).startswith(start):
+    if not text_of(value).startswith(start):
         raise NotMade
     return value[len(start) :], 0
 
@@ -100,85 +84,14 @@ _TAG = re.compile(r"<[^>]*>")
 
 def narrative(value: Any, options: Options, known: Known) -> Text:
     """The text of a Narrative, a line for each `<br/>`."""
-    shown = _text(value.get("div") if isinstance(value, dict) else None)
-    return _text(unescape(_TAG.sub("", shown.replace("<br/>", "\n"))).strip()), 0
+    shown = text_of(value.get("div") if isinstance(value, dict) else None)
+    return text_of(unescape(_TAG.sub("", shown.replace("<br/>", "\n"))).strip()), 0
 
 
 def flag(value: Any, options: Options, known: Known) -> Text:
     if not isinstance(value, bool):
         raise NotMade
     return "1" if value else "0", 0
-
-
-# --- dates -----------------------------------------------------------------------------------------------------------
-
-_MOMENT = re.compile(r"(\d{4})(?:-(\d\d)(?:-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.\d+)?(Z|[+-]\d\d:\d\d))?)?)?", re.ASCII)
-
-
-def _parts(value: Any, zone: str) -> list[str]:
-    """Year, month, day, hour, minute, second as far as they are known, in the local time of `zone`."""
-    found = _MOMENT.fullmatch(_text(value))
-    if found is None:
-        raise NotMade
-    if found[7] and found[7] != zone and not (found[7] == "Z" and zone == "UTC"):
-        local = datetime.fromisoformat(value).astimezone(_offset(zone))
-        return local.strftime("%Y %m %d %H %M %S").split()
-    return [part for part in found.groups()[:6] if part is not None]
-
-
-def _offset(zone: str) -> Any:
-    from datetime import timezone
-
-    if zone in ("Z", "UTC"):
-        return UTC
-    sign = -1 if zone[0] == "-" else 1
-    return timezone(sign * timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6])))
-
-
-def date_to_ymd(value: Any, options: Options, known: Known) -> Text:
-    parts = _parts(value, known.zone)[:3]
-    return parts[0] + "".join(parts[1:]).ljust(4, "0"), 0
-
-
-def datetime_to_ymdhm(value: Any, options: Options, known: Known) -> Text:
-    parts = _parts(value, known.zone)
-    if len(parts) < 6:
-        return date_to_ymd(value, options, known)
-    return "".join(parts[:5]) + (parts[5] if parts[5] != "00" else ""), 0
-
-
-def date_to_dmy(value: Any, options: Options, known: Known) -> Text:
-    return "/".join(reversed(_parts(value, known.zone)[:3])), 0
-
-
-def datetime_to_dmy(value: Any, options: Options, known: Known) -> Text:
-    parts = _parts(value, known.zone)
-    day = "/".join(reversed(parts[:3]))
-    if len(parts) < 6:
-        return day, 0
-    return f"{day} {parts[3]}:{parts[4]}" + (f":{parts[5]}" if parts[5] != "00" else ""), 0
-
-
-def date_to_iso(value: Any, options: Options, known: Known) -> Text:
-    return "-".join(_parts(value, known.zone)[:3]), 0
-
-
-def datetime_to_iso(value: Any, options: Options, known: Known) -> Text:
-    parts = _parts(value, known.zone)
-    day = "-".join(parts[:3])
-    return (f"{day}T{':'.join(parts[3:6])}{known.zone}" if len(parts) == 6 else day), 0
-
-
-def birth_date(value: Any, options: Options, known: Known) -> Text:
-    made, rank = {"ymd": date_to_ymd, "dmy": date_to_dmy, "iso": date_to_iso, "any": date_to_iso}[options["form"]](
-        value, options, known
-    )
-    return (made.ljust(12, "0") if options["form"] == "ymd" else made), rank
-
-
-def birth_time(value: Any, options: Options, known: Known) -> Text:
-    forms = {"ymd": datetime_to_ymdhm, "dmy": datetime_to_dmy, "iso": datetime_to_iso, "any": datetime_to_iso}
-    return forms[options["form"]](value, options, known)
 
 
 # --- numbers and people ----------------------------------------------------------------------------------------------
@@ -248,138 +161,27 @@ def person_name(value: Any, options: Options, known: Known) -> Text:
     if not isinstance(value, dict):
         raise NotMade
     words = value.get("text") or " ".join(filter(None, [value.get("family"), *value.get("given", ())]))
-    return _text(words), 0
+    return text_of(words), 0
 
 
 def phone(value: Any, options: Options, known: Known) -> Text:
     if not isinstance(value, dict) or value.get("system") != "phone":
         raise NotMade
-    return _text(value.get("value")), 0 if value.get("use") == options.get("use") else 10
+    return text_of(value.get("value")), 0 if value.get("use") == options.get("use") else 10
 
 
 def email(value: Any, options: Options, known: Known) -> Text:
     if not isinstance(value, dict) or value.get("system") != "email":
         raise NotMade
-    return _text(value.get("value")), 0
+    return text_of(value.get("value")), 0
 
 
-# --- codes -----------------------------------------------------------------------------------------------------------
-
-
-def code(value: Any, options: Options, known: Known) -> Text:
-    return _first_of(
-        [
-            source
-            for source in known.codes.sources_of(options["map"])
-            if (targets := known.codes.translate(options["map"], source, known.on)) and targets[0]["code"] == value
-        ]
-    )
-
-
-def _first_of(sources: list[str]) -> Text:
-    """Of several codes that were mapped to one, the first; any row that says it for sure knows better."""
-    if not sources:
-        raise NotMade
-    return sources[0], 0 if len(sources) == 1 else UNSURE
-
-
-def coding(value: Any, options: Options, known: Known) -> Text:
-    if not isinstance(value, dict):
-        raise NotMade
-    return _first_of(
-        [
-            source
-            for source in known.codes.sources_of(options["map"])
-            if (targets := known.codes.translate(options["map"], source, known.on)) and _same(targets[0], value)
-        ]
-    )
-
-
-def _same(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    return one.get("code") == other.get("code") and one.get("system") == other.get("system")
-
-
-def _codings(value: Any) -> list[Mapping[str, Any]]:
-    held = value.get("coding") if isinstance(value, dict) else None
-    return [one for one in held if isinstance(one, dict)] if isinstance(held, list) else []
-
-
-def concept(value: Any, options: Options, known: Known) -> Text:
-    """The source's own coding; where there is none, the one code that the maps lead from."""
-    uris = known.codes.uris(options["list"])
-    own = [one["code"] for one in _codings(value) if one.get("system") in uris and "code" in one]
-    if own and not options.get("only_mapped"):
-        return own[-1], 0
-    for name in options.get("maps", ()):
-        sources = [source for source in known.codes.sources_of(name) if _leads_to(name, source, value, known)]
-        if sources:
-            return sources[0], 20 if len(sources) == 1 else UNSURE
-    raise NotMade
-
-
-def _leads_to(map: str, source: str, value: Any, known: Known) -> bool:
-    targets = known.codes.translate(map, source, known.on)
-    return any(_same(target, one) for target in targets for one in _codings(value))
-
-
-def concept_by_text(value: Any, options: Options, known: Known) -> Text:
-    if not isinstance(value, dict):
-        raise NotMade
-    shown = (one.get("display") for one in reversed(_codings(value)))
-    return _text(value.get("text") or next(filter(None, shown), None)), LAST
-
-
-def list_display(value: Any, options: Options, known: Known) -> Text:
-    found = known.codes.by_name(options["list"], _text(value), known.on)
-    if found is None:
-        raise NotMade
-    return found["code"], 50
-
-
-def list_coding(value: Any, options: Options, known: Known) -> Text:
-    if not isinstance(value, dict) or value.get("system") not in known.codes.uris(options["list"]):
-        raise NotMade
-    return _text(value.get("code")), 0
-
-
-def local_coding(value: Any, options: Options, known: Known) -> Text:
-    if not isinstance(value, dict) or value.get("system") != options["system"]:
-        raise NotMade
-    return _text(value.get("code")), 0
-
-
-_CODE_LIKE = re.compile(r"[!-~]{1,8}", re.ASCII)
-
-
-def icd10(value: Any, options: Options, known: Known) -> Text:
-    """The code as it was written, where the text is a code; else as its coding is."""
-    found = [one["code"] for one in _codings(value) if one.get("system") in known.systems["icd10"] and "code" in one]
-    written = value.get("text") if isinstance(value, dict) else None
-    if found:
-        same = isinstance(written, str) and _bare(written) == _bare(found[0])
-        return (str(written) if same else found[0]), 0
-    if not _codings(value) and _CODE_LIKE.fullmatch(_text(written)):
-        return _text(written), LAST  # a code that had not the shape of one; words are a diagnosis without a code
-    raise NotMade
-
-
-def _bare(code: str) -> str:
-    return re.sub(r"[.†*\s]", "", code)
-
-
-def blood_group(value: Any, options: Options, known: Known) -> Text:
-    if not _codings(value):
-        if options["part"] != "abo" or not isinstance(value, dict):
-            raise NotMade
-        return _text(value.get("text")), LAST
-    if isinstance(value.get("text"), str):
-        return value["text"], 0
-    return concept(value, options, known)
+# --- all of them -----------------------------------------------------------------------------------------------------
 
 
 def same_text(value: Any, options: Options, known: Known) -> Text:
     """Of transforms from text to text, whose result the mapping reads as the source."""
-    return _text(value), 0
+    return text_of(value), 0
 
 
 INVERSES: Mapping[str, Inverse] = {
