@@ -165,26 +165,24 @@ class Finder:
         if len(walks) == 1:
             return walks[0]
         weights: list[int] = []
-        for cap in (FEW_CANDIDATES, await self._most_weighed(type, walks)):
+        # A list that is sorted is read whole; beside a walk in order of all, which meets a page soon where the list is
+        # long, it must be short.
+        is_sorted = walks[0].through is None and walks[0].index is None and walks[-1].index is not None
+        for cap in (FEW_CANDIDATES, await self._most_weighed(type, is_sorted and len(walks) == 2)):
             weights = [await self._weigh(type, walk, cap) for walk in walks]
             if min(weights) < cap:
                 break
         else:
+            if is_sorted:
+                return walks[-1]
             if all(walk.through is None for walk in walks):
                 weights = [await self._store.sampled(type, walk.driver or {}) for walk in walks]
         return walks[len(weights) - 1 - weights[::-1].index(min(weights))]
 
-    async def _most_weighed(self, type: str, walks: Sequence[Walk]) -> int:
-        """Beyond this share of all resources, one list is as good as another for a page in the order of its index. One
-        that is sorted is read whole, and beside a walk in order of all, that meets the few of a page soon when the list
-        is long, it must be short."""
+    async def _most_weighed(self, type: str, is_alone: bool) -> int:
+        """Beyond this share of all resources, one list is as good as another."""
         every = await self._store.weigh(type, {}, EVERYTHING_COUNTS)
-        if walks[0].through is None and walks[0].index is None:
-            if walks[-1].index is None:
-                return EVERYTHING_COUNTS
-            if len(walks) == 2:
-                return max(FEW_CANDIDATES, isqrt(every * _PAGE))
-        return max(FEW_CANDIDATES, every // 25)
+        return max(FEW_CANDIDATES, isqrt(every * _PAGE) if is_alone else every // 25)
 
     async def enough(self, target: str, source: str, limit: int) -> int:
         """How many targets as a rule have `limit` sources pointing at them."""

@@ -54,7 +54,7 @@ class Order(msgspec.Struct, frozen=True):
 BY_DATE = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))
 AS_FOUND = Order(())  # whichever costs least, for what is asked for at once
-BY_CHANGE = Order((("u", -1), ("_id", -1)))
+BY_CHANGE = Order((("u", 1), ("_id", 1)))  # what is changed meanwhile is met again, and not missed
 
 
 def as_met(place: int) -> Order:

@@ -16,7 +16,7 @@ from msgspec.structs import replace
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
 from fhir_server.search.order import Phase
-from fhir_server.search.paging import BY_CHANGE, BY_DATE, Order, Span, along, as_met
+from fhir_server.search.paging import AS_FOUND, BY_CHANGE, BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Node
 from fhir_server.store.values import INDEX_ID, INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, Filter, unwalked
@@ -250,21 +250,29 @@ def walks_of(plan: Plan) -> tuple[Walk, ...]:
 
 def _listed(plan: Plan, order: Order) -> tuple[Walk, ...]:
     """The walks whose matches are sorted, and last the one along the index of `_id` or `u`, where that is the order."""
-    filters = flat(plan.filter)
-    few = next((part for part in filters if _is_few(part)), None)
-    if few is not None:
-        return (Walk(order, few),)
-    lists = [Walk(order, part) for part in filters if is_exact(part) or _span(part) is not None or set(part) == {"o"}]
+    lists = _lists(plan, order)
     path = order.paths[0][0]
-    if path in ("_id", "u"):
-        return (*lists, Walk(order, next((part for part in filters if set(part) == {path}), None)))
-    return tuple(lists) or (Walk(order),)
+    if path in ("_id", "u") and not any(_is_few(walk.driver or {}) for walk in lists):
+        along_index = next((part for part in flat(plan.filter) if set(part) == {path}), None)
+        return (*(walk for walk in lists if walk.driver != along_index), Walk(order, along_index))
+    return lists or (Walk(order),)
 
 
 def in_any_order(plan: Plan) -> tuple[Walk, ...]:
     """The walks of what is counted."""
-    changed = [Walk(BY_CHANGE, part) for part in flat(plan.filter) if set(part) == {"u"}]
-    return (*_listed(plan, BY_DATE), *changed)
+    return _lists(plan, AS_FOUND) or (Walk(AS_FOUND),)
+
+
+def _lists(plan: Plan, order: Order) -> tuple[Walk, ...]:
+    filters = flat(plan.filter)
+    few = next((part for part in filters if _is_few(part)), None)
+    if few is not None:
+        return (Walk(order, few),)
+    return tuple(
+        Walk(order, part)
+        for part in filters
+        if is_exact(part) or _span(part) is not None or set(part) in ({"o"}, {"u"})
+    )
 
 
 def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:
