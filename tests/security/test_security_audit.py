@@ -178,6 +178,20 @@ async def test_reads_are_on_record_before_the_answer_in_strict_mode(ask: Ask, tr
     assert len(found) == 1
 
 
+async def test_requests_at_a_time_share_the_pages_that_strict_mode_writes(ask: Ask, trail: Trail) -> None:
+    caller = ask("patient/*.rs", patient="an", sub="together")
+    await caller.get("Patient/an")
+    await trail.flush()
+    before = trail._pages
+    trail.mode = "strict"
+    try:
+        answers = await asyncio.gather(*(caller.get("Patient/an") for _ in range(40)))
+    finally:
+        trail.mode = "normal"
+    assert {answer.status_code for answer in answers} == {200}
+    assert 1 <= trail._pages - before <= 20
+
+
 async def test_numbers_in_paths_and_subjects_stay_off_the_record(ask: Ask, latest: Any) -> None:
     await ask("user/*.rs", organization="h1", sub=NUMBER).get(f"Patient/{NUMBER}")
     (event,) = await latest()
