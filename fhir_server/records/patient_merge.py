@@ -8,7 +8,7 @@ undone: what nobody has changed since is as it was, of the rest the references a
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,9 +18,11 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.consenting import settle_consents
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
+from fhir_server.interactions.guard import RightsGuard
 from fhir_server.interactions.integrity import holders
 from fhir_server.interactions.planning import check, draft
 from fhir_server.interactions.recording import accesses
+from fhir_server.interactions.rights import ALL_RIGHTS
 from fhir_server.model.dates import instant
 from fhir_server.model.references import by_table, literal, rewriter
 from fhir_server.model.resources import Resource, decode, same_content
@@ -90,6 +92,9 @@ def _linked(patient: Resource, type: str) -> Iterator[str]:
             yield named.id
 
 
+_Name = tuple[str, str]  # type and id
+
+
 class _Undone(Exception):
     """Ends the transaction of a preview without a trace."""
 
@@ -103,9 +108,12 @@ async def _carried_out(context: Context, work: _Merge | _Unmerge, preview: bool)
 
     async def run(transaction: Transaction) -> Merged:
         puts, merged = await work.plan(transaction)
+        guard = None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, ())
+        written = await transaction.apply([put for put in puts if put.draft.type == "Patient"], guard)
         if preview:
             raise _Undone(merged)
-        written = await transaction.apply(puts)
+        # What refers to them is moved as a whole, also what the caller may not see or change.
+        written += await transaction.apply([put for put in puts if put.draft.type != "Patient"])
         record = await transaction.apply([Put(await draft(context, work.provenance(written), work.id), 0, "POST")])
         if any(one.stored.type == "Consent" for one in written):
             await settle_consents(context, transaction, work.both)
@@ -141,7 +149,7 @@ class _Merge:
         joined = self._joined(old, kept)
         old = with_link({**old, "active": False}, f"Patient/{target.id}", "replaced-by")
         puts = [await self._put(old, source.version), await self._put(joined, target.version)]
-        counts: Counter[str] = Counter()
+        moved: list[_Name] = []
         rewrite = _rewriting(self._context, source.id, target.id)
         doubts = {one.id for one in await doubts_between(self._context, transaction, self.both)}
         by, now = who(self._context), self._context.clock()
@@ -150,11 +158,13 @@ class _Merge:
             after = settled(before, "same-person", by, now) if stored.id in doubts else rewrite(before)
             if not same_content(before, after):
                 puts.append(await self._put(after, stored.version))
-                counts[stored.type] += 1
-        return puts, Merged(joined, dict(sorted(counts.items())), tuple(_disagreements(decode(source.raw), kept)))
+                moved.append((stored.type, stored.id))
+        counts = _counts(await _seen(self._context, transaction, moved))
+        return puts, Merged(joined, counts, tuple(_disagreements(decode(source.raw), kept)))
 
     async def _put(self, resource: Resource, expected: int | None) -> Put:
-        return Put(await draft(self._context, resource, resource["id"]), expected)
+        signed = self._context.rights.sign(resource) if resource["resourceType"] == "Patient" else resource
+        return Put(await draft(self._context, signed, resource["id"]), expected)
 
     def _joined(self, source: Resource, target: Resource) -> Resource:
         return with_link(self._result or add_missing(target, source), f"Patient/{source['id']}", "replaces")
@@ -182,7 +192,7 @@ class _Unmerge:
         self.both = (source, target)
         merge = await self._record(transaction)
         self._merge = merge["id"]
-        puts, counts, told = list[Put](), Counter[str](), list[str]()
+        puts, moved, told = list[Put](), list[_Name](), list[tuple[_Name, str]]()
         made = list(_versions(merge))
         now = {type: await _current(transaction, type, made) for type in {type for type, _, _ in made}}
         for type, id, version in made:
@@ -191,15 +201,18 @@ class _Unmerge:
             is_as_merged = current is not None and current.version == version
             after = current if is_as_merged else await transaction.vread(type, id, version, EVERYTHING)
             if current is None or current.deleted or before is None or after is None:
-                told.append(f"{type}/{id} is gone and stays so")
+                told.append(((type, id), f"{type}/{id} is gone and stays so"))
                 continue
             if not is_as_merged:
-                told.append(f"{type}/{id} was changed since the merge: only what the merge did is taken back")
+                text = f"{type}/{id} was changed since the merge: only what the merge did is taken back"
+                told.append(((type, id), text))
             restored = taken_back(decode(before.raw), decode(after.raw), decode(current.raw))
             puts.append(Put(await draft(self._context, restored, id), current.version))
-            counts[type] += type != "Patient"
+            moved += [(type, id)] if type != "Patient" else []
         alone = next(put.draft.resource for put in puts if put.draft.id == source)
-        return puts, Merged(alone, dict(sorted((+counts).items())), tuple(told))
+        seen = await _seen(self._context, transaction, [*moved, *(name for name, _ in told)])
+        counts = _counts(seen & set(moved))
+        return puts, Merged(alone, counts, tuple(text for name, text in told if name in seen))
 
     async def _record(self, transaction: Transaction) -> Resource:
         """The Provenance of the merge: the last one that joined these two."""
@@ -241,6 +254,23 @@ def _items_back(before: list[Any], after: list[Any], now: list[Any]) -> list[Any
         return [taken_back(*three) for three in zip(before, after, now, strict=True)]
     kept = [one for one in now if one in before or one not in after]
     return [*kept, *(one for one in before if one not in after and one not in kept)]
+
+
+async def _seen(context: Context, transaction: Transaction, names: Iterable[_Name]) -> set[_Name]:
+    """Those that the caller may know of: the answer neither names nor counts the others."""
+    by_type: dict[str, list[str]] = defaultdict(list)
+    for type, id in names:
+        by_type[type].append(id)
+    seen: set[_Name] = set()
+    for type, ids in by_type.items():
+        narrowed = context.view.of(type) is not None
+        known = await transaction.read_many(type, ids, context.view) if narrowed else ids
+        seen.update((type, id) for id in known)
+    return seen
+
+
+def _counts(names: Iterable[_Name]) -> dict[str, int]:
+    return dict(sorted(Counter(type for type, _ in names).items()))
 
 
 async def _live(context: Context, transaction: Transaction, id: str) -> Stored:

@@ -352,3 +352,45 @@ async def test_definitions_that_change_the_server_are_not_for_narrowed_callers(
     definition = {"resourceType": "SearchParameter", "code": "x", "base": ["Patient"], "type": "token"}
     for caller in (hospital, officer):
         assert (await caller.post("SearchParameter", definition)).status_code == 403
+
+
+def joining(source: str, target: str, **more: Any) -> dict[str, Any]:
+    named = {"source-patient": source, "target-patient": target}
+    rows = [{"name": name, "valueReference": {"reference": f"Patient/{id}"}} for name, id in named.items()]
+    rows += [{"name": name, **value} for name, value in more.items()]
+    return {"resourceType": "Parameters", "parameter": rows}
+
+
+async def test_people_are_joined_by_those_who_may_change_both_and_nobody_else(ask: Ask, admin: Caller) -> None:
+    own = await stored(admin, "Patient/an")
+    mother = ask("user/*.cruds operation/merge", fhirUser="Patient/an")
+    hospital = ask("system/*.cruds operation/merge", organization="h1")
+    officer = ask("user/*.cruds operation/merge", administrative_unit=f"ward:{THANH_HOA}")
+    assert (await hospital.post("Patient", {**patient("an"), "id": "of-h1"})).status_code == 201
+    sent = (await hospital.get("Patient?_tag=urn:vn-basic:CodeSystem:sender|h1")).json()["entry"][0]["resource"]["id"]
+    for caller, source, target in ((mother, "chi", "an"), (hospital, sent, "an"), (hospital, "an", sent)):
+        for preview in (True, False):
+            body = joining(source, target, preview={"valueBoolean": preview})
+            answer = await caller.post("Patient/$merge", body)
+            assert answer.status_code == 403, answer.text
+    hidden = await officer.post("Patient/$merge", joining("an", "binh"))
+    unknown = await officer.post("Patient/$merge", joining("an", "nobody"))
+    assert no_id(hidden, "binh") == no_id(unknown, "nobody")
+    assert hidden.status_code == 404
+    assert (await stored(admin, "Patient/an"))["meta"]["versionId"] == own["meta"]["versionId"]
+
+
+async def test_a_merge_moves_what_is_hidden_and_neither_counts_nor_names_it(ask: Ask, admin: Caller) -> None:
+    officer = ask("user/*.cruds operation/merge operation/unmerge", administrative_unit=f"ward:{THANH_HOA}")
+    seen = len(await officer.ids("Condition?patient=dung"))
+    told = (await officer.post("Patient/$merge", joining("dung", "chi"))).json()["parameter"]
+    outcome = next(one["resource"] for one in told if one["name"] == "outcome")
+    assert f" {seen} Condition" in outcome["issue"][0]["diagnostics"]
+    hiv = await stored(admin, "Condition/dung-hiv")
+    assert hiv["subject"]["reference"] == "Patient/chi"
+    assert (await admin.put({**hiv, "note": [{"text": "meanwhile"}]})).is_success
+    alone = {"name": "source-patient", "valueReference": {"reference": "Patient/dung"}}
+    answer = await officer.post("Patient/$unmerge", {"resourceType": "Parameters", "parameter": [alone]})
+    assert answer.status_code == 200, answer.text
+    assert "dung-hiv" not in answer.text
+    assert (await stored(admin, "Condition/dung-hiv"))["subject"]["reference"] == "Patient/dung"
