@@ -7,8 +7,7 @@ POST /api/ho-so-suc-khoe/qd-831-2017/tiep-nhan          one HSSK-831 message →
 from __future__ import annotations
 
 import asyncio
-import time
-from collections import OrderedDict
+import hashlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ import structlog
 from fastapi import APIRouter, Request
 from starlette.responses import JSONResponse
 
-from fhir_server.errors import FhirError
+from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.recording import note
 from fhir_server.model.resources import decode
@@ -32,12 +31,12 @@ from fhir_server.records.gateway import (
     token_for,
     username_of,
 )
+from fhir_server.security.pace import Pace
 
 TOKEN_PATH = "/api/xac-thuc/token"  # noqa: S105 - a path, no password
 RECEIVE_PATH = "/api/ho-so-suc-khoe/qd-831-2017/tiep-nhan"
 LOGINS_A_MINUTE = 10
 _LOGIN_LIMIT = 4 << 10
-_MOST_NAMES = 10_000
 _XML = ("application/xml", "text/xml")
 
 log = structlog.get_logger("fhir_server.gateway")
@@ -81,31 +80,13 @@ _XML_BODY: dict[str, Any] = {
 }
 
 
-class _Pace:
-    """How often a name may do something a minute, in this process."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._times: OrderedDict[str, tuple[int, int]] = OrderedDict()  # name -> (minute, how often)
-
-    def spend(self, name: str) -> bool:
-        """False when it was too often."""
-        minute = int(time.monotonic() // 60)
-        last, count = self._times.pop(name, (minute, 0))
-        count = count + 1 if last == minute else 1
-        self._times[name] = (minute, count)
-        if len(self._times) > _MOST_NAMES:
-            self._times.popitem(last=False)
-        return count <= self._most
-
-
 class _Desk:
     def __init__(self, accounts: Path, pace: int) -> None:
         self._path = accounts
         self._read_at = 0
         self._accounts: dict[str, Account] = {}
-        self._logins = _Pace(LOGINS_A_MINUTE)
-        self._messages = _Pace(pace)
+        self._pace = pace
+        self._limits: dict[str, Pace] = {}
 
     def _known(self) -> dict[str, Account]:
         """The accounts, read again when the file has changed; with a broken file those of before stay."""
@@ -117,6 +98,18 @@ class _Desk:
             log.error("the accounts of the gateway cannot be read", fault=str(fault))
         return self._accounts
 
+    async def _may(self, context: Context, what: str, a_minute: int, name: str) -> bool:
+        """False when it was too often, in whichever process."""
+        if what not in self._limits:
+            self._limits[what] = Pace(context.store, what, a_minute / 60, f"does too many {what}", context.clock, 60)
+        try:
+            await self._limits[what].spend(name)
+        except FhirError as fault:
+            if fault.kind is not Kind.THROTTLED:
+                raise
+            return False
+        return True
+
     async def log_in(self, context: Context, request: Request) -> Answer:
         body = await _body(request, _LOGIN_LIMIT)
         try:
@@ -125,7 +118,9 @@ class _Desk:
             asked = None
         if not isinstance(asked, dict) or not all(isinstance(asked.get(k), str) for k in ("username", "password")):
             return Answer(400, "INVALID_REQUEST", "Gửi JSON {username, password}")
-        if not self._logins.spend(asked["username"][:200]):
+        # Names are invented by whoever wants to fill the database, so they share a few thousand buckets.
+        bucket = hashlib.sha256(asked["username"].encode("utf-8", "replace")).hexdigest()[:3]
+        if not await self._may(context, "gateway logins", LOGINS_A_MINUTE, bucket):
             return _TOO_MANY
         account = self._known().get(asked["username"])
         if not await asyncio.to_thread(is_password, account, asked["password"]) or account is None:
@@ -150,7 +145,7 @@ class _Desk:
         account = self._known().get(username) if username else None
         if account is None:
             return Answer(401, "UNAUTHORIZED", "Thiếu token, token sai hoặc đã hết hạn")
-        if not self._messages.spend(account.username):
+        if not await self._may(context, "gateway messages", self._pace, account.username):
             return _TOO_MANY
         if request.headers.get("content-type", "").partition(";")[0].strip().lower() not in _XML:
             return Answer(415, "UNSUPPORTED_MEDIA_TYPE", "Gửi application/xml")
