@@ -71,7 +71,11 @@ class Settings(BaseSettings):
     page_limit: int = Field(1000, ge=1, le=10000, description="most entries a page")
     body_limit_mb: int = Field(64, ge=1, le=1024, description="largest request body, MiB")
     include_limit: int = Field(10_000, ge=1, description="most resources that _include and _revinclude add to a page")
-    search_seconds: float = Field(20.0, gt=0, description="time limit of one database query of a search, seconds")
+    search_seconds: float = Field(
+        20.0,
+        gt=0,
+        description="time limit of each database query of a search, seconds; after it no further one is asked",
+    )
     search_work: int = Field(
         2_000_000,
         ge=1000,

@@ -82,9 +82,13 @@ class Work:
         if self.done > self.most:
             text = f"the search examined {self.most} resources for {part}; make another parameter more selective"
             raise FhirError(Kind.TOO_COSTLY, text, (part,))
-        if monotonic() - self.started > self.seconds:
+        if self.is_over:
             text = f"the search took over {self.seconds:g} s, last for {part}; make another parameter more selective"
             raise FhirError(Kind.TOO_COSTLY, text, (part,))
+
+    @property
+    def is_over(self) -> bool:
+        return monotonic() - self.started > self.seconds
 
 
 class Finder:
@@ -376,8 +380,14 @@ class Finder:
             found |= {stored.id: stored for stored in await self._reader.find(asked, self._view)}
         return sorted(found.values(), key=lambda stored: key_of(order, stored))[: find.limit]
 
+    def go_on(self, plan: Plan) -> None:
+        """Raises FhirError TOO_COSTLY where the time of the search is over before another part of it is asked."""
+        if self.work.is_over:
+            self.work.spend(0, costly(plan, BY_DATE))
+
     async def count(self, plan: Plan, cap: int | None = None) -> int:
         """The number of matches, or `cap` when there are at least that many. Raises FhirError TOO_COSTLY."""
+        self.go_on(plan)
         if plan.joins is not None:
             plan = await self._resolved(plan, AT_ONCE) or plan
         if plan.joins is None:

@@ -252,6 +252,7 @@ class _Answer(msgspec.Struct, frozen=True):
 
     async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
         part = self.parts[place]
+        self.finder.go_on(part.plan)
         walk = await self.finder.walk_of(part, cursor)
         keys = bool(self.results.inclusions)
         found = await self.finder.page(part.plan, limit, walk, cursor, keys=keys)

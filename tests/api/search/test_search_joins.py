@@ -135,6 +135,14 @@ async def test_a_search_beyond_the_time_limit_names_its_costly_part(context: Con
     assert fault.value.kind is Kind.TOO_COSTLY
 
 
+@pytest.mark.parametrize("query", ["?_type=Patient,Condition&_id=an", "Patient?_sort=family", "Patient?_count=0"])
+async def test_a_search_beyond_the_time_limit_asks_no_further(context: Context, query: str) -> None:
+    slow = context.with_(settings=context.settings.model_copy(update={"search_seconds": 1e-9}))
+    with pytest.raises(FhirError, match="the search took over 1e-09 s") as fault:
+        await ask(slow, query)
+    assert fault.value.kind is Kind.TOO_COSTLY
+
+
 # Conditions that a conditional interaction must refuse whatever the handling is.
 UNFIT = {
     "": Kind.PRECONDITION,
