@@ -53,7 +53,7 @@ def written(path: Path, records: list[dict[str, Any]]) -> str:
 
 
 def test_importing_a_file_twice_changes_nothing_and_says_so(env: Mapping[str, str], capsys: Capture) -> None:
-    first = run("records", "import", str(EXAMPLES), env=env)
+    first = run_here("records", "import", str(EXAMPLES), env=env, capture=capsys)
     again = run_here("records", "import", str(EXAMPLES), env=env, capture=capsys)
     assert (first.returncode, again.returncode) == (DONE, DONE)
     count = len(examples())
@@ -87,7 +87,7 @@ def test_a_broken_record_is_refused_with_its_place_in_both_languages_and_the_oth
 
 
 def test_mapping_writes_fhir_to_stdout_and_needs_no_database(nowhere: dict[str, str], capsys: Capture) -> None:
-    lines = run("records", "map", str(EXAMPLES), env=nowhere)
+    lines = run_here("records", "map", str(EXAMPLES), env=nowhere, capture=capsys)
     assert lines.returncode == DONE
     types = [json.loads(line)["resourceType"] for line in lines.stdout.splitlines()]
     assert {"Patient", "Condition", "Immunization", "AllergyIntolerance", "Encounter"} <= set(types)
@@ -145,8 +145,8 @@ def test_archives_and_standard_input_are_read(env: Mapping[str, str], tmp_path: 
         ("no-such-command",),
     ],
 )
-def test_wrong_use_is_told_with_code_2(nowhere: dict[str, str], arguments: tuple[str, ...]) -> None:
-    ended = run(*arguments, env=nowhere)
+def test_wrong_use_is_told_with_code_2(nowhere: dict[str, str], arguments: tuple[str, ...], capsys: Capture) -> None:
+    ended = run_here(*arguments, env=nowhere, capture=capsys)
     assert ended.returncode == WRONG_USE
     assert ended.stdout == ""
     assert "Traceback" not in ended.stderr

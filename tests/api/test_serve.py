@@ -86,8 +86,7 @@ def test_a_dead_worker_is_replaced_and_workers_end_with_their_parent(data_dir: P
         server.stop(signal.SIGKILL)
         wait_until(lambda: not any(map(alive, (*first, *left))))
     port = server.base.split(":")[2].removesuffix("/fhir")
-    with running_server(environment(data_dir, FHIR_PORT=port), "--no-sample") as again:
-        assert people(again.base) == 1
+    socket.create_server(("127.0.0.1", int(port))).close()  # nobody holds it any more
 
 
 def wait_until(comes: Callable[[], bool]) -> None:

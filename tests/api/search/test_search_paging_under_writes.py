@@ -16,7 +16,7 @@ from tests.api.search.conftest import Searcher, fill, following, names, serving
 from tests.many_clients import Caller, callers, until_all_answer
 
 # `make soak` walks 100,000 resources of a server with eight processes.
-RESOURCES = int(os.environ.get("FHIR_TEST_RESOURCES", "3000"))
+RESOURCES = int(os.environ.get("FHIR_TEST_RESOURCES", "2000"))
 WORKERS = int(os.environ.get("FHIR_TEST_WORKERS", "2"))
 WRITERS = 8
 ORDERS = ["", "&_sort=_id", "&_sort=-_lastUpdated", "&_sort=birthdate", "&_sort=family,-birthdate", "&_sort=-family"]
