@@ -85,8 +85,14 @@ class Definitions:
         """The structure of a type. Raises KeyError for a name that R4 does not have."""
         found = self._structures.get(type)
         if found is None:
-            found = self._structures[type] = structure(type, self._structure_rows[type])
+            found = self._structures[type] = structure(type, self._structure_rows[type], self._vietnamese)
         return found
+
+    @cached_property
+    def _vietnamese(self) -> Mapping[str, str]:
+        """Key of an invariant of R4 -> what it asks, in Vietnamese."""
+        found: Mapping[str, Any] = orjson.loads((self._folder.parent / "invariants_vi.json").read_bytes())
+        return found["invariants"]  # type: ignore[no-any-return]
 
     def lineage(self, type: str) -> tuple[str, ...]:
         """The type and its ancestors: ("Patient", "DomainResource", "Resource")."""

@@ -24,6 +24,7 @@ CORE = "http://hl7.org/fhir/StructureDefinition/"
 # How long a line of parents may be.
 _MOST_PARENTS = 20
 _MIN_LENGTH = CORE + "minLength"
+_TRANSLATION = CORE + "translation"
 _EXTENSIONS = frozenset({"extension", "modifierExtension"})
 _MAX_VALUE_SET = CORE + "elementdefinition-maxValueSet"
 
@@ -379,7 +380,17 @@ def _own_constraints(row: Resource, url: str) -> Iterator[Constraint]:
     for one in row.get("constraint", ()):
         key = one.get("key", "")
         if one.get("source", url) == url and isinstance(one.get("expression"), str):
-            yield Constraint(key, one.get("severity", "error"), one.get("human", key), one["expression"])
+            human = one.get("human", key)
+            yield Constraint(key, one.get("severity", "error"), human, one["expression"], _vietnamese(one))
+
+
+def _vietnamese(row: Resource) -> str:
+    """What a constraint asks in Vietnamese, by HL7's extension for translations of a text."""
+    for one in (row.get("_human") or {}).get("extension", ()):
+        parts = {part.get("url"): part for part in one.get("extension", ())} if one.get("url") == _TRANSLATION else {}
+        if parts.get("lang", {}).get("valueCode") == "vi":
+            return str(parts.get("content", {}).get("valueString", ""))
+    return ""
 
 
 def _slicing(row: Mapping[str, Any], before: Slicing | None) -> Slicing:

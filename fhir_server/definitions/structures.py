@@ -31,12 +31,14 @@ class Binding:
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """An invariant: expression is FHIRPath, told as `key: human` when it is false. severity: error | warning."""
+    """An invariant: expression is FHIRPath, told as `key: human` when it is false. severity: error | warning. human_vi:
+    the same in Vietnamese, where somebody wrote it."""
 
     key: str
     severity: str
     human: str
     expression: str
+    human_vi: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,21 +108,26 @@ class Structure:
         return tuple(path for path, element in self.elements.items() if element.is_summary)
 
 
-def structure(type: str, row: Mapping[str, Any]) -> Structure:
-    """A row of structures.json as a Structure."""
-    elements = (_element(type, *facts) for facts in row["elements"])
+def structure(type: str, row: Mapping[str, Any], vietnamese: Mapping[str, str]) -> Structure:
+    """A row of structures.json as a Structure. vietnamese: key of an invariant -> what it asks."""
+    elements = (_element(type, vietnamese, *facts) for facts in row["elements"])
     return Structure(
         type,
         row["kind"],
         row.get("parent"),
         row.get("abstract", False),
-        _constraints(row["constraints"]),
+        _constraints(row["constraints"], vietnamese),
         {element.path: element for element in elements},
     )
 
 
 def _element(
-    type: str, path: str, cardinality: str, types: list[Any], facts: Mapping[str, Any] | None = None
+    type: str,
+    vietnamese: Mapping[str, str],
+    path: str,
+    cardinality: str,
+    types: list[Any],
+    facts: Mapping[str, Any] | None = None,
 ) -> Element:
     facts = facts or {}
     low, _, high = cardinality.partition("..")
@@ -135,7 +142,7 @@ def _element(
         types=tuple(_type(one) for one in types),
         content=content.removeprefix(f"{type}.") if content else None,
         binding=Binding(*facts["binding"]) if "binding" in facts else None,
-        constraints=_constraints(facts.get("constraints", {})),
+        constraints=_constraints(facts.get("constraints", {}), vietnamese),
         is_modifier=facts.get("isModifier", False),
         is_summary=facts.get("isSummary", False),
         max_length=facts.get("maxLength"),
@@ -152,5 +159,8 @@ def _type(row: str | list[str]) -> Type:
     return Type(code, profile=targets[0])
 
 
-def _constraints(rows: Mapping[str, list[str]]) -> tuple[Constraint, ...]:
-    return tuple(Constraint(key, *facts) for key, facts in rows.items())
+def _constraints(rows: Mapping[str, list[str]], vietnamese: Mapping[str, str]) -> tuple[Constraint, ...]:
+    return tuple(
+        Constraint(key, severity, human, expression, vietnamese.get(key, ""))
+        for key, (severity, human, expression) in rows.items()
+    )

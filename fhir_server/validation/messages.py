@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from fhir_server.definitions.structures import Constraint
 from fhir_server.errors import Issue
 from fhir_server.model.resources import Digits
 from fhir_server.validation.rules_in_vietnamese import RULES
@@ -97,7 +98,7 @@ MESSAGES: Mapping[str, Message] = {
         "code-invalid", "no coding is from the value set {value_set} (required binding){choices}",
         "không có mã nào thuộc tập giá trị {value_set} (ràng buộc bắt buộc){choices}",
     ),
-    "invariant": Message("invariant", "{key}: {human}", "vi phạm quy tắc {key}: {human}"),
+    "invariant": Message("invariant", "{key}: {human}", "vi phạm quy tắc {key}: {human_vi}"),
     "reference-form": Message(
         "value", "{found} is no reference: Type/id, an absolute URL, urn:uuid:, urn:oid: or #id is expected",
         "{found} không phải là tham chiếu: cần Type/id, URL tuyệt đối, urn:uuid:, urn:oid: hoặc #id",
@@ -167,7 +168,7 @@ MESSAGES: Mapping[str, Message] = {
         "không có mã nào thuộc tập giá trị {value_set} (ràng buộc {strength} của {profile}){near_vi}",
     ),
     "profile-invariant": Message(
-        "invariant", "{key}: {human} ({profile})", "vi phạm quy tắc {key}: {human} ({profile})"
+        "invariant", "{key}: {human} ({profile})", "vi phạm quy tắc {key}: {human_vi} ({profile})"
     ),
     "extension-context": Message(
         "extension", "the extension {profile} may not stand here, only on {allowed}",
@@ -239,6 +240,12 @@ class Report(msgspec.Struct):
             return self.issues
         more = f"{self.untold} more faults are not told", f"còn {self.untold} lỗi khác không liệt kê"
         return [*self.issues, Issue("information", "informational", more[0], (), more[1])]
+
+
+def asked(constraint: Constraint) -> dict[str, str]:
+    """The facts of a broken invariant."""
+    human = constraint.human
+    return {"key": constraint.key, "human": human, "human_vi": constraint.human_vi or human}
 
 
 def quote(value: Any) -> str:

@@ -21,6 +21,7 @@ from fhir_server.validation.contexts import ContextCheck, Holders
 from fhir_server.validation.elements import Item, Reading, Readings
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
+from fhir_server.validation.messages import asked
 from fhir_server.validation.places import Place
 from fhir_server.validation.profile_types import TypeChecks
 from fhir_server.validation.profile_values import value_checks
@@ -327,7 +328,7 @@ def _environment(walk: Walk) -> Environment:
 
 
 def _rule(constraint: Constraint, test: Test, environment: Callable[[Walk], Environment]) -> ItemCheck:
-    is_error, key, human = constraint.severity == "error", constraint.key, constraint.human
+    is_error, facts = constraint.severity == "error", asked(constraint)
 
     def check(item: Item, walk: Walk) -> None:
         try:
@@ -336,7 +337,7 @@ def _rule(constraint: Constraint, test: Test, environment: Callable[[Walk], Envi
             return
         if held is not True and (is_error or held is False):
             tell = walk.tell if is_error else walk.warn
-            tell("profile-invariant", item.place, key=key, human=human)
+            tell("profile-invariant", item.place, **facts)
 
     return check
 

@@ -20,7 +20,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
 from fhir_server.validation.links import check_contained, check_full_url, contained_types, reference_faults
-from fhir_server.validation.messages import Report
+from fhir_server.validation.messages import Report, asked
 from fhir_server.validation.narrative import narrative_faults
 from fhir_server.validation.places import Place, render
 from fhir_server.validation.primitives import PRIMITIVES
@@ -120,9 +120,9 @@ def _tell(condition: _Condition, focus: list[Any], place: Place, walk: _Walk) ->
     """Tells a constraint that does not hold. Empty is no fault for a warning (`name.matches(…)` of one unnamed)."""
     constraint = condition.constraint
     if constraint.severity == "error":
-        walk.report.tell("invariant", render(place), key=constraint.key, human=constraint.human)
+        walk.report.tell("invariant", render(place), **asked(constraint))
     elif condition.test(focus, walk.environment) is False:
-        walk.report.warn("invariant", render(place), key=constraint.key, human=constraint.human)
+        walk.report.warn("invariant", render(place), **asked(constraint))
 
 
 @dataclass
@@ -294,6 +294,10 @@ def _primitive_visit(conditions: tuple[_Condition, ...]) -> Visitor:
 
 
 _VALUE = ("value", "_value")
+_EXT_1 = Constraint(
+    "ext-1", "error", "Must have either extensions or value[x], not both", "",
+    "Phần mở rộng phải có extension hoặc value[x], không được có cả hai",
+)  # fmt: skip
 
 
 def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
@@ -305,8 +309,7 @@ def _check_extension(value: Resource, place: Place, walk: _Walk) -> None:
             has_value = True
             break
     if has_value == ("extension" in value):
-        human = "Must have either extensions or value[x], not both"
-        walk.report.tell("invariant", render(place), key="ext-1", human=human)
+        walk.report.tell("invariant", render(place), **asked(_EXT_1))
 
 
 def _check_full_url(value: Resource, place: Place, walk: _Walk) -> None:

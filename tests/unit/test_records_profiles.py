@@ -65,6 +65,14 @@ def test_a_profile_is_a_sound_definition(profile: Resource) -> None:
 
 
 @pytest.mark.parametrize("profile", SHIPPED, ids=lambda one: str(one["id"]))
+def test_what_a_profile_asks_is_told_in_vietnamese_too(profile: Resource) -> None:
+    read = CONFORMANCE.profiles.get(profile["url"])
+    assert read is not None
+    rules = [rule for _, element in read.root.walk("") for rule in element.constraints.values()]
+    assert [rule.key for rule in rules if not rule.human_vi] == []
+
+
+@pytest.mark.parametrize("profile", SHIPPED, ids=lambda one: str(one["id"]))
 def test_the_source_fields_of_a_constraint_are_those_that_the_mappings_read(profile: Resource) -> None:
     for element in profile["differential"]["element"]:
         for row in element.get("mapping", ()):

@@ -421,3 +421,17 @@ def test_the_full_url_of_an_entry_agrees_with_its_resource(url: str, is_sound: b
     entry = {"fullUrl": url, "resource": {"resourceType": "Patient", "id": "1"}}
     issues = VALIDATOR.validate({"resourceType": "Bundle", "type": "collection", "entry": [entry]})
     assert [issue.expression for issue in issues] == ([] if is_sound else [("Bundle.entry[0].fullUrl",)])
+
+
+def test_an_invariant_is_told_in_vietnamese_where_somebody_wrote_it() -> None:
+    (issue,) = VALIDATOR.validate({"resourceType": "Patient", "contact": [{"gender": "male"}]})
+    assert issue.vi == "vi phạm quy tắc pat-1: Người liên hệ phải có thông tin liên hệ hoặc tổ chức"
+
+
+def test_every_invariant_that_is_written_in_vietnamese_is_one_of_r4() -> None:
+    definitions = Definitions.load(DATA_ROOT)
+    known = {one.key for type in definitions.structure_names for one in definitions.structure(type).constraints}
+    for type in definitions.structure_names:
+        known |= {one.key for element in definitions.structure(type).elements.values() for one in element.constraints}
+    written = decode((DATA_ROOT / "profiles" / "invariants_vi.json").read_bytes())["invariants"]
+    assert set(written) - known == set()
