@@ -37,9 +37,11 @@ async def drafted(
         resource = target.write.resource
         if resource is None or target.found is not None or target.id is None or place in refused:
             continue
-        with faults.gathering(target.write.located):
+        try:
             made = linked(resource) if table else resource
             drafts[place] = await draft(context, context.rights.sign(made), target.id)
+        except FhirError as fault:
+            faults.keep(fault, target.write.located)
     return drafts
 
 
@@ -67,10 +69,13 @@ async def apply(
     ops: list[Op] = []
     owners: list[int] = []
     for place, target in enumerate(targets):
-        with faults.gathering():
-            for op in await _ops(context, transaction, target, drafts.get(place)):
-                ops.append(op)
-                owners.append(place)
+        try:
+            made = await _ops(context, transaction, target, drafts.get(place))
+        except FhirError as fault:
+            faults.keep(fault)
+            continue
+        ops += made
+        owners += [place] * len(made)
     if context.settings.check_references:
         await _refuse_broken_links(context, transaction, targets, drafts, faults)
     guard = None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, _named(targets))

@@ -12,7 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from fhir_server.audit.access import Touched
-from fhir_server.errors import Faults, Issue, Kind, refuse_faults
+from fhir_server.errors import Faults, FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.applying import apply, drafted
 from fhir_server.interactions.evidence import evidence
 from fhir_server.interactions.exchange import Context, FhirResponse, Shown
@@ -59,8 +59,10 @@ async def perform_all(
     with faults.gathering():
         refuse_faults(told)
     for write in writes:
-        with faults.gathering(write.located):
+        try:
             _require(context, write)
+        except FhirError as fault:
+            faults.keep(fault, write.located)
     if any(fault.kind is Kind.FORBIDDEN for fault in faults):
         faults.refuse()  # who may not write learns nothing of what is stored
     return await _commit(context, writes, respond, faults, refused)

@@ -100,10 +100,12 @@ class Writes:
         found = await self._previous(ops, guard is not None, careful)
         faults, steps = Faults(), []
         for op in ops:
-            with faults.gathering(partial(_about, op)):
+            try:
                 previous = found.get(_identity(op))
                 known = previous if guard is None or guard.finds(op, previous) else None
                 steps.append(_plan(op, known, self.now, self.generation))
+            except FhirError as fault:
+                faults.keep(fault, partial(_about, op))
         patients = _changed_patients(steps)
         steps = await self._narrow(steps, patients)
         for step in steps if guard is not None else ():
