@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Type:
+
+class Type(msgspec.Struct, frozen=True, gc=False):
     """One type an element may have.
 
     code: `Quantity`, `Reference`, `string`, … targets: the resource types or profiles that a Reference or canonical may
@@ -21,16 +22,14 @@ class Type:
     profile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Binding:
+class Binding(msgspec.Struct, frozen=True, gc=False):
     """strength: required | extensible | preferred | example. value_set: its canonical URL without a version."""
 
     strength: str
     value_set: str
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
+class Constraint(msgspec.Struct, frozen=True, gc=False):
     """An invariant: expression is FHIRPath, told as `key: human` when it is false. severity: error | warning. human_vi:
     the same in Vietnamese, where somebody wrote it."""
 
@@ -41,8 +40,7 @@ class Constraint:
     human_vi: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Element:
+class Element(msgspec.Struct, frozen=True, gc=False):
     """One element of a structure.
 
     path: below the type, `component.value[x]`. name: as FHIRPath names it, `value`. max: None for *. content: the path

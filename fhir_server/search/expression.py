@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
 from fhir_server.errors import FhirError, Kind
 
@@ -83,6 +84,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _LEVELS = (("or",), ("and",), ("=", "!="), ("|",))
 
 
+@lru_cache(maxsize=2_048)  # most of R4 stand at several types
 def parse(text: str) -> Expression:
     """The tree of an expression. Raises FhirError(UNPROCESSABLE) for what is no FHIRPath or beyond this part of it."""
     if len(text) > _LONGEST:

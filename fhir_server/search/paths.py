@@ -34,7 +34,7 @@ _QUANTITIES = frozenset({"Age", "Count", "Distance", "Duration", "MoneyQuantity"
 _URLS_OF_HL7 = "http://hl7.org/fhirpath/System."
 
 
-@lru_cache(maxsize=4_096)  # R4 has 2,300; the others are of an operator's own parameters
+@lru_cache(maxsize=4_096)  # R4 has 2,500; the others are of an operator's own parameters
 def paths_of(definitions: Definitions, type: str, expression: str) -> tuple[Path, ...]:
     """The paths of an expression for one resource type, or below an element (`Observation.component`).
 
