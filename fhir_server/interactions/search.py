@@ -231,13 +231,13 @@ class _Answer(msgspec.Struct, frozen=True):
         included = await inclusions.gather(matches)
         total, doubts = await self._total(matches, more)
         entries = [
-            *[entry for match in told for entry in self._match_entries(match) or await self._within(match)],
-            *(self._entry(stored, "include") for stored in included),
+            *await self._entries(told),
+            *self._joined(included, "include"),
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
         links = self._links(await self._next(told, total) if more else None)
         shown = None if self.results.total == "none" else total
-        return bundle("searchset", entries, total=shown, links=links), [*(match.stored for match in told), *included]
+        return bundle("searchset", entries, total=shown, links=links), [*matches, *included]
 
     def _inclusions(self) -> Inclusions:
         context = self.context
@@ -310,7 +310,7 @@ class _Answer(msgspec.Struct, frozen=True):
         else:
             page = replace(page, query_hash=None)
         key, reader = await self.context.store.secret("page-links"), self.context.caller.fingerprint
-        return self._link(((PARAMETER, seal(page, key, reader)),))
+        return f"{self._link(())}?{PARAMETER}={seal(page, key, reader)}"
 
     def _link(self, pairs: Pairs) -> str:
         path = "/".join((self.context.base, *self.page.path))
@@ -353,10 +353,15 @@ class _Answer(msgspec.Struct, frozen=True):
                 break
         return total
 
-    def _match_entries(self, match: Match) -> list[bytes]:
-        """The entry of a match; none where the resources in it are told instead."""
-        inside = self.results.contained_type != "container" and isinstance(self.parts[match.place].plan.joins, Contains)
-        return [] if inside else [self._entry(match.stored, "match")]
+    async def _entries(self, told: Iterable[Match]) -> list[bytes]:
+        """Of matches, or of the resources in them where those are told instead."""
+        if self.results.contained_type == "container":
+            return self._joined([match.stored for match in told], "match")
+        entries: list[bytes] = []
+        for match in told:
+            inside = isinstance(self.parts[match.place].plan.joins, Contains)
+            entries += await self._within(match) if inside else self._joined([match.stored], "match")
+        return entries
 
     async def _within(self, match: Match) -> list[bytes]:
         """The entries of the resources in a match that matched (R4 Search, Contained Resources)."""
@@ -371,10 +376,11 @@ class _Answer(msgspec.Struct, frozen=True):
     def _cut(self, raw: bytes) -> bytes:
         return raw if self.results.is_whole else self.context.search.subsets.cut(raw, self.results)
 
-    def _entry(self, stored: Stored, mode: str) -> bytes:
-        # An id needs no escapes in JSON (R4 Data Types, primitive types), so the entry is joined as it stands.
-        name = f"/{stored.type}/{stored.id}".encode()
-        return b"".join((self.start, name, b'","resource":', self._cut(stored.raw), _MODES[mode]))
+    def _joined(self, found: Iterable[Stored], mode: str) -> list[bytes]:
+        """Their entries, joined as all stands: an id needs no escapes in JSON (R4 Data Types, primitive types)."""
+        start, between, end = self.start, b'","resource":', _MODES[mode]
+        told = ((f"/{one.type}/{one.id}".encode(), self._cut(one.raw)) for one in found)
+        return [b"".join((start, name, between, raw, end)) for name, raw in told]
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
         """One entry for all that was left out, or none. R4 Search, Handling Errors."""
