@@ -10,6 +10,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from datetime import timedelta, timezone, tzinfo
 from typing import Any
+from urllib.parse import urlencode
 
 from fhir_server.audit.telling import Told, agents_of, page, told
 from fhir_server.config import Settings
@@ -18,7 +19,9 @@ from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.dates import TICKS_PER_SECOND, offset_of
 from fhir_server.model.resources import Resource, decode, encode
+from fhir_server.model.sealing import seal, unseal
 from fhir_server.search.compartments import patient_key
+from fhir_server.search.page_links import PARAMETER
 from fhir_server.store.contract import Store
 from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Filter, Find, Stored
 
@@ -27,21 +30,27 @@ _HTML = "text/html; charset=utf-8"
 
 
 async def accesses_operation(context: Context, request: FhirRequest) -> FhirResponse:
-    """A searchset of AuditEvents, newest first. `_count`; `before`: the id that the last page ended with; `as=page`: as
-    a page for people, in Vietnamese and English."""
+    """A searchset of AuditEvents, newest first. `_count`; `_page`: as the link to the next page has it; `as=page`: as a
+    page for people, in Vietnamese and English."""
     id, asked = request.segments[1], dict(request.query)
     if await context.store.read("Patient", id, context.view) is None:
         raise FhirError(Kind.NOT_FOUND, f"Patient/{id} is not known here")
     await context.trail.flush()
+    key, purpose = await context.store.secret("page-links"), f"accesses {id} {context.caller.fingerprint}".encode()
+    older: Filter = {}
     limit = _limit(context, asked.get("_count"))
-    found = await _page(context.store, id, limit + 1, await _older(context, asked.get("before")))
+    if PARAMETER in asked:
+        older, limit = _opened(asked[PARAMETER], key, purpose)
+    found = await _page(context.store, id, limit + 1, [older])
     url, kept = f"{context.base}/Patient/{id}/$accesses", found[:limit]
     events = [of_one(decode(one.raw), f"Patient/{id}") for one in kept]
-    following = f"{url}?_count={limit}&before={kept[-1].id}" if len(found) > limit else None
+    sealed = seal(f"{kept[-1].id} {kept[-1].updated} {limit}".encode(), key, purpose) if len(found) > limit else None
+    following = sealed and f"{url}?{PARAMETER}={sealed}"
     if asked.get("as") == "page":
         rows = await told_of(context.store, events, id, zone_of(context.settings))
         return FhirResponse(200, page(rows, id, following and f"{following}&as=page"), media_type=_HTML)
-    links = [("self", url), *((("next", following),) if following else ())]
+    own = f"{url}?{urlencode(request.query)}" if request.query else url
+    links = [("self", own), *((("next", following),) if following else ())]
     entries = [entry(raw=encode(event), search={"mode": "match"}) for event in events]
     return FhirResponse(200, bundle("searchset", entries, links=links))
 
@@ -86,7 +95,7 @@ async def accesses_of(store: Store, patient: str, since: int | None) -> AsyncIte
             yield event
         if len(found) < _STEP:
             return
-        more = [_before(found[-1])]
+        more = [_before(found[-1].updated, found[-1].id)]
 
 
 async def _page(store: Store, patient: str, limit: int, more: list[Filter]) -> list[Stored]:
@@ -94,18 +103,18 @@ async def _page(store: Store, patient: str, limit: int, more: list[Filter]) -> l
     return await store.find(Find(LEDGER_TYPE, filter, (("u", -1), ("_id", -1)), limit), EVERYTHING)
 
 
-async def _older(context: Context, before: str | None) -> list[Filter]:
-    if before is None:
-        return []
-    last = await context.store.read(LEDGER_TYPE, before, EVERYTHING)
-    if last is None:
-        raise FhirError(Kind.VALUE, "before is the id of no event", ("before",))
-    return [_before(last)]
+def _opened(text: str, key: bytes, purpose: bytes) -> tuple[Filter, int]:
+    """What comes after the last page, and how many a page has. Raises FhirError VALUE."""
+    opened = unseal(text, key, purpose)
+    if opened is None:
+        raise FhirError(Kind.VALUE, "this is no page link of this server", (PARAMETER,))
+    id, updated, limit = opened.decode().split(" ")
+    return _before(int(updated), id), int(limit)
 
 
-def _before(last: Stored) -> Filter:
-    earlier = {"$or": [{"u": {"$lt": last.updated}}, {"u": last.updated, "_id": {"$lt": last.id}}]}
-    return {"$and": [{"u": {"$lte": last.updated}}, earlier]}
+def _before(updated: int, id: str) -> Filter:
+    earlier = {"$or": [{"u": {"$lt": updated}}, {"u": updated, "_id": {"$lt": id}}]}
+    return {"$and": [{"u": {"$lte": updated}}, earlier]}
 
 
 def _limit(context: Context, text: str | None) -> int:

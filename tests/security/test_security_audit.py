@@ -144,6 +144,11 @@ async def test_patients_are_told_who_looked_and_nothing_of_others(ask: Ask) -> N
     following = next(link["url"] for link in answer.json()["link"] if link["relation"] == "next")
     older = (await own.get(following.removeprefix("http://test/fhir/"))).json()
     assert not {entry["resource"]["id"] for entry in older["entry"]} & {event["id"] for event in events}
+    assert len(older["entry"]) == 5
+    assert events[-1]["id"] not in following
+    for path in (following.replace("Patient/an", "Patient/binh"), f"{following}x"):
+        assert (await own.get(path.removeprefix("http://test/fhir/"))).status_code in (400, 404)
+    assert answer.json()["link"][0]["url"].endswith("Patient/an/$accesses?_count=5")
     assert (await own.get("Patient/binh/$accesses")).status_code == 404
 
 
