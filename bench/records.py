@@ -2,7 +2,8 @@
 
 HSSK-831 and insurance files of a commune, into a new embedded MongoDB: with base validation and with profiles, then the
 same files again, and another commune into the store that is full by then. Prints resources a second, CPU a resource,
-the peak memory of every process, and what mapping alone takes. Ends with a fault when a step does.
+the memory of every process after a quarter, half and all of the time, what mapping alone takes, and what each part of
+the importer does (`record_parts`). Ends with a fault when a step does.
 """
 
 from __future__ import annotations
@@ -17,7 +18,10 @@ import tempfile
 import threading
 import time
 from collections import defaultdict
+from dataclasses import dataclass
 from pathlib import Path
+
+from record_parts import account
 
 from fhir_server.config import Settings
 from fhir_server.records.importing import formats_of, map_records
@@ -35,6 +39,7 @@ def main() -> None:
         sample(people, 1, first, env)
         sample(max(people // 5, 100), 2, second, env)
         mapped(first)
+        parts(first)
         timed("empty store, base validation", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("the same files again", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("full store, base validation", second, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
@@ -72,13 +77,18 @@ def mapped(folder: Path) -> None:
         print(f"mapping {name}: {spent / max(made, 1) * 1e6:.0f} us CPU a resource ({made} of them), peak {peak} MiB")
 
 
+def parts(folder: Path) -> None:
+    """What the importer does in Python, a part at a time."""
+    print("CPU us a resource: " + ", ".join(f"{name} {micros:.0f}" for name, micros in account(folder)))
+
+
 def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
     """One import as a user runs it, the start of the program and of MongoDB included."""
     before, cpu = time.monotonic(), resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [*PROGRAM, "records", "import", str(folder)]
     with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True, start_new_session=True) as running:
-        peaks: dict[str, int] = {}
-        watching = threading.Thread(target=watch, args=(running, data, peaks))
+        seen: list[dict[int, Process]] = []
+        watching = threading.Thread(target=watch, args=(running, data, seen))
         watching.start()
         assert running.stdout is not None
         said = running.stdout.read()
@@ -96,20 +106,39 @@ def timed(title: str, folder: Path, env: dict[str, str], data: Path) -> None:
     print(f"{title}: {count / seconds:.0f} resources a second ({written} of {held} written in {seconds:.1f} s)")
     each = f", {used / count * 1e6:.0f} us a resource" if count else ""
     print(f"  CPU of all processes {used:.1f} s{each}; load {os.getloadavg()[0]:.1f}")
-    print("  peak memory: " + ", ".join(f"{name} {peak >> 10} MiB" for name, peak in sorted(peaks.items())), flush=True)
+    tell_processes(seen)
 
 
-def watch(running: subprocess.Popen[str], data: Path, peaks: dict[str, int]) -> None:
-    """The largest of each kind of process that takes part."""
+def tell_processes(seen: list[dict[int, Process]]) -> None:
+    """The CPU of each process at the end, and its memory on the way."""
+    last: dict[int, Process] = {}
+    for moment in seen:
+        last |= moment
+    for pid, process in sorted(last.items(), key=lambda one: one[1].kind):
+        alive = [moment[pid] for moment in seen if pid in moment]
+        memory = [alive[int(part * (len(alive) - 1))].memory for part in (0.25, 0.5, 1)]
+        print(f"  {process.kind}: {process.cpu:.1f} s, {' '.join(str(one >> 10) for one in memory)} MiB", flush=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """kind: importer, worker or mongod. memory: KiB. cpu: seconds."""
+
+    kind: str
+    memory: int
+    cpu: float
+
+
+def watch(running: subprocess.Popen[str], data: Path, seen: list[dict[int, Process]]) -> None:
+    """Looks at all processes that take part, again and again."""
     while running.poll() is None:
-        for pid, name in family(running.pid, data):
-            peaks[name] = max(peaks.get(name, 0), peak_memory(pid))
+        seen.append(family(running.pid, data))
         time.sleep(0.3)
 
 
-def family(session: int, data: Path) -> list[tuple[int, str]]:
-    """(process id, kind) of the processes of a session, and of the mongod over the data."""
-    found = []
+def family(session: int, data: Path) -> dict[int, Process]:
+    """The processes of a session, and the mongod over the data, by process id."""
+    found = {}
     for entry in Path("/proc").iterdir():
         if entry.name.isdigit():
             try:
@@ -120,17 +149,9 @@ def family(session: int, data: Path) -> list[tuple[int, str]]:
             is_mongod = command.split(b"\0")[0].endswith(b"/mongod") and str(data / "db").encode() in command
             if int(stat[3]) == session or is_mongod:
                 kind = "mongod" if is_mongod else "importer" if int(entry.name) == session else "worker"
-                found.append((int(entry.name), kind))
+                memory, cpu = int(stat[21]) * os.sysconf("SC_PAGE_SIZE") >> 10, int(stat[11]) + int(stat[12])
+                found[int(entry.name)] = Process(kind, memory, cpu / os.sysconf("SC_CLK_TCK"))
     return found
-
-
-def peak_memory(pid: int) -> int:
-    """KiB that a process has ever held, 0 when it has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((int(line.split()[1]) for line in lines if line.startswith("VmHWM")), 0)
 
 
 if __name__ == "__main__":
