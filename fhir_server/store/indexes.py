@@ -16,6 +16,7 @@ from fhir_server.store.values import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, IND
 HISTORY = "_history"
 MAJORITY = WriteConcern("majority")
 _NAMESPACE_EXISTS = 48
+_INDEXED_AT_ONCE = 2  # collections; MongoDB makes the indexes of one in one thread and takes up to 200 MB for it
 
 # `{o}` also tells tombstones apart: they have no `o`.
 LIVE_INDEXES = (
@@ -65,9 +66,14 @@ class Collections:
 
     async def open(self) -> None:
         """Finishes what a killed process left half made: a collection without all its indexes."""
-        for name in sorted(name for name in await self.existing() if name[0].isupper()):
-            await self._index(name)
-            self._ready.add(name)
+        waiting = iter(sorted(name for name in await self.existing() if name[0].isupper()))
+
+        async def index() -> None:
+            for name in waiting:
+                await self._index(name)
+                self._ready.add(name)
+
+        await asyncio.gather(*[index() for _ in range(_INDEXED_AT_ONCE)])
 
     async def existing(self) -> set[str]:
         return set(await self._database.list_collection_names())
