@@ -23,6 +23,13 @@ XML15 = "XML15/DSACH_CHITIET_DIEUTRI_BENHLAO/CHITIET_DIEUTRI_BENHLAO"
 
 
 EXAMPLES = DATA_ROOT / "mappings"
+# Of one person, who moved between them and whose card was renewed and is for more.
+CARD = {"MA_THE_BHYT": "DN4383820000123", "MA_DKBD": "38280", "GT_THE_TU": "20250101", "GT_THE_DEN": "20251231"}
+RENEWED = {**CARD, "GT_THE_TU": "20260101", "GT_THE_DEN": "20261231", "NAM_NAM_LIEN_TUC": "20260101"}
+VISITS = (
+    total(NGAY_VAO="202503020815", NGAY_RA="202503020915", DIA_CHI="Thôn 1", DIEN_THOAI="0912000001", **CARD),
+    total(MA_LK="LK2", DIA_CHI="Thôn 2", DIEN_THOAI=None, **RENEWED),
+)
 PLACES = {
     "basic.csv": EXAMPLES / "basic/examples/records.csv",
     "tiemchung.csv": EXAMPLES / "tiemchung/examples/doses.csv",
@@ -31,12 +38,13 @@ PLACES = {
 
 @pytest.fixture(scope="module")
 def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of generated records for each format, and a dossier with the restricted tables."""
+    """A folder of generated records for each format, of one with restricted tables, and of two visits."""
     folder = tmp_path_factory.mktemp("commune")
-    write_sample(60, 11, folder)
+    write_sample(24, 11, folder)
     tables = dict(map(table_of_one_row, (XML6, XML15)))
-    (folder / "restricted").mkdir()
-    (folder / "restricted" / "a.xml").write_bytes(dossier(total(), **tables))
+    for case, body in (("restricted", dossier(total(), **tables)), ("visits", dossier(*VISITS))):
+        (folder / case).mkdir()
+        (folder / case / "a.xml").write_bytes(body)
     return folder
 
 
@@ -48,7 +56,7 @@ def table_of_one_row(path: str) -> tuple[str, str]:
     return name, element("TABLE", {outer: {inner: filled(name, visit.content["XML1"])}})
 
 
-CASES = ("hssk831", "basic", "basic.csv", "bhxh", "restricted", "ksk", "tiemchung", "tiemchung.csv")
+CASES = ("hssk831", "basic", "basic.csv", "bhxh", "visits", "restricted", "ksk", "tiemchung", "tiemchung.csv")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -74,4 +82,4 @@ async def test_what_was_imported_is_exported_equal_in_every_mapped_field(desk: D
 
 
 def case_format(case: str) -> str:
-    return "bhxh" if case == "restricted" else case.removesuffix(".csv")
+    return "bhxh" if case in ("restricted", "visits") else case.removesuffix(".csv")
