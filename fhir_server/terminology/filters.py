@@ -41,7 +41,12 @@ def compile_filters(filters: list[Mapping[str, Any]], system: CodeSystem | None)
 
 
 def as_meant(one: Mapping[str, Any], system: str | None) -> Mapping[str, Any]:
-    """R4 page "Using SNOMED CT": `concept in X` means there the members of the reference set X."""
+    """R4 page "Using SNOMED CT": `concept in X` means there the members of the reference set X. Raises
+    FhirError(NOT_IMPLEMENTED) for its expression constraints (ECL)."""
+    if system == SNOMED and one["property"] in ("constraint", "expression"):
+        raise FhirError(
+            Kind.NOT_IMPLEMENTED, f"SNOMED CT is not asked by {one['property']}: ECL is not understood here"
+        )
     if system == SNOMED and (one["property"], one["op"]) == ("concept", "in"):
         return {"property": REFERENCE_SET, "op": "=", "value": one["value"]}
     return one

@@ -179,6 +179,15 @@ def test_an_unknown_filter_operator_is_refused(terminology: Terminology) -> None
     assert refused.value.kind is Kind.NOT_IMPLEMENTED
 
 
+def test_an_expression_constraint_of_snomed_ct_is_refused(terminology: Terminology) -> None:
+    constraint = {"property": "constraint", "op": "=", "value": "<< 404684003"}
+    wanted = a_value_set({"system": "http://snomed.info/sct", "filter": [constraint]})
+    with pytest.raises(FhirError, match="ECL") as refused:
+        is_member(terminology, wanted, "http://snomed.info/sct", "404684003")
+    assert refused.value.kind is Kind.NOT_IMPLEMENTED
+    assert terminology.value_set("http://snomed.info/sct?fhir_vs=ecl/%3C404684003") is None
+
+
 def test_an_expression_that_would_run_for_ever_elsewhere_is_answered(terminology: Terminology) -> None:
     filter = {"property": "code", "op": "regex", "value": "(a+)+b"}
     chosen = a_value_set({"system": "urn:test:none", "filter": [filter]})
