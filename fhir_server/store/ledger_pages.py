@@ -131,6 +131,8 @@ def _page_part(name: str, wanted: Any) -> Filter:
     if name == "$or":
         parts = [page_filter(part) for part in wanted]
         return {"$or": parts} if all(parts) else EVERYWHERE
+    if name == "$nor" and len(wanted) == 1 and set(wanted[0]) == {"$nor"} and len(wanted[0]["$nor"]) == 1:
+        return page_filter(wanted[0]["$nor"][0])  # as `unwalked` writes it
     if name == "k":
         return _keys(wanted)
     if name == "_id":

@@ -15,7 +15,8 @@ from fhir_server.audit.hiding import Hiding
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.planning import index
 from fhir_server.model.resources import decode
-from fhir_server.store.ledger_pages import bucket_of, id_of, plain_keys
+from fhir_server.store.ledger_pages import bucket_of, id_of, page_filter, plain_keys
+from fhir_server.store.values import Filter, unwalked
 
 HIDING = Hiding(b"k" * 32)
 AGENTS = (
@@ -110,3 +111,12 @@ async def test_the_query_is_kept_with_its_numbers_hidden(context: Context) -> No
 
 def test_a_hash_depends_on_the_key() -> None:
     assert Hiding(b"a" * 32).hash("079200000123") != Hiding(b"b" * 32).hash("079200000123")
+
+
+def test_pages_are_told_apart_by_a_condition_however_it_is_written() -> None:
+    recent: Filter = {"u": {"$gte": 1_700_000_000_000}}
+    assert page_filter(unwalked(recent)) == page_filter(recent) != {}
+    assert page_filter({"$and": [{"k": "ABa"}, unwalked(recent)]}) == {
+        "$and": [page_filter({"k": "ABa"}), page_filter(recent)]
+    }
+    assert page_filter({"$nor": [recent]}) == {}
