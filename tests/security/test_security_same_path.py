@@ -61,6 +61,11 @@ def _plain(id: str) -> dict[str, Any]:
     return a_condition("Patient/an", id=f"{id}-plain")
 
 
+def _people(**ids: str) -> dict[str, Any]:
+    rows = [{"name": f"{side}-patient", "valueReference": {"reference": f"Patient/{id}"}} for side, id in ids.items()]
+    return {"resourceType": "Parameters", "parameter": rows}
+
+
 PATCH = [{"op": "replace", "path": "/subject/reference", "value": "Patient/an"}]
 WRITES: dict[str, Ways] = {
     "update": _put(_plain),
@@ -75,6 +80,9 @@ WRITES: dict[str, Ways] = {
         "PATCH", f"Condition/{id}-plain", PATCH, content_type="application/json-patch+json"
     ),
     "create in the compartment": lambda caller, id: caller.post("Condition", a_condition(f"Patient/{id}", HIV)),
+    "merge": lambda caller, id: caller.post("Patient/$merge", _people(source="an", target=id)),
+    "merge of the other": lambda caller, id: caller.post("Patient/$merge", _people(source=id, target="an")),
+    "unmerge": lambda caller, id: caller.post("Patient/$unmerge", _people(source=id)),
     "batch": lambda caller, id: caller.post(
         "", {"resourceType": "Bundle", "type": "batch", "entry": [an_entry("GET", f"Patient/{id}")]}
     ),
