@@ -111,8 +111,9 @@ def _permits_access(provision: Resource) -> bool:
     """False for a permit of less than is told apart here: to permit all of it would be more than the patient said. A
     denial of less counts for all that it names beside that."""
     actions = {one.get("code") for action in provision.get("action") or () for one in action.get("coding") or ()}
-    limits = ("code", "data", "dataPeriod", "securityLabel")
-    return not any(name in provision for name in limits) and (not actions or "access" in actions)
+    limits = ("code", "data", "dataPeriod")
+    both = "class" in provision and "securityLabel" in provision  # what is of a type and has a label, and not either
+    return not both and not any(name in provision for name in limits) and (not actions or "access" in actions)
 
 
 def _actors(provision: Resource) -> Iterator[Literal]:

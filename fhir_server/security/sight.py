@@ -132,13 +132,14 @@ class Consented:
         parts = ("", f"#{type}")
         permits = [code for part in parts for code in self._codes("+", part)]
         denies = [code for part in parts for code in self._codes("-", part)]
-        denied: list[Filter] = [{"a": {"$in": denies}}]
-        denied += [
-            {"$and": [{"a": {"$in": list(self._codes("-", f"!{bit}"))}}, {"s": {"$in": values}}]}
-            for bit, values in self.classes.items()
-        ]
-        permitted: list[Filter] = [{"a": {"$ne": "="}}, {"a": {"$in": permits}}]
+        denied = [{"a": {"$in": denies}}, *self._of_classes("-")]
+        permitted = [{"a": {"$ne": "="}}, {"a": {"$in": permits}}, *self._of_classes("+")]
         return {"$or": [{"c": 0}, {"$and": [{"$or": permitted}, {"$nor": denied}]}]}
+
+    def _of_classes(self, sign: str) -> Iterator[Filter]:
+        """What is said of a class of sensitivity counts for what belongs to it."""
+        for bit, values in self.classes.items():
+            yield {"$and": [{"a": {"$in": list(self._codes(sign, f"!{bit}"))}}, {"s": {"$in": values}}]}
 
     def _codes(self, sign: str, part: str) -> Iterator[str]:
         purposes = ("*", *self.purposes)

@@ -159,6 +159,21 @@ async def test_a_denial_of_a_class_hides_it_from_those_who_have_the_scope(ask: A
     await admin.send("DELETE", "Consent/of-an")
 
 
+async def test_a_permit_of_a_class_shows_it_alone_and_to_whom_it_names(ask: Ask, admin: Caller) -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}
+    permit = {"type": "permit", "securityLabel": [label], "actor": actor("Organization/h1")}
+    assert (await admin.put(consent({"type": "deny", "provision": [permit]}))).is_success
+    cleared, uncleared = ask("user/*.rs sens/HIV", **HOSPITAL), ask("user/*.rs", **HOSPITAL)
+    officer = ask("user/*.rs sens/HIV", **OFFICER)
+    assert await cleared.ids("Condition") == {"Condition/an-hiv"}
+    assert await uncleared.ids("Condition") == set()
+    assert "Condition/an-hiv" not in await officer.ids("Condition")
+    for limited in ({**permit, "class": TYPES}, {**permit, "securityLabel": [{"system": "urn:x", "code": "HIV"}]}):
+        assert (await admin.put(consent({"type": "deny", "provision": [limited]}))).is_success
+        assert await cleared.ids("Condition") == set()
+    await admin.send("DELETE", "Consent/of-an")
+
+
 async def test_what_consents_say_outlasts_changes_of_the_patient_and_new_members(ask: Ask, admin: Caller) -> None:
     hospital = ask("user/*.rs", **HOSPITAL)
     await admin.put(consent({"type": "deny"}))
