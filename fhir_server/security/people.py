@@ -24,15 +24,17 @@ from fhir_server.store.values import EVERYTHING, Find
 ALONE_AGE = 7  # below it the representative alone decides
 MOST = 50  # people that one person represents, at most
 RELATED = "RelatedPerson"
+GROWN_MS = 600_000  # after which a birth date that was corrected counts
+MOST_GROWN = 100_000
 _DAY = 86_400_000
 _EPOCH = date(1970, 1, 1).toordinal()
 
 
 class People:
-    """Looks up representation, with a view of everything. grown: patients who are known to be seven or older; a birth
-    date that is corrected later counts for them when the process starts anew."""
+    """Looks up representation, with a view of everything. grown: patients who are known to be seven or older, with the
+    ms until which that is not asked again."""
 
-    def __init__(self, context: Context, grown: set[str]) -> None:
+    def __init__(self, context: Context, grown: dict[str, int]) -> None:
         self._context = context.with_(view=EVERYTHING)
         self._zone = context.settings.zone
         self._now = context.clock()
@@ -109,12 +111,14 @@ class People:
 
     async def _acts_alone(self, patient: str) -> bool:
         """True from the seventh birthday on."""
-        if patient in self._grown:
+        if self._grown.get(patient, 0) > self._now:
             return True
         found = (await self._read("Patient", [patient])).get(patient)
         if found is None or not self._is_older(found, ALONE_AGE):
             return False
-        self._grown.add(patient)
+        if len(self._grown) >= MOST_GROWN:
+            self._grown.clear()
+        self._grown[patient] = self._now + GROWN_MS
         return True
 
     def _is_older(self, patient: Resource, years: int) -> bool:

@@ -72,7 +72,7 @@ class Policy:
 
     def __init__(self, types: TypeLists) -> None:
         self.types = types
-        self._grown: set[str] = set()
+        self._grown: dict[str, int] = {}
         self._labelled: dict[int, dict[str, Filter]] = {}  # by the generation of the search keys
 
     @classmethod

@@ -7,10 +7,13 @@ from typing import Any
 
 import pytest
 
+from fhir_server.interactions.exchange import Context
+from fhir_server.interactions.rights import Caller as Asker
+from fhir_server.security.people import GROWN_MS, People
 from tests.builders import an_entry
 from tests.security.callers import ADMIN, SENSITIVE, Caller
 from tests.security.conftest import Ask
-from tests.security.people import HA_NOI, PEOPLE, THANH_HOA, names_of, settle
+from tests.security.people import HA_NOI, PEOPLE, THANH_HOA, names_of, patient, settle, years_ago
 
 ICD = "http://hl7.org/fhir/sid/icd-10"
 TYPES = ("Patient", "Condition", "Observation", "Encounter")
@@ -358,3 +361,17 @@ async def test_reading_and_searching_are_rights_of_their_own(ask: Ask) -> None:
     assert (await reader.get("_history")).status_code == 403
     assert (await searcher.get("Condition/an-plain")).status_code == 403
     assert await searcher.ids("Condition") == {"Condition/an-plain"}
+
+
+async def test_a_birth_date_that_was_corrected_counts_within_minutes(running: Context, admin: Caller) -> None:
+    at, grown = [running.clock()], dict[str, int]()
+
+    async def alone() -> tuple[str, ...]:
+        return await People(running.with_(clock=lambda: at[0]), grown).represented(Asker(patient="dung"))
+
+    assert await alone() == ("dung",)
+    assert (await admin.put({**patient("dung"), "birthDate": years_ago(3)})).is_success
+    at[0] += GROWN_MS
+    assert await alone() == ()
+    assert (await admin.put(patient("dung"))).is_success
+    assert await alone() == ("dung",)
