@@ -64,7 +64,10 @@ class Reading:
             value, extended = parent.get(form.key), parent.get(form.sibling) if form.sibling else None
             if value is None and extended is None:
                 continue
-            if isinstance(value, list) or isinstance(extended, list):
+            if value.__class__ is list and extended is None and form.type != "Resource":  # nearly all that repeats
+                name, type, below = self.element.name, form.type, form.below
+                found += [Item(one, None, type, below, (place, name, number)) for number, one in enumerate(value)]
+            elif isinstance(value, list) or isinstance(extended, list):
                 values, others = _list(value), _list(extended)
                 for number in range(max(len(values), len(others))):
                     one = values[number] if number < len(values) else None

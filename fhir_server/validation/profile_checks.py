@@ -239,7 +239,7 @@ class _Compiler:
                 self.problems.append(f"the invariant {constraint.key} cannot be evaluated here")
             else:
                 asks = any(f"{name}(" in constraint.expression for name in QUESTIONS)
-                yield _rule(constraint, test, self._asking if asks else _environment)
+                yield _rule(constraint, test, self._asking if asks else None)
 
     def _asking(self, walk: Walk) -> Environment:
         """For conditions with memberOf() or conformsTo()."""
@@ -323,16 +323,13 @@ def _check_content(
     return check
 
 
-def _environment(walk: Walk) -> Environment:
-    return walk.environment
-
-
-def _rule(constraint: Constraint, test: Test, environment: Callable[[Walk], Environment]) -> ItemCheck:
+def _rule(constraint: Constraint, test: Test, asking: Callable[[Walk], Environment] | None) -> ItemCheck:
     is_error, facts = constraint.severity == "error", asked(constraint)
 
     def check(item: Item, walk: Walk) -> None:
         try:
-            held = test([item.content if item.value is None else item.value], environment(walk))
+            environment = walk.environment if asking is None else asking(walk)
+            held = test([item.content if item.value is None else item.value], environment)
         except CannotTellError:
             return
         if held is not True and (is_error or held is False):
