@@ -51,7 +51,7 @@ from fhir_server.search.tree import (
     has_joins,
     is_read,
 )
-from fhir_server.store.values import INDEX_ID, INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
+from fhir_server.store.values import INDEX_ORDER, NOTHING, Bound, Filter, Find, Stored, View
 
 PATIENCE = 3_000  # candidates walked a batch at a time before a join is resolved as far as AT_MOST allows
 FEW_CANDIDATES = 100  # of a list that is shorter, nobody asks whether another is shorter still
@@ -347,18 +347,20 @@ class Finder:
     async def _most_looked_at(self, plan: Plan, walk: Walk) -> int | None:
         """The work limit, for a walk in the order of its index that may meet more resources that do not fit.
 
-        Raises FhirError TOO_COSTLY for one that sorts what it finds, where more would be looked at than that.
+        Raises FhirError TOO_COSTLY for one that sorts what it finds, where the search would look at more than that.
         """
         most = self.work.most
-        if walk.hint == INDEX_ID or await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
-            return None
-        is_chosen = walk.index is not None and walk.driver is not None
-        if walk.index is not None and not walk.looked_at(plan):
-            return None
-        if not is_chosen and await self._looks_at(plan, walk, most + 1) <= most:
+        if walk.is_short:
             return None
         if walk.index is None:
-            raise FhirError(Kind.TOO_COSTLY, f"a search of {plan.type} would look at more than {most} resources")
+            self.work.done += await self._looks_at(plan, walk, most + 1)
+            if self.work.done > most:
+                raise FhirError(Kind.TOO_COSTLY, f"a search of {plan.type} would look at more than {most} resources")
+            return None
+        if not walk.looked_at(plan) or await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
+            return None
+        if walk.driver is None and await self._looks_at(plan, walk, most + 1) <= most:
+            return None
         return most
 
     async def _looks_at(self, plan: Plan, walk: Walk, cap: int) -> int:

@@ -91,6 +91,11 @@ class Walk(msgspec.Struct, frozen=True):
             return _INDEXES.get(path)
         return INDEX_KEYS if path == "o" and is_exact(self.driver) else None
 
+    @property
+    def is_short(self) -> bool:
+        """True for few resources, whatever the store holds."""
+        return self.driver is not None and _is_few(self.driver)
+
     def filter(self, plan: Plan) -> Filter:
         """The plan's filter, in the form that makes the database walk so; without the driver where that is a span."""
         if self.driver is None:
@@ -122,9 +127,7 @@ class Part(msgspec.Struct, frozen=True):
     @property
     def is_short(self) -> bool:
         """True for few resources by their primary date, whatever the store holds."""
-        walk = self.walks[0]
-        few = walk.order == BY_DATE and walk.driver is not None and _is_few(walk.driver)
-        return few and self.plan.joins is None
+        return self.walks[0].is_short and self.walks[0].order == BY_DATE and self.plan.joins is None
 
 
 def parts(plan: Plan, phases: Sequence[Phase], is_sorted: bool) -> tuple[Part, ...]:
@@ -252,7 +255,7 @@ def _listed(plan: Plan, order: Order) -> tuple[Walk, ...]:
     """The walks whose matches are sorted, and last the one along the index of `_id` or `u`, where that is the order."""
     lists = _lists(plan, order)
     path = order.paths[0][0]
-    if path in ("_id", "u") and not any(_is_few(walk.driver or {}) for walk in lists):
+    if path in ("_id", "u") and not any(walk.is_short for walk in lists):
         along_index = next((part for part in flat(plan.filter) if set(part) == {path}), None)
         return (*(walk for walk in lists if walk.driver != along_index), Walk(order, along_index))
     return lists or (Walk(order),)

@@ -44,6 +44,7 @@ def long_lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(module, "AT_ONCE", Reach(0, 1))
         monkeypatch.setattr(module, "AT_MOST", at_most)
         monkeypatch.setattr(module, "LARGEST_BATCH", 2)
+    monkeypatch.setattr("fhir_server.interactions.search.AT_ONCE", Reach(0, 1))
     monkeypatch.setattr(finder, "PATIENCE", patience)
     monkeypatch.setattr(finder, "_FIRST_BATCH", 1)
 
@@ -189,6 +190,17 @@ async def test_a_sort_of_more_than_the_work_limit_is_refused(context: Context) -
     assert len(names(await ask(weak, "Patient?gender=male&_sort=family"))) == 2
     with pytest.raises(FhirError, match=r"would look at more than 3 .*costly: _sort") as fault:
         await ask(weak, "Patient?_sort=family")
+    assert fault.value.kind is Kind.TOO_COSTLY
+
+
+@pytest.mark.usefixtures("long_lists")
+async def test_a_sort_that_is_asked_again_for_each_batch_of_a_join_counts_each_time(context: Context) -> None:
+    query = "Patient?_has:Condition:patient:code=I10,E11,J45&_sort=family"
+    assert len(names(await ask(context, query))) > 1
+    weak = context.with_(settings=context.settings.model_copy(update={"search_work": 7}))
+    assert len(names(await ask(weak, "Patient?_sort=family"))) == 5
+    with pytest.raises(FhirError) as fault:
+        await ask(weak, query)
     assert fault.value.kind is Kind.TOO_COSTLY
 
 
