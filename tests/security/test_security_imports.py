@@ -110,6 +110,19 @@ async def test_a_record_of_a_hidden_person_is_filed_and_tells_nothing_of_the_per
     ).is_success
 
 
+async def test_a_mother_is_linked_with_the_newborn_of_a_sender_who_may_see_it_only(
+    hospital: Caller, admin: Caller, ask: Ask
+) -> None:
+    newborn = {"ngay_sinh": "2026-06-20", "ho_ten": "Con bà Lê Thị Hai", "gioi_tinh": "2"}
+    mother = {"ngay_sinh": "1990-03-02", "ho_ten": "Lê Thị Hai", "gioi_tinh": "2"}
+    for number, is_linked in (("038190000777", False), ("038190000778", True)):
+        sender = hospital if is_linked else ask(f"system/*.cruds {IMPORT}", organization="h2")
+        assert (await send(sender, record(number, "c", **newborn))).status_code == 200
+        assert (await send(hospital, record(number, "m", **mother))).status_code == 200
+        person, _ = await of(admin, number)
+        assert ([link["type"] for link in person.get("link", ())] == ["seealso"]) is is_linked
+
+
 async def test_that_a_record_contradicts_a_hidden_person_is_not_told(hospital: Caller, admin: Caller) -> None:
     for sender, told in ((hospital, False), (admin, True)):
         answer = await send(sender, record(WOMAN, str(told)))
