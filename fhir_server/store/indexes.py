@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
+from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
@@ -31,6 +32,8 @@ OF_WARDS = IndexModel(
     name=INDEX_WARD,
     partialFilterExpression={"w": {"$gt": ""}},
 )
+# Stands in for the others while these are put off: what a Patient says anew is written to the whole compartment.
+OF_A_LOAD = IndexModel([("p", ASCENDING)], name="members")
 HISTORY_INDEXES = (
     IndexModel([("u", ASCENDING), ("i", ASCENDING)], name=INDEX_UPDATED),
     IndexModel([("p", ASCENDING)], name="patient", partialFilterExpression={"p": {"$gt": ""}}),
@@ -41,8 +44,8 @@ class Collections:
     """The collections of one database that are known to exist with their indexes.
 
     by_ward: with the index by ward of residence.
-    deferred: collections made now get their indexes from `build`, after a first bulk load; all but Patient, since a
-    load looks people up by their numbers.
+    deferred: collections made now get their indexes from `build`, after a first bulk load, and until then one over
+    their patients; all but Patient, since a load looks people up by their numbers, and old versions, which are few.
     """
 
     def __init__(self, database: AsyncDatabase[Document], by_ward: bool = False) -> None:
@@ -60,7 +63,9 @@ class Collections:
         async with self._making:
             for name in self.missing(names):
                 await create(self._database, name)
-                if not self.deferred or name == "Patient":
+                if self.deferred and name != "Patient" and not name.endswith(HISTORY):
+                    await self._of(name).create_indexes([OF_A_LOAD])
+                else:
                     await self._index(name)
                 self._ready.add(name)
 
@@ -97,8 +102,12 @@ class Collections:
         return lacking
 
     async def _index(self, name: str) -> None:
-        collection = self._database[name].with_options(write_concern=MAJORITY)
-        await collection.create_indexes(list(self._indexes_of(name)))
+        await self._of(name).create_indexes(list(self._indexes_of(name)))
+        if OF_A_LOAD.document["name"] in await self._of(name).index_information():
+            await self._of(name).drop_index(OF_A_LOAD.document["name"])
+
+    def _of(self, name: str) -> AsyncCollection[Document]:
+        return self._database[name].with_options(write_concern=MAJORITY)
 
     def _indexes_of(self, name: str) -> tuple[IndexModel, ...]:
         if name.endswith(HISTORY):

@@ -14,7 +14,7 @@ from pymongo import MongoClient
 from fhir_server.config import Settings
 from fhir_server.store import embedded as embedded_module
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.values import EVERYTHING, Find, StartError
+from fhir_server.store.values import EVERYTHING, Find, Narrowing, StartError
 from tests.contract.drafts import a_draft, a_patient, put
 
 Server = MongoClient[dict[str, Any]]
@@ -109,17 +109,20 @@ async def test_collections_are_compressed_with_zstd(store: MongoStore, mongodb: 
     assert options["storageEngine"]["wiredTiger"]["configString"] == "block_compressor=zstd"
 
 
-async def test_a_load_into_an_empty_store_builds_its_indexes_at_the_end(
+async def test_a_load_into_an_empty_store_builds_its_indexes_at_the_end_and_finds_compartments_meanwhile(
     store: MongoStore, mongodb: Server, database_name: str
 ) -> None:
     collection = mongodb[database_name]["Organization"]
     async with store.bulk_load() as deferred:
         assert deferred
         await put(store, *[a_draft(id=str(number), keys=["k"]) for number in range(100)], expected=0)
-        await put(store, a_patient("p"))
-        assert set(collection.index_information()) == {"_id_"}
+        await put(store, a_patient("p"), a_draft("Condition", narrowing=Narrowing("p"), keys=["@p"]))
+        assert set(collection.index_information()) == {"_id_", "members"}
+        conditions = mongodb[database_name]["Condition"]
+        found = conditions.find({"k": "@p", "p": "p"}).explain()["executionStats"]
+        assert (found["totalDocsExamined"], found["totalKeysExamined"]) == (1, 1)
         assert "keys" in mongodb[database_name]["Patient"].index_information()
-    assert {"keys", "order", "updated"} <= collection.index_information().keys()
+    assert set(collection.index_information()) == {"_id_", "gone", "keys", "order", "updated"}
     assert await store.count("Organization", {"k": "k"}, EVERYTHING) == 100
 
 
