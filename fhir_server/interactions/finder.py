@@ -173,7 +173,7 @@ class Finder:
         # long, it must be short.
         is_sorted = walks[0].through is None and walks[0].index is None and walks[-1].index is not None
         for cap in (FEW_CANDIDATES, await self._most_weighed(type, is_sorted and len(walks) == 2)):
-            weights = [await self._weigh(type, walk, cap) for walk in walks]
+            weights = await self._weights(type, walks, cap)
             if min(weights) < cap:
                 break
         else:
@@ -194,6 +194,15 @@ class Finder:
         targets, sources = await weigh(target, {}, EVERYTHING_COUNTS), await weigh(source, {}, EVERYTHING_COUNTS)
         return max(2, -(-limit * targets // max(sources, 1)))
 
+    async def _weights(self, type: str, walks: Iterable[Walk], cap: int) -> list[int]:
+        """Of the walks up to the first that is empty: no other can be shorter."""
+        weights: list[int] = []
+        for walk in walks:
+            weights.append(await self._weigh(type, walk, cap))
+            if not weights[-1]:
+                break
+        return weights
+
     async def _weigh(self, type: str, walk: Walk, cap: int) -> int:
         if walk.through is None:
             return await self._store.weigh(type, walk.driver or {}, cap)
@@ -209,7 +218,7 @@ class Finder:
         found = 0
         for part in cheaply(plan):
             if part.plan.filter != NOTHING:
-                found += min([await self._weigh(plan.type, walk, cap - found) for walk in part.walks])
+                found += min(await self._weights(plan.type, part.walks, cap - found))
             if found >= cap:
                 break
         return min(found, cap)

@@ -13,11 +13,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.search.compile import flat
 from fhir_server.search.content import contains
 from fhir_server.search.describe import describe
 from fhir_server.search.model import SearchModel
 from fhir_server.search.paging import AS_FOUND
-from fhir_server.search.plan import Plan, Walk
+from fhir_server.search.plan import Plan, Walk, alternatives
 from fhir_server.search.tree import And, Chain, Contains, Content, Has, InHierarchy, Leaf, Node, Not, Or
 from fhir_server.store.values import Stored
 
@@ -89,9 +90,12 @@ class Joins:
         return self._model.ids(has.type, ids)
 
     async def _is_long(self, plan: Plan, most: int) -> bool:
-        """True when so many resources would have to be looked at that it is not worth while to find out more."""
+        """True when so many resources would have to be looked at that it is not worth while to find out more. Where
+        each that is looked at is found, no more are than are asked for."""
         limit = max(most * _WORTH_LOOKING_AT, 1)
-        return plan.joins is None and await self._finder.weight(plan, limit) >= limit
+        parted = [one for one in alternatives(plan) if len(flat(one.filter)) > 1]
+        weights = [await self._finder.weight(one, limit) for one in parted] if plan.joins is None else []
+        return sum(weights) >= limit
 
     async def _resolve_hierarchy(self, node: InHierarchy) -> Node:
         """Level by level, until nothing new is found; a hierarchy that is a ring ends, too."""
