@@ -122,7 +122,7 @@ async def test_a_walk_by_id_meets_everyone_once_even_when_their_content_changes(
 async def test_a_page_link_works_on_another_worker_and_after_a_restart_but_nowhere_else(
     world: Searcher, empty: Searcher, own_settings: Settings
 ) -> None:
-    first = await world.bundle("Patient?_sort=_id&_count=2")
+    first = await world.bundle("Patient?_id=an,binh,cuong,dung&_sort=_id&_count=2")
     link = following(first)
     assert link is not None
     async with serving(own_settings) as another:
