@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
@@ -179,6 +180,7 @@ class Transactions:
                 self._turns.taken(about),
                 self._client.start_session() as session,
             ):
+                clocked.begun = time.monotonic()
                 return await self._run_until(work, session, clocked)
         except TimeoutError:
             raise self._out_of_time(clocked) from None
@@ -186,14 +188,14 @@ class Transactions:
             raise fhir_error(fault, "the transaction") from None
 
     def _out_of_time(self, clocked: _Progress) -> FhirError:
-        """What the time went into: others in the queue, a commit without an answer, a fault that did not pass, or the
+        """What the time went into: a commit without an answer, others in the queue, a fault that did not pass, or the
         work itself."""
         limit = f"the limit of {self._limit_seconds:g} seconds"
-        if not clocked.begun:
-            text = f"other writes of the same resources took longer than {limit}; nothing was written, send it again"
-            return FhirError(Kind.CONFLICT, text)
         if clocked.committing:
             return FhirError(Kind.TIMEOUT, f"the transaction was not confirmed within {limit}; {OUTCOME_UNKNOWN}")
+        if clocked.deadline - clocked.begun < self._limit_seconds / 2:
+            text = f"other writes of the same resources took most of {limit}; nothing was written, send it again"
+            return FhirError(Kind.CONFLICT, text)
         if clocked.fault is not None:
             return fhir_error(clocked.fault, "the transaction")
         return FhirError(Kind.TIMEOUT, f"the transaction took longer than {limit}; nothing was written")
@@ -220,7 +222,6 @@ class Transactions:
     async def _run_once(
         self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
-        clocked.begun = True
         await session.start_transaction(
             read_concern=ReadConcern("snapshot"), write_concern=MAJORITY, read_preference=ReadPreference.PRIMARY
         )
@@ -238,13 +239,13 @@ class Transactions:
 
 @dataclass(slots=True)
 class _Progress:
-    """One transaction over all its runs. now: ms since the epoch, the same in each run. deadline: monotonic seconds.
-    fault: why it is run again."""
+    """One transaction over all its runs. now: ms since the epoch, the same in each run. deadline, begun: monotonic
+    seconds. fault: why it is run again."""
 
     now: int
     deadline: float
     fault: PyMongoError | None = None
-    begun: bool = False
+    begun: float = math.inf
     committing: bool = False
     pauses: int = 0
 
