@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
+import orjson
 from records_sources import FORMATS
 
 from fhir_server.model.resources import Digits, decode
@@ -51,9 +53,8 @@ class Sameness:
         self._export: Export = export_of(format)
         self._facts: Facts = format.tools.facts()
         self._facts.on, self._facts.facility = on, facility
-        self._rows: dict[Keys, list[Mapping[str, Any]]] = {}
-        for path, row in rows_of(format):
-            self._rows.setdefault(path, []).append(row)
+        self._rows = rows_by_path(format)
+        self._told: dict[tuple[Keys, str], Any] = {}  # most texts of two records are the same
 
     def of(self, content: Any, path: Keys = ()) -> Any:
         if isinstance(content, list) or path in self._export.many:
@@ -85,8 +86,10 @@ class Sameness:
         )
 
     def _taken(self, text: str, path: Keys) -> Any:
-        rows = self._rows.get(path, ())
-        return [self._value(row, text) for row in rows] if rows else text
+        if (path, text) not in self._told:
+            rows = self._rows.get(path, ())
+            self._told[path, text] = [self._value(row, text) for row in rows] if rows else text
+        return self._told[path, text]
 
     def _value(self, row: Mapping[str, Any], text: str) -> Any:
         names = row.get("as", "text")
@@ -102,6 +105,14 @@ class Sameness:
                 made += result if isinstance(result, list) else [result]
             values = made
         return json.dumps(values, default=lambda digits: digits.text if isinstance(digits, Digits) else str(digits))
+
+
+@lru_cache(maxsize=8)
+def rows_by_path(format: Format) -> Mapping[Keys, list[Mapping[str, Any]]]:
+    found: dict[Keys, list[Mapping[str, Any]]] = {}
+    for path, row in rows_of(format):
+        found.setdefault(path, []).append(row)
+    return found
 
 
 def rows_of(format: Format) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
@@ -125,10 +136,14 @@ def _rows(groups: Any, above: Keys) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
         yield from _rows(group.get("resources", ()), here)
 
 
-def bare(resources: list[dict[str, Any]]) -> list[str]:
+def bare(resources: list[dict[str, Any]]) -> list[bytes]:
     """The resources without ids and what names the record they came from; references by type alone, lists in any
     order."""
-    return sorted(json.dumps(_bare(one), sort_keys=True, ensure_ascii=False, default=str) for one in resources)
+    return sorted(_text_of(_bare(one)) for one in resources)
+
+
+def _text_of(value: Any) -> bytes:
+    return orjson.dumps(value, default=str, option=orjson.OPT_SORT_KEYS)
 
 
 def _bare(value: Any) -> Any:
@@ -137,7 +152,10 @@ def _bare(value: Any) -> Any:
         if isinstance(value.get("reference"), str):
             kept["reference"] = value["reference"].partition("/")[0]
         return kept
-    return sorted((_bare(one) for one in value), key=repr) if isinstance(value, list) else value
+    if isinstance(value, list):
+        items = [_bare(one) for one in value]
+        return sorted(items, key=_text_of) if len(items) > 1 else items
+    return value
 
 
 def filled(table: str, visit: dict[str, str]) -> dict[str, str]:
