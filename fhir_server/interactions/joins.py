@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.search.clauses import Few
 from fhir_server.search.compile import flat
 from fhir_server.search.content import contains
 from fhir_server.search.describe import describe
@@ -90,12 +91,16 @@ class Joins:
         return self._model.ids(has.type, ids)
 
     async def _is_long(self, plan: Plan, most: int) -> bool:
-        """True when so many resources would have to be looked at that it is not worth while to find out more. Where
-        each that is looked at is found, no more are than are asked for."""
-        limit = max(most * _WORTH_LOOKING_AT, 1)
-        parted = [one for one in alternatives(plan) if len(flat(one.filter)) > 1]
-        weights = [await self._finder.weight(one, limit) for one in parted] if plan.joins is None else []
-        return sum(weights) >= limit
+        """True when so many resources would have to be looked at that it is not worth while to find out more.
+
+        Weights are remembered, but names and identifiers seldom come twice: where as many are found as are looked at,
+        they are asked for at once.
+        """
+        if plan.joins is not None or isinstance(plan.filter, Few):
+            return False
+        limit, ways = max(most * _WORTH_LOOKING_AT, 1), alternatives(plan)
+        doubtful = [one for one in ways if len(ways) == 1 or len(flat(one.filter)) > 1]
+        return sum([await self._finder.weight(one, limit) for one in doubtful]) >= limit
 
     async def _resolve_hierarchy(self, node: InHierarchy) -> Node:
         """Level by level, until nothing new is found; a hierarchy that is a ring ends, too."""
