@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from math import isqrt
-from time import monotonic
 from typing import Protocol
 
 from msgspec.structs import replace
@@ -16,12 +14,13 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, NOWHERE, Joins, Reach, chunks
 from fhir_server.interactions.through import ThroughHas
 from fhir_server.interactions.through_chain import ThroughChain
+from fhir_server.interactions.work import Work
 from fhir_server.model.resources import Resource
 from fhir_server.search.clauses import Few
 from fhir_server.search.compile import conjunction, disjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
-from fhir_server.search.leads import is_led, leads
+from fhir_server.search.leads import leads
 from fhir_server.search.paging import AS_FOUND, BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
 from fhir_server.search.plan import (
     Part,
@@ -38,12 +37,10 @@ from fhir_server.search.plan import (
 )
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import (
-    ALL,
     And,
     Chain,
     Contains,
     Has,
-    InHierarchy,
     Leaf,
     Node,
     Or,
@@ -65,30 +62,6 @@ class Reader(Protocol):
     """Both the store and the inside of a transaction."""
 
     async def find(self, query: Find, view: View) -> list[Stored]: ...
-
-
-@dataclass(slots=True)
-class Work:
-    """How much one search may do: documents that further queries return, and seconds."""
-
-    most: int
-    seconds: float
-    done: int = 0
-    started: float = field(default_factory=monotonic)
-
-    def spend(self, documents: int, part: str) -> None:
-        """Raises FhirError TOO_COSTLY, naming the part of the search that was being answered."""
-        self.done += documents
-        if self.done > self.most:
-            text = f"the search examined {self.most} resources for {part}; make another parameter more selective"
-            raise FhirError(Kind.TOO_COSTLY, text, (part,))
-        if self.is_over:
-            text = f"the search took over {self.seconds:g} s, last for {part}; make another parameter more selective"
-            raise FhirError(Kind.TOO_COSTLY, text, (part,))
-
-    @property
-    def is_over(self) -> bool:
-        return monotonic() - self.started > self.seconds
 
 
 class Finder:
@@ -135,7 +108,7 @@ class Finder:
         walked: list[tuple[int, Through]] = []
         for place, part in enumerate(parts):
             if isinstance(part, Leaf):
-                leaves.extend(flat(await self._compile(part)))
+                leaves.extend(flat(await self.compile(part)))
                 continue
             # What joins lead to differs from page to page and is no part of how the answer is cut.
             resolved = rewrite(await self._joins.resolve(part, NOWHERE if place == through else reach))
@@ -143,15 +116,16 @@ class Finder:
             if isinstance(resolved, Has) or (isinstance(resolved, Chain) and len(resolved.targets) == 1):
                 walked.append((place, resolved))
         joins = [part for part in others if has_joins(part)]
-        rest = await self._compile(rewrite(And(tuple(part for part in others if not has_joins(part)))))
+        rest = await self.compile(rewrite(And(tuple(part for part in others if not has_joins(part)))))
         if own := self._view.walked(type):
             rest = conjunction((rest, Few(own)))
         for join in joins:
             if isinstance(join, Contains):
-                rest = conjunction((rest, containers(join.contained, await self._compile(join.child))))
+                rest = conjunction((rest, containers(join.contained, await self.compile(join.child))))
         return Plan(type, tuple(leaves), rest, rewrite(And(tuple(joins))) if joins else None, tuple(walked), node=node)
 
-    async def _compile(self, node: Node) -> Filter:
+    async def compile(self, node: Node) -> Filter:
+        """The filter of a tree without joins."""
         return await self._model.filter(node, self._store, self._base, self._now)
 
     async def walk_of(self, part: Part, cursor: Cursor | None) -> Walk:
@@ -296,7 +270,7 @@ class Finder:
         """The plan with its joins in the query, None when their other side is beyond reach."""
         assert plan.joins is not None
         node = rewrite(await self._joins.resolve(plan.joins, reach))
-        return None if has_joins(node) else replace(plan, joins=None).also(await self._compile(node))
+        return None if has_joins(node) else replace(plan, joins=None).also(await self.compile(node))
 
     async def with_ids(self, plan: Plan, ids: Sequence[str], *, raw: bool = True, keys: bool = False) -> list[Stored]:
         """The matches that have one of the ids."""
@@ -428,34 +402,14 @@ class Finder:
         text = f"counting {plan.type} would look at more than {most} of them; costly: {costly(plan, walk.order)}"
         raise FhirError(Kind.TOO_COSTLY, text)
 
-    async def unled(self, node: Node) -> Node | None:
-        """The part of a search for which all resources of a type, or all that have a parameter, may have to be looked
-        at; None where an index leads to what is found."""
-        match node:
-            case And(nodes) if has_joins(node):
-                own = rewrite(And(tuple(part for part in nodes if not has_joins(part))))
-                parts = [*(part for part in nodes if has_joins(part)), *([] if own == ALL else [own])]
-            case Or(nodes):
-                parts = list(nodes)
-            case Chain(_, _, _, child) | Has(_, _, _, child) | Contains(_, _, child):
-                return None if await self.unled(child) is None else node
-            case InHierarchy():
-                return None
-            case _ if has_joins(node):  # its content is read, or it finds what lacks something
-                return node
-            case _:
-                return None if is_led(await self._compile(node)) else node
-        found = [part for one in parts if (part := await self.unled(one)) is not None]
-        return None if not found or (isinstance(node, And) and len(found) < len(parts)) else found[-1]
-
     def pointers(self, stored: Stored, code: str) -> Iterator[tuple[str, str]]:
         """What a reference parameter, or any for `*`, of a found resource points at on this server: (type, id)."""
         return self._model.pointers(stored.type, code, stored.keys or (), self._registry)
 
     async def pointing_at(self, source: str, params: Iterable[SearchParameter], names: Sequence[str]) -> Filter:
         """The resources of a type of which any of the reference parameters points at one of the `Type/id` named."""
-        return await self._compile(Or(tuple(Leaf(source, param, None, tuple(names)) for param in params)))
+        return await self.compile(Or(tuple(Leaf(source, param, None, tuple(names)) for param in params)))
 
     async def contained(self, node: Contains, stored: Stored) -> list[Resource]:
         """The resources within a candidate that satisfy what is asked of them."""
-        return self._model.contained(stored.raw, node.contained, await self._compile(node.child), self._registry)
+        return self._model.contained(stored.raw, node.contained, await self.compile(node.child), self._registry)

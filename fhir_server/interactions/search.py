@@ -16,6 +16,7 @@ from fhir_server.interactions.includes import Inclusions
 from fhir_server.interactions.joins import AT_FIRST, AT_ONCE
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.recording import shown_many
+from fhir_server.interactions.unled import unled
 from fhir_server.model.bundles import bundle, entry
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import encode
@@ -161,7 +162,7 @@ async def _refuse_unindexed(context: Context, parsed: Search) -> None:
     """Raises FhirError TOO_COSTLY for a search that no index answers; what the caller's View names leads to few."""
     finder = Finder(context)
     for type, tree in parsed.trees:
-        part = None if context.view.walked(type) else await finder.unled(rewrite(tree))
+        part = None if context.view.walked(type) else await unled(rewrite(tree), finder.compile)
         if part is not None:
             name = describe(part)
             text = (

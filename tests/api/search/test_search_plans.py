@@ -1,5 +1,5 @@
 """No search reads a whole collection: every declared parameter walks an index with every modifier and prefix, and the
-few searches that none answers are those that `Finder.unled` names."""
+few searches that none answers are those that `unled` names."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
+from fhir_server.interactions.unled import unled
 from fhir_server.search.compile import flat
 from fhir_server.search.parse import parse
 from fhir_server.search.plan import Part, Walk
@@ -101,7 +102,7 @@ class Asked:
         self.searches += 1
         self.taken.add((param.type, pair[0].partition(":")[2]))
         found = self.context.search.parts(plan, (), self.context.store.registry, False)
-        part = await finder.unled(rewrite(tree))
+        part = await unled(rewrite(tree), finder.compile)
         if part is None and not has_joins(tree):
             lost = [walk for one in found for walk in one.walks if not leads_somewhere(one, walk, pair)]
             self.unled += [(type, *pair)] if lost else []
