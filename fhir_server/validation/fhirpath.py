@@ -90,7 +90,7 @@ class _Compiler:
             return lambda focus, environment: bool(run(focus, environment))
         if tree.name == "empty":
             return lambda focus, environment: not run(focus, environment)
-        return lambda focus, environment: len(found := run(focus, environment)) == 1 and found[0].__class__ not in _BARE
+        return lambda focus, environment: len(found := run(focus, environment)) == 1 and not isinstance(found[0], _BARE)
 
     def _comparison(self, operator: str, left: Run, right: Run) -> Test:
         if operator == "=":

@@ -78,7 +78,7 @@ def exists_at(steps: tuple[Step, ...]) -> Test:
 
     def exists(focus: Focus, environment: Environment) -> bool:
         for item in focus:  # noqa: SIM110  a generator costs more than the question
-            if item.__class__ is dict and not names.isdisjoint(item):
+            if isinstance(item, dict) and not names.isdisjoint(item):
                 return True
         return False
 

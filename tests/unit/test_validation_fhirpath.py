@@ -141,3 +141,16 @@ def test_every_expression_of_r4_is_parsed() -> None:
                 parse(param.expression)
                 count += 1
     assert count > 2000
+
+
+def test_of_a_resource_elsewhere_a_reference_tells_the_type_and_the_id() -> None:
+    texts = ("Practitioner/1", "Practitioner/1", "Organization/2")
+    patient = {"resourceType": "Patient", "generalPractitioner": [{"reference": text} for text in texts]}
+    for expression in (
+        "generalPractitioner.resolve().all(id.exists())",
+        "generalPractitioner.resolve().distinct().count() = 2",
+        "generalPractitioner.first().resolve().hasValue().not()",
+        "generalPractitioner.resolve().where($this is Organization).id = '2'",
+    ):
+        test = compile_condition(DEFINITIONS, expression, "Patient")
+        assert test([patient], Environment(patient, patient)) is True, expression
