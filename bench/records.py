@@ -115,7 +115,9 @@ def tell_processes(seen: list[dict[int, Process]]) -> None:
     for moment in seen:
         last |= moment
     for pid, process in sorted(last.items(), key=lambda one: one[1].kind):
-        alive = [moment[pid] for moment in seen if pid in moment]
+        alive = [moment[pid] for moment in seen if pid in moment and moment[pid].memory]
+        if process.cpu < 0.1 or not alive:  # what multiprocessing keeps for itself
+            continue
         memory = [alive[int(part * (len(alive) - 1))].memory for part in (0.25, 0.5, 1)]
         print(f"  {process.kind}: {process.cpu:.1f} s, {' '.join(str(one >> 10) for one in memory)} MiB", flush=True)
 
