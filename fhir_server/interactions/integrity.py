@@ -6,7 +6,7 @@ R4 Resource References and R4 RESTful API, delete, leave both to the server.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 from fhir_server.errors import Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
@@ -90,36 +90,43 @@ async def refuse_orphans(
     be deleted under them.
 
     Those that the caller may not see are neither named nor counted."""
+    if not removed:
+        return
     await transaction.upset([_name(identity) for identity in removed])
     gone = {*removed, *written}
+    sources = sorted((context.capability.types.keys() & await context.store.types()) - _STAY)
     issues = [
         Issue("error", "conflict", f"{type}/{id} is referred to{by}", (place,))
         for (type, id), place in sorted(removed.items())
-        for by in await _held(context, transaction, (type, id), gone)
+        for by in await _held(context, transaction, sources, (type, id), gone)
     ]
     refuse_faults(issues, Kind.CONFLICT)
 
 
-async def _held(context: Context, transaction: Transaction, held: Identity, gone: set[Identity]) -> list[str]:
+async def _held(
+    context: Context, transaction: Transaction, sources: Sequence[str], held: Identity, gone: set[Identity]
+) -> list[str]:
     """` by Condition/12` for each holder that is told; one empty text when there are only others."""
     type, id = held
     if not await transaction.find(Find(type, {"_id": id}, (), 1, raw=False), context.view):
         return []  # it is not removed, for it is not there for this caller
-    seen = await _holders(context, transaction, type, id, gone)
+    seen = await _holders(context, transaction, sources, held, gone)
     if seen or context.view == EVERYTHING:
         return [f" by {holder}" for holder in seen]
-    return [""] if await _holders(context.with_(view=EVERYTHING), transaction, type, id, gone) else []
+    return [""] if await _holders(context.with_(view=EVERYTHING), transaction, sources, held, gone) else []
 
 
-async def _holders(context: Context, transaction: Transaction, type: str, id: str, gone: set[Identity]) -> list[str]:
+async def _holders(
+    context: Context, transaction: Transaction, sources: Sequence[str], held: Identity, gone: set[Identity]
+) -> list[str]:
     finder = Finder(context, transaction)
-    held: list[str] = []
-    for source in sorted(context.capability.types.keys() - _STAY):
-        found = await holders(finder, source, (type, id), TOLD + len(gone))
-        held += [f"{source}/{stored.id}" for stored in found if (source, stored.id) not in gone | {(type, id)}]
-        if len(held) >= TOLD:
+    told: list[str] = []
+    for source in sources:
+        found = await holders(finder, source, held, TOLD + len(gone))
+        told += [f"{source}/{stored.id}" for stored in found if (source, stored.id) not in gone]
+        if len(told) >= TOLD:
             break
-    return held[:TOLD]
+    return told[:TOLD]
 
 
 async def holders(finder: Finder, source: str, held: Identity, most: int) -> list[Stored]:

@@ -4,20 +4,36 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.database import Database
 
 from fhir_server.config import Settings
 from tests.api.conftest import Client, serving
 from tests.builders import a_bundle, a_condition, a_patient, an_entry
+from tests.conftest import empty, new_database
 
-ROUNDS = 12
+ROUNDS = 8
+
+
+@pytest.fixture(scope="module")
+async def served(
+    mongodb_uri: str, mongodb: MongoClient[dict[str, Any]]
+) -> AsyncIterator[tuple[Client, Database[dict[str, Any]]]]:
+    with new_database(mongodb) as name:
+        settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=name, check_references=True)
+        async with serving(settings) as client:
+            yield client, mongodb[name]
 
 
 @pytest.fixture
-async def strict(settings: Settings) -> AsyncIterator[Client]:
-    async with serving(settings.model_copy(update={"check_references": True})) as client:
-        yield client
+def strict(served: tuple[Client, Database[dict[str, Any]]]) -> Client:
+    """A server that checks references, over an empty store."""
+    client, database = served
+    empty(database)
+    return client
 
 
 async def test_a_reference_to_nothing_is_refused_and_one_within_the_bundle_is_not(strict: Client) -> None:
