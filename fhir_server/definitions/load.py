@@ -161,7 +161,7 @@ class Definitions:
     @property
     def own_search_params(self) -> tuple[SearchParameter, ...]:
         """The parameters of Việt Nam."""
-        return tuple(self._params[row["url"]] for row in self._own_rows)
+        return tuple(map(_parameter, self._own_rows))
 
     def search_params(self, type: str) -> Mapping[str, SearchParameter]:
         """Code -> parameter for one resource type: its own, then those of DomainResource and Resource (`_id`, …).
