@@ -39,6 +39,7 @@ from fhir_server.store.values import StartError
 log = structlog.get_logger("fhir_server.serve")
 
 DRAIN_SECONDS = 30  # requests that run when the signal comes may take this long
+HUNG_SECONDS = 30  # a process that is silent so long is replaced; on a busy machine a healthy one starts for many
 BACKLOG = 2048
 
 TRY = (
@@ -165,6 +166,7 @@ def _run(settings: Settings, listener: socket.socket, tls: Mapping[str, Any]) ->
         proxy_headers=False,
         backlog=BACKLOG,
         timeout_graceful_shutdown=DRAIN_SECONDS,
+        timeout_worker_healthcheck=HUNG_SECONDS,
         **tls,
     )
     if settings.workers == 1:
