@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
+from fhir_server.operations.table import OPERATIONS
 from tests.builders import a_condition, an_entry
 from tests.security.callers import Caller
 from tests.security.conftest import Ask, Commands
@@ -95,6 +96,11 @@ WRITES: dict[str, Ways] = {
         },
     ),
 }
+# Operations that name no stored resource: terminology, and those of which the narrowing has tests of its own.
+NAMELESS = {"lookup", "subsumes", "validate-code", "expand", "translate", "preferred-id", "reindex"} | {
+    "records-changed",  # test_security_changes
+    "import-records",  # test_security_imports
+}
 CALLERS = {
     "citizen": ("patient/*.cruds operation/*", {"patient": "an"}),
     "hospital": ("system/*.cruds operation/*", {"organization": "h1"}),
@@ -128,6 +134,12 @@ async def _watched(commands: Commands, asked: Awaitable[httpx.Response], id: str
     commands.seen.clear()
     answer = await asked
     return answer.status_code, _normal(answer.text, id), _of(commands, id)
+
+
+def test_every_operation_that_names_a_resource_is_asked_about_hidden_ones() -> None:
+    asked = {path.partition("$")[2].partition("?")[0] for path in READS if "$" in path} | WRITES.keys()
+    missing = {operation.name for operation in OPERATIONS} - NAMELESS - asked
+    assert not missing, f"{missing}: in READS or WRITES of this file, or in NAMELESS with the test that holds it"
 
 
 @pytest.mark.parametrize("name", CALLERS)
