@@ -271,7 +271,7 @@ class _Run:
             task.result()
 
     async def _store(self, records: Sequence[Record]) -> None:
-        """A group in one transaction; when that will not do, its records one by one."""
+        """A group in one transaction; when that will not do, each half of it, until what is refused is alone."""
         try:
             for outcome in await self._try(records):
                 self._tell(outcome)
@@ -279,8 +279,9 @@ class _Run:
             if fault.kind not in _OF_ONE_RECORD:
                 raise
             if len(records) > 1:
-                for record in records:
-                    await self._store([record])
+                middle = len(records) // 2
+                await self._store(records[:middle])
+                await self._store(records[middle:])
                 return
             records[0].mapped.problems.append(_store_fault(fault))
             self._tell(_outcome(records[0].source, records[0], "refused"))
