@@ -109,10 +109,12 @@ class Sameness:
 
 @lru_cache(maxsize=8)
 def rows_by_path(format: Format) -> Mapping[Keys, list[Mapping[str, Any]]]:
+    """The rows that read a field; of one that repeats another's, those of the other, which stands for it."""
     found: dict[Keys, list[Mapping[str, Any]]] = {}
     for path, row in rows_of(format):
         found.setdefault(path, []).append(row)
-    return found
+    copies = {path: split_path(rows[0]["copy_of"]) for path, rows in found.items() if "copy_of" in rows[0]}
+    return {path: found.get(copies.get(path, path), rows) for path, rows in found.items()}
 
 
 def rows_of(format: Format) -> Iterator[tuple[Keys, Mapping[str, Any]]]:
