@@ -12,14 +12,11 @@ import pytest
 from records_sources import FORMATS
 
 from fhir_server.config import DATA_ROOT
-from fhir_server.model.resources import decode
 from fhir_server.records.advice import advice, rules
 from fhir_server.records.report import PROBLEMS_LIMIT, ImportReport, RecordOutcome, mask
 from fhir_server.records.report_files import COLUMNS, as_csv, report_file
 from fhir_server.records.report_page import page
 from fhir_server.records.source import Place, Problem
-from fhir_server.validation.messages import Report
-from fhir_server.validation.rules_in_vietnamese import RULES
 
 SOURCES = Path(__file__).resolve().parents[2] / "fhir_server" / "records"
 WRONG = Problem("error", "value", ("cannot be read", "không đọc được"), "NGAY_SINH", "038085000123", ("a", "b"))
@@ -130,17 +127,3 @@ def test_a_report_file_is_of_the_form_that_its_suffix_says(tmp_path: Path, suffi
 )
 def test_personal_numbers_are_masked_and_dates_are_not(text: str, masked: str) -> None:
     assert mask(text) == masked
-
-
-def test_what_a_rule_of_our_profiles_says_is_told_in_vietnamese() -> None:
-    folder = DATA_ROOT / "profiles" / "vn_basic" / "structure_definitions"
-    rules = {
-        rule["human"]
-        for path in folder.glob("*.json")
-        for element in decode(path.read_bytes())["differential"]["element"]
-        for rule in element.get("constraint", ())
-    }
-    assert rules - RULES.keys() == set()
-    report = Report()
-    report.tell("invariant", "Encounter.period", key="per-1", human=next(iter(RULES)))
-    assert report.issues[0].vi == "vi phạm quy tắc per-1: ngày bắt đầu phải trước ngày kết thúc"
