@@ -10,6 +10,7 @@ from fhir_server.interactions.entries import answered, entry_request, placed, re
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Shown
 from fhir_server.interactions.transaction import transaction
 from fhir_server.model.bundles import bundle
+from fhir_server.store.cancellation import heed_cancellation
 
 AT_ONCE = 8  # entries of one batch in flight: enough to hide the database's latency, few enough to be fair to others
 
@@ -35,10 +36,8 @@ async def batch(context: Context, request: FhirRequest, items: list[object]) -> 
     places = iter(range(len(items)))
 
     async def some() -> None:
-        task = asyncio.current_task()
         for place in places:
-            if task is not None and task.cancelling():  # what was awaited before may have passed over it
-                raise asyncio.CancelledError
+            heed_cancellation()
             answers[place] = await _run(context, request, place, items[place])
 
     # A group, so that nothing is still being written after an answer, whatever goes wrong.

@@ -30,6 +30,7 @@ from fhir_server.records.signers import signers_of
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
+from fhir_server.store.cancellation import heed_cancellation
 from fhir_server.store.contract import Transaction
 from fhir_server.store.ledger_contract import Event
 from fhir_server.store.values import EVERYTHING, Written
@@ -213,6 +214,7 @@ class _Run:
             ids = sorted({identity.id for identity in known.values() if identity is not None})
             heads = await self.context.store.read_many("Provenance", ids, EVERYTHING) if ids else {}
             used = await used_for(self.context.store, ((known[n], source.place) for n, source in enumerate(some)))
+            heed_cancellation()
             for number, source in enumerate(some):
                 identity = known[number]
                 clash = self._twice(identity, source.place) if identity else None

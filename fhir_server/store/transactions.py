@@ -21,6 +21,7 @@ from pymongo.read_preferences import ReadPreference
 from fhir_server.errors import FhirError, Kind
 from fhir_server.model.registry import Registry
 from fhir_server.store.answers import Answers
+from fhir_server.store.cancellation import heed_cancellation
 from fhir_server.store.compartments import Compartments
 from fhir_server.store.contract import Guard, Transaction
 from fhir_server.store.documents import Document
@@ -204,7 +205,7 @@ class Transactions:
         self, work: Callable[[Transaction], Awaitable[T]], session: AsyncClientSession, clocked: _Progress
     ) -> T:
         while True:
-            _heed_cancellation()
+            heed_cancellation()
             try:
                 return await self._run_once(work, session, clocked)
             except RunAgain as asked:
@@ -231,7 +232,7 @@ class Transactions:
         generation = self._registry.generation
         writes = Writes(self._reads, self._collections, session, compartments, generation, clocked.now, careful)
         result = await work(MongoTransaction(writes, self._ledger))
-        _heed_cancellation()
+        heed_cancellation()
         clocked.committing = True
         await _commit(session, clocked)
         return result
@@ -258,19 +259,10 @@ class _Progress:
         await asyncio.sleep(seconds)
 
 
-def _heed_cancellation() -> None:
-    """Raises CancelledError when it was asked for, also by the time limit, and the driver passed over it: on Python
-    3.11 `asyncio.wait_for` does so when what it waits for is done at the same moment, as a send to a socket mostly is.
-    """
-    task = asyncio.current_task()
-    if task is not None and task.cancelling():
-        raise asyncio.CancelledError
-
-
 async def _heeding(call: Awaitable[T]) -> T:
     """What the call gives, unless it was to be cancelled meanwhile."""
     result = await call
-    _heed_cancellation()
+    heed_cancellation()
     return result
 
 
