@@ -39,7 +39,7 @@ format: $(VENV)/.ready-to-test  ## let ruff write the code as `make lint` wants 
 bench: $(VENV)/.ready-to-test  ## figures of this machine: index entries, validation, import of PEOPLE=1000, REST, search among RESOURCES=100000
 	$(BIN)/python bench/extract.py
 	$(BIN)/python bench/validation.py
-	$(BIN)/python bench/records.py $(PEOPLE)
+	$(BIN)/python -m bench.records $(PEOPLE)
 	$(BIN)/python -m bench.rest
 	$(BIN)/python -m bench.stores $(RESOURCES) dist/bench
 	$(BIN)/python -m bench.search dist/bench

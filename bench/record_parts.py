@@ -1,7 +1,7 @@
-"""CPU of each part of an import, without a database: `python bench/record_parts.py FOLDER` prints µs a resource.
+"""CPU of each part of an import, without a database: `python -m bench.record_parts FOLDER` prints µs a resource.
 
 Every part is run over all records of the folder's files, several times; the cheapest time counts. What the importer
-needs beside them (planning a group, the driver) and mongod's own work stand in the figures of `bench/records.py`.
+needs beside them (planning a group, the driver) and mongod's own work stand in the figures of `bench.records`.
 """
 
 from __future__ import annotations

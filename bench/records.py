@@ -1,4 +1,4 @@
-"""From files of records to searchable FHIR: `python bench/records.py [PEOPLE]` (10,000; 100,000 at full size).
+"""From files of records to searchable FHIR: `python -m bench.records [PEOPLE]` (10,000; 100,000 at full size).
 
 HSSK-831 and insurance files of a commune, into a new embedded MongoDB: with base validation and with profiles, then the
 same files again, and another commune into the store that is full by then. Prints resources a second, CPU a resource,
@@ -21,8 +21,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 
-from record_parts import account
-
+from bench.record_parts import account
 from fhir_server.config import Settings
 from fhir_server.records.importing import formats_of, map_records
 

@@ -22,7 +22,6 @@ import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
 
-from bench.records import peak_memory
 from fhir_server.store.embedded import running_uri
 from fhir_server.store.indexes import MAJORITY, Collections
 from tests.many_clients import Caller, at_once, callers, until_all_answer
@@ -234,7 +233,7 @@ class Bench:
         body = transaction_of(entry for number in range(LARGE // 50) for entry in entries_of_50(next(self._numbers)))
         async with callers(self._base, 1) as (one,):
             took = await timed(one, "POST", "", body)
-        peaks = [max(map(peak_memory, pids)) >> 10 for pids in (self._server, [self._mongod])]
+        peaks = [max(map(_peak_memory, pids)) >> 10 for pids in (self._server, [self._mongod])]
         return (
             f"transaction of {LARGE:,} entries, {len(body) >> 20} MiB: {took:.1f} s, {LARGE / took:,.0f} resources a "
             f"second; peak memory {peaks[0]} MiB of the server process, {peaks[1]} MiB of mongod"
@@ -307,6 +306,12 @@ def main() -> None:
             mongod = server.mongod()
             assert mongod is not None
             uvloop.run(run(server, running_uri(Path(folder)) or "", mongod, asked.seconds, asked.repeat))
+
+
+def _peak_memory(pid: int) -> int:
+    """KiB that a process has ever held."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM"))
 
 
 if __name__ == "__main__":
