@@ -118,7 +118,9 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
 
 def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path) -> None:
     data_dir = tmp_path / "data"
+    heeding = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with `&` ignores it
     with subprocess.Popen(endless(sample), env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
+        signal.signal(signal.SIGINT, heeding)
         wait_until_stored(data_dir, importing, ENOUGH)
         importing.send_signal(signal.SIGINT)
         _, told = importing.communicate(timeout=PATIENCE)
