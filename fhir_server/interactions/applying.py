@@ -70,7 +70,7 @@ async def apply(
     owners: list[int] = []
     for place, target in enumerate(targets):
         try:
-            made = await _ops(context, transaction, target, drafts.get(place))
+            made = await _ops(context, transaction, target, drafts.get(place), faults)
         except FhirError as fault:
             faults.keep(fault)
             continue
@@ -157,15 +157,18 @@ def _named_id(write: Write) -> str | None:
     return write.id if write.id is not None else (write.resource or {}).get("id")
 
 
-async def _ops(context: Context, transaction: Transaction, target: Target, made: Draft | None) -> list[Op]:
+async def _ops(
+    context: Context, transaction: Transaction, target: Target, made: Draft | None, faults: Faults
+) -> list[Op]:
     write = target.write
     if target.found is not None or target.id is None:
         return []
     if write.method == "DELETE":
         ids = (target.id, *target.more)
         return [Remove(write.type, id, write.expected) for id in ids]
-    if made is None:
-        return []  # what was sent is at fault, which is told
+    if made is None:  # what was sent is at fault, which is told; its version is looked at, too, and nothing written
+        is_examined = faults and write.method == "PUT" and write.expected and context.rights is ALL_RIGHTS
+        return [Remove(write.type, target.id, write.expected)] if is_examined else []
     if write.method == "POST" or write.create_only:
         return [Put(made, 0, write.method)]
     if write.method == "PUT" and not context.settings.update_create and context.rights is ALL_RIGHTS:

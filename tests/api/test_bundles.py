@@ -263,6 +263,7 @@ async def test_what_the_store_alone_can_tell_is_told_beside_faults_of_content_an
         (an_entry("PUT", f"Patient?identifier={CCCD}|x", a_patient(id="a")), ["resource.id"]),
         (an_entry("POST", "Condition", a_condition(nobody)), ["resource.subject.reference"]),
         (an_entry("POST", "AllergyIntolerance", an_allergy(nobody)), ["resource.patient.reference"]),
+        (an_entry("PUT", "Patient/e", a_patient(id="e", gender="?"), ifMatch='W/"2"'), ["resource.gender", "resource"]),
         (an_entry("PUT", "Patient/d", a_patient(id="d")), []),
         (an_entry("GET", "Patient/nobody"), [""]),
         (an_entry("GET", "Patient?birthdate=soon"), ["birthdate"]),
