@@ -278,17 +278,17 @@ async def test_who_upsets_what_another_relies_on_is_met_whoever_commits_first(st
 
 
 async def test_those_who_rely_on_one_thing_do_not_wait_for_each_other(store: MongoStore) -> None:
-    inside = asyncio.Barrier(2)
-    runs = 0
+    holding: set[int] = set()
+    both = asyncio.Event()
 
-    async def work(transaction: Transaction) -> None:
-        nonlocal runs
-        runs += 1
+    async def work(transaction: Transaction, who: int) -> None:
         await transaction.rely_on([f"{number}" for number in range(2)])
-        if runs <= 2:
-            await inside.wait()  # both hold their gates, or, having met at one, each tries again
+        holding.add(who)  # whoever meets the other at a gate tries again at others, while that one waits here
+        if len(holding) == 2:
+            both.set()
+        await both.wait()
 
-    await asyncio.gather(*[store.transact(work) for _ in range(2)])
+    await asyncio.gather(*[store.transact(partial(work, who=who)) for who in range(2)])
 
 
 async def test_a_caller_that_goes_away_leaves_nothing_half_done(store: MongoStore) -> None:
