@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import tarfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,23 @@ def manifest(name: str = "example.vn.core", version: str = "1.0.0", **more: Any)
     return made | more
 
 
-def a_profile(name: str, type: str, *elements: Mapping[str, Any], **more: Any) -> dict[str, Any]:
-    """A StructureDefinition; the path of each element follows from its id."""
+def rows_of(elements: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Elements of a differential; the path and the slice name of each follow from its id."""
     rows = []
     for element in elements:
         path = ".".join(part.partition(":")[0] for part in element["id"].split("."))
         slice_name = element["id"].rpartition(".")[2].partition(":")[2]
         rows.append({"path": path, **({"sliceName": slice_name} if slice_name else {}), **element})
+    return rows
+
+
+def a_profile(name: str, type: str, *elements: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    """A StructureDefinition."""
     return {
         "resourceType": "StructureDefinition", "id": name, "url": f"{BASE}/StructureDefinition/{name}",
         "version": "1.0.0", "name": "Example", "status": "draft", "kind": "resource", "abstract": False, "type": type,
-        "baseDefinition": CORE + type, "derivation": "constraint", "differential": {"element": rows}, **more,
+        "baseDefinition": CORE + type, "derivation": "constraint",
+        "differential": {"element": rows_of(elements)}, **more,
     }  # fmt: skip
 
 

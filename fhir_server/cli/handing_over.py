@@ -13,6 +13,7 @@ import os
 import re
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -113,10 +114,10 @@ async def _sources(store: Store) -> AsyncIterator[Source]:
     yield Source("audit/seals", lambda after: _seals(store, after))
     for package in await store.packages():
         name = f"packages/{_file_name(package.identity)}"
-        yield Source(name, lambda after, package=package: _package(store, package, after))  # type: ignore[misc]
+        yield Source(name, partial(_package, store, package))
     for table in await store.tables.ready():
         name = f"tables/{table.number}-{_file_name(table.head['url'])}"
-        yield Source(name, lambda after, table=table: _table(store, table, after))  # type: ignore[misc]
+        yield Source(name, partial(_table, store, table))
 
 
 async def _bodies(store: Store, type: str, old: bool, after: str) -> Lines:

@@ -91,8 +91,8 @@ class Definitions:
     @cached_property
     def _vietnamese(self) -> Mapping[str, str]:
         """Key of an invariant of R4 -> what it asks, in Vietnamese."""
-        found: Mapping[str, Any] = orjson.loads((self._folder.parent / "invariants_vi.json").read_bytes())
-        return found["invariants"]  # type: ignore[no-any-return]
+        found: Mapping[str, str] = orjson.loads((self._folder.parent / "invariants_vi.json").read_bytes())["invariants"]
+        return found
 
     def lineage(self, type: str) -> tuple[str, ...]:
         """The type and its ancestors: ("Patient", "DomainResource", "Resource")."""

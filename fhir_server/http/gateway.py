@@ -118,11 +118,12 @@ class _Desk:
             asked = None
         if not isinstance(asked, dict) or not all(isinstance(asked.get(k), str) for k in ("username", "password")):
             return Answer(400, "INVALID_REQUEST", "Gửi JSON {username, password}")
-        # Names are invented by whoever wants to fill the database, so they share a few thousand buckets.
-        bucket = hashlib.sha256(asked["username"].encode("utf-8", "replace")).hexdigest()[:3]
+        account = self._known().get(asked["username"])
+        # Whoever invents names shall neither fill the database nor use up the tries of those who have an account.
+        invented = hashlib.sha256(asked["username"].encode("utf-8", "replace")).hexdigest()[:3]
+        bucket = f"account {account.username}" if account is not None else invented
         if not await self._may(context, "gateway logins", LOGINS_A_MINUTE, bucket):
             return _TOO_MANY
-        account = self._known().get(asked["username"])
         if not await asyncio.to_thread(is_password, account, asked["password"]) or account is None:
             return Answer(401, "UNAUTHORIZED", "Sai tên đăng nhập hoặc mật khẩu")
         token = await token_for(context, account)

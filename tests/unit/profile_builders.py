@@ -10,6 +10,7 @@ from fhir_server.definitions.profiles import Profiles
 from fhir_server.model.resources import Resource
 from fhir_server.validation.profile import ProfileValidator
 from fhir_server.validation.profile_walk import Known
+from tests.package_files import rows_of
 
 DEFINITIONS = Definitions.load(DATA_ROOT)
 BASE = "http://example.org/StructureDefinition/"
@@ -19,14 +20,9 @@ CCCD, BHYT = "http://example.org/cccd", "http://example.org/bhyt"
 
 def a_profile(name: str, type: str, *elements: Resource, parent: str = "", **more: Any) -> Resource:
     """A StructureDefinition; each element has its id, from which the path is made."""
-    rows = []
-    for element in elements:
-        path = ".".join(part.partition(":")[0] for part in element["id"].split("."))
-        slice_name = element["id"].rpartition(".")[2].partition(":")[2]
-        rows.append({"path": path, **({"sliceName": slice_name} if slice_name else {}), **element})
     return {
         "resourceType": "StructureDefinition", "url": BASE + name, "type": type, "derivation": "constraint",
-        "baseDefinition": parent or CORE + type, "differential": {"element": rows}, **more,
+        "baseDefinition": parent or CORE + type, "differential": {"element": rows_of(elements)}, **more,
     }  # fmt: skip
 
 
