@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
+from hashlib import sha256
+from itertools import count
 from typing import Any
 
 import httpx
@@ -152,6 +154,14 @@ async def test_a_password_is_tried_only_so_often(gateway: Client) -> None:
     refused = [answer for answer in answers if answer.status_code != 401]
     assert {(answer.status_code, answer.headers["retry-after"]) for answer in refused} == {(429, "60")}
     assert (await gateway.http.post(TOKEN_PATH, content=b"[]")).status_code == 400
+
+
+async def test_invented_names_use_up_no_try_of_an_account(gateway: Client) -> None:
+    shared = sha256(b"tyt").hexdigest()[:3]  # invented names share few buckets: this one would be the account's
+    invented = next(name for name in map(str, count()) if sha256(name.encode()).hexdigest()[:3] == shared)
+    answers = [await log_in(gateway, invented, "x") for _ in range(21)]
+    assert 429 in [answer.status_code for answer in answers]
+    assert (await log_in(gateway)).status_code == 200
 
 
 async def test_messages_beyond_the_pace_wait(gateway: Client, bearer: dict[str, str]) -> None:
