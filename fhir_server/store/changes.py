@@ -24,6 +24,7 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
+from pymongo.read_preferences import ReadPreference
 
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, code_of
@@ -71,8 +72,10 @@ class Changes:
     def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> None:
         self._client = client
         self._database = database
-        self._changes = database[CHANGES].with_options(read_concern=ReadConcern("majority"))
-        self._follower = database[FOLLOWER].with_options(write_concern=MAJORITY)
+        # One concern and one member for both: who could see a number before its change would pass over the change.
+        reading = database.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
+        self._changes = reading[CHANGES]
+        self._follower = reading[FOLLOWER].with_options(write_concern=MAJORITY)
 
     async def open(self, existing: set[str]) -> None:
         """Makes the collections, which no transaction may have to make."""

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import pytest
-from pymongo import MongoClient
+from pymongo import MongoClient, WriteConcern
 
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
@@ -139,6 +139,24 @@ async def test_after_a_lost_oplog_changes_are_numbered_from_the_resources(
     found = await told(sequence)
     assert {"Patient/a/1", "Patient/b/1", "Patient/c/1"} == set(names(found))
     assert [one.seq for one in found] == list(range(1, len(found) + 1))
+
+
+async def test_a_number_is_told_only_with_its_change(
+    sequence: MongoStore, mongodb: MongoClient[dict[str, Any]], settings: Settings, failpoints: Any
+) -> None:
+    """A commit is there for local reads a moment before it is there for majority reads: here the moment lasts."""
+    await put(sequence, a_patient("a"))
+    (first,) = await told(sequence)
+    database = mongodb[settings.mongodb_database]
+    with failpoints("disableSnapshotting"), mongodb.start_session() as session:
+        with session.start_transaction(write_concern=WriteConcern(w=1)):
+            database["changes"].insert_one({"_id": 2, "t": "Patient", "i": "b", "v": 1, "p": "b"}, session=session)
+            database["follower"].update_one({"_id": "changes"}, {"$set": {"seq": 2}}, session=session)
+        assert database["changes"].count_documents({}) == 2
+        span = await sequence.change_span()
+        assert span is not None
+        assert await sequence.changes(0, END, 10) == [first]
+        assert span.last == first.seq
 
 
 async def test_a_moment_leads_to_the_changes_from_then_on(sequence: MongoStore) -> None:
