@@ -90,7 +90,7 @@ class Definitions:
 
     @cached_property
     def _vietnamese(self) -> Mapping[str, str]:
-        """Key of an invariant of R4 -> what it asks, in Vietnamese."""
+        """What an invariant of R4 says -> the same in Vietnamese. By the sentence: `inv-1` is the key of three."""
         found: Mapping[str, str] = orjson.loads((self._folder.parent / "invariants_vi.json").read_bytes())["invariants"]
         return found
 

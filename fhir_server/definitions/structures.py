@@ -31,7 +31,7 @@ class Binding(msgspec.Struct, frozen=True, gc=False):
 
 class Constraint(msgspec.Struct, frozen=True, gc=False):
     """An invariant: expression is FHIRPath, told as `key: human` when it is false. severity: error | warning. human_vi:
-    the same in Vietnamese, where somebody wrote it."""
+    the same in Vietnamese: always of R4's own, of a profile's where its author wrote it."""
 
     key: str
     severity: str
@@ -107,7 +107,7 @@ class Structure:
 
 
 def structure(type: str, row: Mapping[str, Any], vietnamese: Mapping[str, str]) -> Structure:
-    """A row of structures.json as a Structure. vietnamese: key of an invariant -> what it asks."""
+    """A row of structures.json as a Structure. vietnamese: the sentence of an invariant -> what it asks."""
     elements = (_element(type, vietnamese, *facts) for facts in row["elements"])
     return Structure(
         type,
@@ -159,6 +159,6 @@ def _type(row: str | list[str]) -> Type:
 
 def _constraints(rows: Mapping[str, list[str]], vietnamese: Mapping[str, str]) -> tuple[Constraint, ...]:
     return tuple(
-        Constraint(key, severity, human, expression, vietnamese.get(key, ""))
+        Constraint(key, severity, human, expression, vietnamese.get(human, ""))
         for key, (severity, human, expression) in rows.items()
     )
