@@ -7,9 +7,13 @@ class was restricted would be shown to everybody.
 
 from __future__ import annotations
 
+from functools import partial
+
 from fhir_server.interactions.exchange import Context
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, decode
 from fhir_server.operations.reindex import Progress, rewritten
+from fhir_server.search.compartments import PATIENT
+from fhir_server.store.contract import Transaction
 from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, Narrowing, StartError
 
 _REGISTER, _NAME = "narrowing", "rules"
@@ -43,9 +47,22 @@ async def renarrow(context: Context, on_progress: Progress) -> int:
             done += number
             on_progress(done, total)
         await context.store.renarrow_versions(type, lambda resource, id: _narrow(context, resource, id))
+    await _of_deleted_patients(context)
     known = await context.store.entry(_REGISTER, _NAME) or {}
     await context.store.replace(_REGISTER, _NAME, {"fingerprint": context.rules.fingerprint}, known)
     return done
+
+
+async def _of_deleted_patients(context: Context) -> None:
+    """What is left of their compartments, by where their last versions say that they lived; no put reaches it."""
+    async for _, gone in context.store.versions(PATIENT, deleted=True):
+        last = await context.store.vread(PATIENT, gone.id, gone.version - 1, EVERYTHING)
+        if last is not None:
+            await context.store.transact(partial(_resettle, gone.id, _narrow(context, decode(last.raw), gone.id)))
+
+
+async def _resettle(patient: str, narrowing: Narrowing, transaction: Transaction) -> None:
+    await transaction.resettle(patient, narrowing)
 
 
 def _narrow(context: Context, resource: Resource, id: str) -> Narrowing:

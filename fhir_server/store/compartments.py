@@ -26,6 +26,7 @@ from fhir_server.store.documents import Document, organisations, tiers
 from fhir_server.store.gates import Gates
 from fhir_server.store.indexes import HISTORY
 from fhir_server.store.inserts import insert
+from fhir_server.store.values import Narrowing
 
 COMPARTMENTS = "compartments"
 _SINGLY = 2  # up to so many patients, one find-and-modify each costs less than an update and a find
@@ -121,9 +122,7 @@ class Compartments:
 
         The compartment is locked in any case: of two transactions that change Consents of one patient, the second
         must see what the first has left."""
-        found = await self._database["Patient"].find_one(
-            {"_id": patient}, {"w": 1, "c": 1, "a": 1, "d": 1}, session=self._session
-        )
+        found = await self._stored(patient)
         if found is None:
             await self._lock(patient, {"$set": {"said": {"c": int(restricts), "a": list(codes)}}})
             return
@@ -133,6 +132,18 @@ class Compartments:
             await self.change(patient, shared, set())
         else:
             await self._lock(patient, {})
+
+    async def resettle(self, patient: str, narrowing: Narrowing) -> None:
+        """As contract.Transaction.resettle."""
+        found = await self._stored(patient)
+        if found is not None:
+            shared = Shared(narrowing.ward, found["c"], (*tiers(narrowing.parties), *consented(found["a"])))
+            if Shared.of(found) != shared:
+                await self.change(patient, shared, set())
+
+    async def _stored(self, patient: str) -> Document | None:
+        fields = {"w": 1, "c": 1, "a": 1}
+        return await self._database["Patient"].find_one({"_id": patient}, fields, session=self._session)
 
     async def change(self, patient: str, shared: Shared, types: set[str]) -> None:
         """Writes what the Patient says now into every version of every resource of its compartment."""

@@ -95,6 +95,11 @@ class Transaction(Protocol):
         codes (without `/`, beginning with `+`, `-` or `=`) among the parties; or keeps it until there is a Patient."""
         ...
 
+    async def resettle(self, patient: str, narrowing: Narrowing) -> None:
+        """Writes where a deleted Patient lived, and who cared for it, into every version of every resource of the
+        compartment; of a Patient that is there a Put does that."""
+        ...
+
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
         """As Store.enter."""
         ...

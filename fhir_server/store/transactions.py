@@ -44,7 +44,7 @@ from fhir_server.store.ledger_contract import Event
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
-from fhir_server.store.values import Filter, Find, HistoryQuery, Op, Stored, View, Written
+from fhir_server.store.values import Filter, Find, HistoryQuery, Narrowing, Op, Stored, View, Written
 from fhir_server.store.writes import Writes
 
 CLAIMS = "claims"
@@ -126,6 +126,10 @@ class MongoTransaction:
     async def consent(self, patient: str, restricts: bool, codes: Sequence[str]) -> None:
         with wrapped("writing what a patient consents to", in_transaction=True):
             await self._writes.compartments.consent(patient, restricts, codes)
+
+    async def resettle(self, patient: str, narrowing: Narrowing) -> None:
+        with wrapped("narrowing what a deleted patient left", in_transaction=True):
+            await self._writes.compartments.resettle(patient, narrowing)
 
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:
         with wrapped(f"entering into {register}", in_transaction=True):

@@ -91,20 +91,26 @@ async def test_rules_that_have_changed_are_brought_to_every_version_and_back(
 async def test_residences_that_are_read_otherwise_reach_the_whole_compartment(
     running: Context, admin: Caller, mongodb: MongoClient[dict[str, Any]], guarded: Settings
 ) -> None:
-    """As after a change of the lists of units, which the fingerprint of the rules covers."""
-    assert (await admin.put({**patient("an"), "address": [living_in(THANH_HOA)]})).is_success
+    """As after a change of the lists of units, which the fingerprint of the rules covers; also where the Patient was
+    deleted, and nothing but the Patient's history tells the residence any more."""
+    for id in ("an", "late"):
+        assert (await admin.put({**patient("an"), "id": id, "address": [living_in(THANH_HOA)]})).is_success
+    assert (await admin.put(a_condition("Patient/late", "I10", id="left"))).is_success
+    assert (await admin.send("DELETE", "Patient/late")).status_code == 204
     database = mongodb[guarded.mongodb_database]
 
-    def wards() -> set[str | None]:
-        names = ("Patient", "Condition", "Condition_history")
-        return {one["w"] for name in names for one in database[name].find({"p": "an"}, {"w": 1})}
+    def told() -> set[tuple[str, str | None, bool]]:
+        """Patient, ward, and whether the province is told, of every version of everything."""
+        names = ("Patient", "Patient_history", "Condition", "Condition_history")
+        found = [one for name in names for one in database[name].find({"p": {"$in": ["an", "late"]}})]
+        return {(one["p"], one["w"], "province:38" in one["a"]) for one in found}
 
-    assert wards() == {THANH_HOA}
+    assert told() == {("an", THANH_HOA, True), ("late", THANH_HOA, True)}
     blind = replace(running.rules, residences=Residences(Terminology.load(DATA_ROOT), {}, {}), fingerprint="other")
     await renarrow(running.with_(rules=blind), lambda done, total: None)
-    assert wards() == {None}
+    assert told() == {("an", None, False), ("late", None, False)}
     await renarrow(running, lambda done, total: None)
-    assert wards() == {THANH_HOA}
+    assert told() == {("an", THANH_HOA, True), ("late", THANH_HOA, True)}
 
 
 def test_another_list_of_units_makes_other_rules(tmp_path: Path, running: Context) -> None:
