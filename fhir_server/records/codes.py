@@ -16,7 +16,8 @@ Coding = Mapping[str, Any]
 
 class Codes:
     """Lists by the name that rows use. families: name -> ids of the code systems that succeeded each other
-    (`province`: those before and after 2025-07-01); a name without a family is the id of its one code system."""
+    (`province`: those before and after 2025-07-01), under one URL or two; a name without a family is the id of its
+    one code system."""
 
     def __init__(self, terminology: Terminology, families: Mapping[str, tuple[str, ...]]) -> None:
         self._terminology = terminology
@@ -71,9 +72,11 @@ class Codes:
 
     def _find(self, list: str, code: str, on: date | None) -> Coding | None:
         """The Coding of a code. One that only an earlier list of the family has is of that list: senders go on with
-        codes of before; a code that both have is of the list in force."""
+        codes of before; a code that both have is of the list in force. Versions of one URL are no such family: there
+        a code of before cannot be told from one of today."""
         chosen = self._system(list, on)
-        for system in (chosen, *reversed(self._all(list))):
+        earlier = (system for system in reversed(self._all(list)) if system.url != chosen.url)
+        for system in (chosen, *earlier):
             concept = system.get(code)
             if concept is not None:
                 return system.coding(concept).resource()

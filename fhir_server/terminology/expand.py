@@ -77,7 +77,7 @@ def expand(
         why = f"{total} codes, and an answer holds {asked.limit}: ask for a count and an offset"
         raise FhirError(Kind.TOO_LARGE, why)
     most = min(asked.count if asked.count is not None else asked.limit, MOST_ENTRIES)
-    contains = [_entry(terminology, *member, asked) for member in _window(sources, asked.offset, most)]
+    contains = [_entry(terminology, used, *member, asked) for member in _window(sources, asked.offset, most)]
     expansion: dict[str, Any] = {
         "identifier": identifier or f"{value_set.get('url', 'urn:vn-basic:ValueSet')}#expansion",
         "timestamp": timestamp,
@@ -138,7 +138,7 @@ def _sources(
         yield _of_whole(terminology, whole, asked, words)
         return
     if not any(isinstance(system, LoadedSystem) for system in used.values()):
-        yield _listed(_chosen(terminology, members(terminology, value_set, asked.on), asked, words))
+        yield _listed(_chosen(terminology, members(terminology, value_set, asked.on), used, asked, words))
         return
     for url, system in used.items():
         if isinstance(system, LoadedSystem):
@@ -146,7 +146,7 @@ def _sources(
                 yield _of_table(terminology, value_set, system, asked, words)
         else:
             found = _of_list(terminology, value_set, url, system, asked.on)
-            yield _listed(_chosen(terminology, found, asked, words))
+            yield _listed(_chosen(terminology, found, used, asked, words))
 
 
 def _whole(value_set: Resource, used: Mapping[str, CodeSystem | None]) -> CodeSystem | None:
@@ -221,7 +221,11 @@ def _of_table(
 
 
 def _chosen(
-    terminology: Terminology, found: Iterable[Member], asked: Expansion, words: tuple[str, ...]
+    terminology: Terminology,
+    found: Iterable[Member],
+    used: Mapping[str, CodeSystem | None],
+    asked: Expansion,
+    words: tuple[str, ...],
 ) -> Iterator[Member]:
     """Those that the caller wants."""
     if asked.active_only:
@@ -230,15 +234,20 @@ def _chosen(
         found = ((system, concept) for system, concept in found if not concept.abstract)
     if asked.without:
         found = ((system, concept) for system, concept in found if system not in asked.without)
-    return _named(terminology, iter(found), words) if words else iter(found)
+    return _named(terminology, iter(found), used, words) if words else iter(found)
 
 
-def _named(terminology: Terminology, found: Iterator[Member], words: tuple[str, ...]) -> Iterator[Member]:
+def _named(
+    terminology: Terminology,
+    found: Iterator[Member],
+    used: Mapping[str, CodeSystem | None],
+    words: tuple[str, ...],
+) -> Iterator[Member]:
     """Those of which one name has, for each word, a word that begins with it, or whose code begins with the text."""
     by_system: dict[str, frozenset[str]] = {}
     for system, concept in found:
         if system not in by_system:
-            loaded = terminology.code_system(system)
+            loaded = used.get(system)
             named = loaded.beginning(words) if loaded is not None else frozenset()
             by_system[system] = named | terminology.named_by_supplements(system, words)
         if concept.code in by_system[system] or _begins(concept.code, words) or _bears(concept, words):
@@ -258,7 +267,13 @@ def _bears(concept: Concept, words: tuple[str, ...]) -> bool:
     return False
 
 
-def _entry(terminology: Terminology, system: str, concept: Concept, asked: Expansion) -> dict[str, Any]:
+def _entry(
+    terminology: Terminology,
+    used: Mapping[str, CodeSystem | None],
+    system: str,
+    concept: Concept,
+    asked: Expansion,
+) -> dict[str, Any]:
     concept = terminology.supplemented(system, concept)
     entry: dict[str, Any] = {"system": system} if system else {}
     if concept.abstract:
@@ -266,7 +281,7 @@ def _entry(terminology: Terminology, system: str, concept: Concept, asked: Expan
     if not concept.active(asked.on):
         entry["inactive"] = True
     entry["code"] = concept.code
-    display = concept.display_in(asked.display_language) or _display(terminology, system, concept.code)
+    display = concept.display_in(asked.display_language) or _display(used.get(system), concept.code)
     if display:
         entry["display"] = display
     if asked.include_designations or asked.designations:
@@ -289,9 +304,8 @@ def designation(one: Designation) -> dict[str, Any]:
     return {name: value for name, value in whole.items() if value}
 
 
-def _display(terminology: Terminology, system: str, code: str) -> str | None:
-    found = terminology.code_system(system)
-    concept = found.get(code) if found else None
+def _display(system: CodeSystem | None, code: str) -> str | None:
+    concept = system.get(code) if system is not None else None
     return concept.display if concept else None
 
 

@@ -64,7 +64,7 @@ def matches(terminology: Terminology, map_key: str, code: str, on: date | None =
 
 def _source_code(terminology: Terminology, concept_map: ConceptMap, source: str, text: str, on: date | None) -> str:
     """The code that a text means in a source system; the text itself where the system is not loaded or silent."""
-    system = terminology.code_system(source)
+    system = terminology.code_system(source, on)
     if system is None:
         return text
     if not system.period.holds(on):

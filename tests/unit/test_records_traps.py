@@ -146,6 +146,12 @@ def test_the_patient_category_is_a_string_so_1_10_is_not_1_1(written: str) -> No
     assert codes(found["valueCodeableConcept"]) == [written]
 
 
+def test_a_patient_category_that_the_list_of_the_day_has_no_more_is_kept_and_told() -> None:
+    old, new = ({"NGAY_VAO": f"{day}0815", "NGAY_RA": f"{day}1130"} for day in ("20251016", "20251017"))
+    told = [("warning", "unknown-code") in rules(visit(MA_DOITUONG_KCB="1.10", **when)) for when in (old, new)]
+    assert told == [False, True]
+
+
 @pytest.mark.parametrize(
     ("type", "category", "meant"),
     [("03", "1.1", "IMP"), ("04", "1.1", "IMP"), ("09", "1.1", "IMP"), ("01", "1.1", "AMB"), ("03", "2", "EMER")],

@@ -176,9 +176,35 @@ def test_patient_category_1_10_is_another_code_than_1_1(terminology: Terminology
     assert ten.display != one.display
 
 
-def test_a_visit_type_of_a_list_that_is_no_longer_in_force_translates_to_nothing(terminology: Terminology) -> None:
-    assert translate(terminology, "visit-type-class", "03", date(2026, 7, 31)) is not None
-    assert translate(terminology, "visit-type-class", "03", date(2026, 8, 1)) is None
+def test_a_name_translates_by_the_list_of_the_day(terminology: Terminology) -> None:
+    for name, on, code in (
+        ("Điều trị nội trú ban ngày", date(2026, 7, 31), "IMP"),
+        ("Điều trị nội trú ban ngày", date(2026, 8, 1), None),
+        ("Điều trị ban ngày", date(2026, 8, 1), "IMP"),
+        ("Khám bệnh, chữa bệnh từ xa", date(2026, 7, 31), None),
+        ("Khám bệnh, chữa bệnh từ xa", date(2026, 8, 1), "VR"),
+    ):
+        found = translate(terminology, "visit-type-class", name, on)
+        assert (found.code if found else None) == code
+
+
+@pytest.mark.parametrize(
+    ("list", "code", "on", "name"),
+    [
+        ("visit-type", "04", date(2026, 7, 31), "Điều trị nội trú ban ngày"),
+        ("visit-type", "04", date(2026, 8, 1), "Điều trị ban ngày"),
+        ("visit-type", "12", date(2026, 7, 31), None),
+        ("visit-type", "12", date(2026, 8, 1), "Khám bệnh, chữa bệnh tại nhà"),
+        ("patient-category", "1.10", date(2025, 10, 16), "Người bệnh COVID-19"),
+        ("patient-category", "1.10", date(2025, 10, 17), None),
+        ("patient-category", "7.2", date(2025, 10, 17), "Ủy quyền cho người khác đến lĩnh thuốc"),
+    ],
+)
+def test_a_code_means_what_it_meant_on_the_day_of_the_record(
+    terminology: Terminology, list: str, code: str, on: date, name: str | None
+) -> None:
+    found = terminology.lookup(f"urn:vn-basic:CodeSystem:{list}", code, on)
+    assert (found.display if found else None) == name
 
 
 def test_rh_without_a_sign_is_neither_positive_nor_negative(terminology: Terminology) -> None:

@@ -43,6 +43,20 @@ def test_the_filter_finds_names_that_stand_in_the_value_set_alone(terminology: T
     assert codes_of(expand(terminology, listed, Expansion(filter="cum"), NOW)) == []
 
 
+def test_names_are_those_of_the_version_that_is_asked_for(terminology: Terminology) -> None:
+    chosen = [{"system": OWN + "visit-type", "version": version} for version in "12"]
+    names = [{"system": OWN + "visit-type", "version": "1", "concept": [{"code": "04"}]}]
+    for parts, words, wanted in (
+        (chosen[:1], "noi tru ban", ["04"]),
+        (chosen[1:], "noi tru ban", []),
+        (names, "noi tru ban", ["04"]),
+        (names, "ban ngay", ["04"]),
+    ):
+        shown = expand(terminology, a_value_set(*parts), Expansion(filter=words), NOW)
+        assert codes_of(shown) == wanted
+        assert all(one["display"] == "Điều trị nội trú ban ngày" for one in shown["expansion"].get("contains", ()))
+
+
 def test_pages_of_an_expansion_put_together_are_the_whole(terminology: Terminology) -> None:
     wards = terminology.value_set("ward")
     assert wards
@@ -238,7 +252,8 @@ def test_a_set_that_has_no_inactive_codes_leaves_them_out_everywhere(terminology
         ("relationship", 36),
         ("allergy-group", 4),
         ("disease-group", 15),
-        ("visit-type", 10),
+        ("visit-type", 16),
+        ("patient-category", 27),
         ("treatment-result", 8),
         ("district-legacy", 696),
         ("province", 34),
