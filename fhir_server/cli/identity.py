@@ -29,7 +29,7 @@ def list_doubts(settings: Settings) -> None:
     for one in found:
         print(orjson.dumps(shown(one)).decode())
     if len(found) == MOST:
-        print(f"only the newest {MOST} are told", file=sys.stderr)
+        print(f"only the oldest {MOST} are told", file=sys.stderr)
 
 
 def settle_as_different(settings: Settings, id: str) -> None:

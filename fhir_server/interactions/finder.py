@@ -21,6 +21,7 @@ from fhir_server.search.compile import conjunction, disjunction, flat, one_of
 from fhir_server.search.contained import containers
 from fhir_server.search.describe import costly, describe
 from fhir_server.search.leads import leads
+from fhir_server.search.order import unsorted
 from fhir_server.search.paging import AS_FOUND, BY_DATE, Cursor, Order, Span, advance, after, along, along_after, key_of
 from fhir_server.search.plan import (
     Part,
@@ -136,7 +137,7 @@ class Finder:
             span = Span(*cursor.span)
             return Walk(along(span), span.filter)
         walks = [walk for walk in part.walks if walk.order.span is None and walk.order.through == cursor.through]
-        return await self._shortest(part.plan.type, walks or [Walk(BY_DATE)])
+        return await self._shortest(part.plan.type, walks or [Walk(unsorted(part.plan.type))])
 
     async def _shortest(self, type: str, walks: Sequence[Walk]) -> Walk:
         """Of equal ones the last: given names stand last, and they tell people apart best."""

@@ -64,7 +64,7 @@ class ThroughHas:
     async def page(self, limit: int, *, raw: bool, keys: bool) -> list[Stored]:
         """The first `limit` matches behind the cursor, each with the spot where it was met."""
         sources = await self._finder.plan(self._has.source, self._has.child)
-        parts = cheaply(sources)
+        parts = cheaply(replace(sources, through=()))
         found: list[Stored] = []
         seen = set(self._told)
         for place in range(self._start.place if self._start else 0, len(parts)):
@@ -106,6 +106,7 @@ class ThroughHas:
         for place in range(start.place + 1):
             plan = parts[place].plan
             if place == start.place:
-                plan = plan.also(before(start.span, start.values))
+                walk = await self._finder.walk_of(parts[place], start.cursor)
+                plan = plan.also(before(walk.order, start.values))
             met |= await self._joins.pointed_at(self._has, plan, [id for id in ids if id not in met])
         return met

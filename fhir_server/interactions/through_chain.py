@@ -1,6 +1,6 @@
 """A chain as a walk: what points at the targets, target after target. R4 Search, Chained Parameters.
 
-`Immunization?patient.name=nguyễn` has no order of its own, so the doses may come person by person, the newest of each
+`Immunization?patient.name=nguyễn` has no order of its own, so the doses may come person by person, the oldest of each
 first: a page reads about as many people as it needs for its doses, however many of that name there are.
 """
 
@@ -44,7 +44,7 @@ class ThroughChain:
     async def page(self, limit: int, *, raw: bool, keys: bool) -> list[Stored]:
         """The first `limit` matches behind the cursor, each with the spot where it was met."""
         self._raw, self._keys = raw, keys
-        self._parts = cheaply(await self._finder.plan(self._target, self._chain.child))
+        self._parts = cheaply(replace(await self._finder.plan(self._target, self._chain.child), through=()))
         found: list[Stored] = []
         for place in range(self._start.place if self._start else 0, len(self._parts)):
             found += await self._page_of(place, limit - len(found))
@@ -99,7 +99,7 @@ class ThroughChain:
         return None if len(met) == _AT_ONCE else await self._first_met(met, targets, place, order)
 
     async def _at_one(self, place: int, order: Order, target: Stored, start: Spot | None, limit: int) -> list[Stored]:
-        """Up to `limit` of what points at one target, the newest first, behind the spot if it is there."""
+        """Up to `limit` of what points at one target, the oldest first, behind the spot if it is there."""
         walk = await self._walk([target])
         plan = self._rest.also(walk.driver or {})
         cursor = Cursor(start.values[-1:], tuple(self._told)) if start else None

@@ -113,7 +113,7 @@ def _about(doubt: Resource) -> set[str]:
 
 
 async def open_doubts(context: Context, most: int) -> list[Resource]:
-    """Those that wait for a human, the newest first, as the caller may see them."""
+    """Those that wait for a human, the oldest first, as the caller may see them."""
     pairs = (("code", f"{SYSTEM}|{CODE}"), ("status", "requested"))
     return [decode(one.raw) for one in await match(context, TASK, pairs, context.store, most)]
 

@@ -7,11 +7,11 @@ from collections.abc import Callable
 import msgspec
 
 from fhir_server.search.compile import conjunction
-from fhir_server.search.paging import BY_DATE, Order
+from fhir_server.search.paging import BY_DATE, NEWEST_FIRST, Order
 from fhir_server.search.primary_dates import primary_dates
 from fhir_server.search.result_parameters import SortKey
 from fhir_server.search.types.table import TYPES
-from fhir_server.store.values import LOWEST_DATED, Filter
+from fhir_server.store.values import LEDGER_TYPE, LOWEST_DATED, Filter
 
 
 class Phase(msgspec.Struct, frozen=True):
@@ -30,7 +30,7 @@ def phases(
     merged: the answer is to be merged with that of other types, so it must be one part.
     """
     if not sort:
-        return (Phase(BY_DATE),)
+        return (Phase(unsorted(type)),)
     if len(sort) == 1 and primary_dates(type)[:1] == (sort[0].param.code,) and not merged:
         return _by_primary_date(type, sort[0], letters)
     paths = tuple((_path(key, letters), _direction(key)) for key in sort)
@@ -40,8 +40,14 @@ def phases(
     return (Phase(Order((*paths, ("_id", paths[-1][1])))),)
 
 
+def unsorted(type: str) -> Order:
+    """The order of an answer that may have any: the oldest first, and of the record of accesses the newest."""
+    return NEWEST_FIRST if type == LEDGER_TYPE else BY_DATE
+
+
 def _by_primary_date(type: str, key: SortKey, letters: Callable[[str], str]) -> tuple[Phase, ...]:
-    """What has no such date comes last, the first created first."""
+    """What has no such date comes last."""
+    order = Order((("o", _direction(key)),))
     dated: Filter = {"o": {"$gte": LOWEST_DATED}}
     undated: Filter = {"o": {"$lt": LOWEST_DATED}}
     if primary_dates(type)[1:]:  # another date may stand in for it in `o`
@@ -49,8 +55,8 @@ def _by_primary_date(type: str, key: SortKey, letters: Callable[[str], str]) -> 
         dated = conjunction((dated, {path: {"$exists": True}}))
         undated = {"$or": [undated, {path: {"$exists": False}}]}
     elif key.descending:
-        return (Phase(BY_DATE),)
-    return Phase(Order((("o", _direction(key)),)), dated), Phase(BY_DATE, undated)
+        return (Phase(order),)
+    return Phase(order, dated), Phase(order, undated)
 
 
 def _direction(key: SortKey) -> int:

@@ -14,7 +14,7 @@ PARAMETER = "_page"
 LONGEST_QUERY = 4096  # bytes of query that a link carries itself; a longer one is kept in the store by its hash
 _WORTH_PACKING = 400  # bytes; below, deflate takes longer to begin than all the rest and shortens a link little
 _PACKED = b"\x78"  # how deflated bytes begin, and a page does not: it is a map
-_PURPOSE = b"fhir search page 1"
+_PURPOSE = b"fhir search page 2"  # grows when the order of what is not sorted becomes another
 
 
 class Page(msgspec.Struct, frozen=True):

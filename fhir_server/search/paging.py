@@ -51,7 +51,8 @@ class Order(msgspec.Struct, frozen=True):
         return self.span is None and self.through is None and self.paths[:1] in ((("o", -1),), (("o", 1),))
 
 
-BY_DATE = Order((("o", -1),))
+BY_DATE = Order((("o", 1),))
+NEWEST_FIRST = Order((("o", -1),))
 BY_ID = Order((("_id", 1),))
 AS_FOUND = Order(())  # whichever costs least, for what is asked for at once
 BY_CHANGE = Order((("u", 1), ("_id", 1)))  # what is changed meanwhile is met again, and not missed
@@ -151,12 +152,12 @@ def along_after(span: Span, cursor: Cursor | None) -> Filter:
     return conjunction((between(key, span.high), {"$nor": told}, others))
 
 
-def before(span: Span | None, values: tuple[Any, ...]) -> Filter:
-    """What stands before an entry with these sort values in a walk by date or along a span."""
-    if span is None:
-        return {"o": {"$gt": values[0]}}
+def before(order: Order, values: tuple[Any, ...]) -> Filter:
+    """What stands before an entry with these sort values, none of them missing."""
+    if order.span is None:
+        return after(Order(tuple([(path, -direction) for path, direction in order.paths])), Cursor(values, None))
     key, place = values
-    return {"$or": [{"k": {"$elemMatch": {"$gte": span.low, "$lt": key}}}, {"k": key, "o": {"$gt": place}}]}
+    return {"$or": [between(order.span.low, key), {"k": key, "o": {"$gt": place}}]}
 
 
 def _after_one(path: str, direction: int, value: Any, ids: tuple[str, ...] | None) -> Filter:

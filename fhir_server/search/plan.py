@@ -15,7 +15,7 @@ from msgspec.structs import replace
 
 from fhir_server.search.clauses import Few, Ways
 from fhir_server.search.compile import conjunction, flat
-from fhir_server.search.order import Phase
+from fhir_server.search.order import Phase, unsorted
 from fhir_server.search.paging import AS_FOUND, BY_CHANGE, BY_DATE, Order, Span, along, as_met
 from fhir_server.search.rewrite import rewrite
 from fhir_server.search.tree import And, Chain, Has, Node
@@ -139,7 +139,7 @@ def _parts(plan: Plan, order: Order, is_sorted: bool) -> list[Part]:
     path, direction = order.paths[0]
     if path != "o" or order.by_value:
         return [Part(plan, _listed(plan, order))]
-    ranges = _by_date_range(plan, direction > 0)
+    ranges = _by_date_range(plan, is_sorted and direction > 0)
     if is_sorted:
         return [Part(part, _sorted_walks(part, order)) for part in ranges]
     return [Part(part, walks_of(part)) for within in ranges for part in _one_by_one(within)]
@@ -207,12 +207,12 @@ def _bounds(low: int | None, high: int | None) -> dict[str, Any]:
 def by_date(plan: Plan) -> Walk:
     """The walk by date of what is asked for once and not told in pages."""
     few = next((part for part in flat(plan.filter) if _is_few(part)), None)
-    return Walk(BY_DATE, few)
+    return Walk(unsorted(plan.type), few)
 
 
 def cheaply(plan: Plan) -> tuple[Part, ...]:
     """The parts in whatever order costs least."""
-    return parts(plan, (Phase(BY_DATE),), is_sorted=False)
+    return parts(plan, (Phase(unsorted(plan.type)),), is_sorted=False)
 
 
 def alternatives(plan: Plan) -> tuple[Plan, ...]:
@@ -239,16 +239,16 @@ def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
 def walks_of(plan: Plan) -> tuple[Walk, ...]:
     """The walks of a search without _sort, which may be answered in any order: exact keys and dates in the order of the
     primary date, ranges of keys as the index has them."""
-    filters = flat(plan.filter)
+    filters, order = flat(plan.filter), unsorted(plan.type)
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
-        return (Walk(BY_DATE, few),)
-    exact = [Walk(BY_DATE, part) for part in filters if is_exact(part)]
+        return (Walk(order, few),)
+    exact = [Walk(order, part) for part in filters if is_exact(part)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
-    dates = [Walk(BY_DATE, part) for part in filters if set(part) == {"o"}][-1:] if not exact else []
+    dates = [Walk(order, part) for part in filters if set(part) == {"o"}][-1:] if not exact else []
     changed = [Walk(BY_CHANGE, part) for part in filters if set(part) == {"u"}][-1:]
     through = [Walk(as_met(place), through=join) for place, join in plan.through]
-    return (*((*exact, *spans, *dates) or changed or (Walk(BY_DATE),)), *through)
+    return (*((*exact, *spans, *dates) or changed or (Walk(order),)), *through)
 
 
 def _listed(plan: Plan, order: Order) -> tuple[Walk, ...]:

@@ -20,7 +20,7 @@ from fhir_server.store.values import (
     EARLIEST_ORDER,
     LARGEST_RESOURCE_BYTES,
     LATEST_ORDER,
-    LOWEST_DATED,
+    LOWEST_UNDATED,
     ORDER_SHIFT,
     UNDATED_SHIFT,
     Draft,
@@ -42,9 +42,9 @@ def dated_order(seconds: int, id: str) -> int:
 
 
 def undated_order(created: int, id: str) -> int:
-    """Below every dated order, the first created highest. created: ms since the epoch."""
+    """Below every dated order, the first created lowest. created: ms since the epoch."""
     hash = zlib.crc32(id.encode()) & ((1 << UNDATED_SHIFT) - 1)
-    return LOWEST_DATED - 1 - (min(max(created, 0), _LATEST_CREATION) << UNDATED_SHIFT | hash)
+    return LOWEST_UNDATED + (min(max(created, 0), _LATEST_CREATION) << UNDATED_SHIFT | hash)
 
 
 def tiers(parties: Iterable[str]) -> list[str]:

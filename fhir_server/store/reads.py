@@ -23,7 +23,18 @@ from fhir_server.store.documents import BODY, Document, stored
 from fhir_server.store.faults import RunAgain, lacks_index, wrapped
 from fhir_server.store.indexes import Collections
 from fhir_server.store.ledger import MongoLedger
-from fhir_server.store.values import INDEX_KEYS, INDEX_WARD, LEDGER_TYPE, Bound, Filter, Find, Stored, View, unwalked
+from fhir_server.store.values import (
+    INDEX_KEYS,
+    INDEX_WARD,
+    LEDGER_TYPE,
+    LOWEST_UNDATED,
+    Bound,
+    Filter,
+    Find,
+    Stored,
+    View,
+    unwalked,
+)
 
 MOST_IDS_A_QUERY = 1000
 MOST_JOINED = 200  # reads by id that one query answers
@@ -33,7 +44,7 @@ QUICK_MS = 1000  # a query that takes longer is asked again within its bound
 NO_ENDS: dict[str, Any] = {}
 MOST_COLLECTIONS = 500  # more than R4 has types
 # What a tombstone never satisfies, as a range that the index of `o` answers.
-LIVE: Filter = {"o": {"$gte": -(1 << 63)}}
+LIVE: Filter = {"o": {"$gte": LOWEST_UNDATED}}
 _ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 _TYPE = re.compile(r"[A-Z][A-Za-z]{1,63}")
 

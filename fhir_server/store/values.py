@@ -30,9 +30,10 @@ def unwalked(filter: Filter) -> Filter:
 ORDER_SHIFT = 30
 EARLIEST_ORDER = -(1 << 32)
 LATEST_ORDER = (1 << 33) - 1
-# Resources without such a date stand below all dated ones, the first created highest: a walk from above meets new ones
-# last, and what has no date comes after what has one.
+# Resources without such a date stand below all dated ones, the first created lowest: ms of creation << 20 | 20 bits of
+# the hash.
 LOWEST_DATED = EARLIEST_ORDER << ORDER_SHIFT
+LOWEST_UNDATED = -(1 << 63)
 UNDATED_SHIFT = 20
 
 # Names of the indexes of every resource collection, for `Find.hint`: {_id}, {k, o desc, s}, {o desc}, {u, _id}.

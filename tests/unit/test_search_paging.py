@@ -84,9 +84,9 @@ def test_the_cursor_keeps_all_ids_that_tie_with_the_last() -> None:
 
 def test_behind_a_cursor_of_the_index_is_one_range() -> None:
     assert after(BY_DATE, None) == {}
-    assert after(BY_DATE, Cursor((5,), ("b", "c"))) == {"o": {"$lte": 5}, "_id": {"$nin": ["b", "c"]}}
-    assert after(BY_DATE, Cursor((5,), ())) == {"o": {"$lte": 5}}
-    assert after(BY_DATE, Cursor((5,), None)) == {"o": {"$lt": 5}}
+    assert after(BY_DATE, Cursor((5,), ("b", "c"))) == {"o": {"$gte": 5}, "_id": {"$nin": ["b", "c"]}}
+    assert after(BY_DATE, Cursor((5,), ())) == {"o": {"$gte": 5}}
+    assert after(BY_DATE, Cursor((5,), None)) == {"o": {"$gt": 5}}
     assert after(BY_ID, Cursor(("b",), ("b",))) == {"_id": {"$gt": "b"}}
     assert after(Order((("_id", -1),)), Cursor(("b",), None)) == {"_id": {"$lt": "b"}}
 

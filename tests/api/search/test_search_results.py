@@ -8,8 +8,8 @@ from tests.api.search.conftest import Searcher, following, link_of, names
 
 # A query, and the ids in their order.
 SORTED = {
-    # by the primary date, from the index; the newest first unless asked otherwise
-    "Observation?code=29463-7": "an-can-nang-2 binh-can-nang an-can-nang",
+    # by the primary date, from the index; the oldest first unless asked otherwise
+    "Observation?code=29463-7": "an-can-nang binh-can-nang an-can-nang-2",
     "Observation?code=29463-7&_sort=-date": "an-can-nang-2 binh-can-nang an-can-nang",
     "Observation?code=29463-7&_sort=date": "an-can-nang binh-can-nang an-can-nang-2",
     # what has no value comes last, in either direction

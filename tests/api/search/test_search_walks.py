@@ -69,6 +69,7 @@ JOINED = [
     "_has:Condition:patient:code=a&_has:Condition:patient:code=b",
     "_has:Condition:patient:code:not=a&active=true",
     "_has:Condition:patient:patient.gender=male",
+    "_has:Condition:patient:_lastUpdated=ge2020",
 ]
 
 
@@ -118,7 +119,7 @@ def conditions(chance: Random, patient: str) -> Iterator[dict[str, Any]]:
         code = chance.choice("abc")
         yield {
             "resourceType": "Condition",
-            "id": f"{patient}-{place}",
+            "id": f"{place}-{patient}",
             "subject": {"reference": f"Patient/{patient}"},
             "code": {"coding": [{"system": "urn:c", "code": code, "display": f"{code} b {code}"}]},
             "onsetDateTime": chance.choice(["2020-06", "2020-06-01", f"20{chance.randint(10, 29)}-03-01"]),
