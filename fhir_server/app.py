@@ -217,7 +217,10 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             clock=now,
             new_id=new_id,
             rules=NarrowingRules.load(
-                DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json", shipped, settings.restricted_classes
+                DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json",
+                shipped,
+                settings.restricted_classes,
+                base.rstrip("/"),
             ),
             dispatch=dispatch,
             deferrals=deferrals,

@@ -1,8 +1,10 @@
 """What a patient's Consents say, as codes that stand on every resource of the compartment (R4 Consent).
 
-`+Organization:12@TREAT#Condition` permits, `-…` denies: the actor or `*`, the purpose or `*`, and, where the provision
-names them, a resource type (`#`) or a class of sensitivity (`!` and its bit). The codes are written anew in the
-transaction that changes a Consent, and when a period of one begins or ends; so a View asks them like any other field.
+`+Organization:12@TREAT#Condition` permits, `-…` denies: the actor or `*`, the purpose or `*` (`?` for who does not say
+one, where a denial names any), and, where the provision names them, a resource type (`#`) or a class of sensitivity
+(`!` and its bit). Of what is not told apart here a permit permits nothing, and a denial denies all. The codes are
+written anew in the transaction that changes a Consent, and when a period of one begins or ends; so a View asks them
+like any other field.
 """
 
 from __future__ import annotations
@@ -14,7 +16,6 @@ from itertools import product
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
-from fhir_server.model.references import Literal, literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.compartments import patient_key
 from fhir_server.store.contract import Transaction
@@ -23,7 +24,9 @@ from fhir_server.store.values import EVERYTHING, Find
 TYPE = "Consent"
 TIMES = "consent-times"
 MOST = 200  # Consents of one patient
-ANY = "*"
+ANY, UNSAID = "*", "?"
+# Of which tokens say that a caller is one.
+_ACTORS = frozenset({"Organization", "Practitioner", "PractitionerRole", "Patient", "RelatedPerson", "Person"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +52,17 @@ async def settle_consents(context: Context, transaction: Transaction, patients: 
             await transaction.enter(TIMES, f"{said.changes:015d} {patient}", {"patient": patient})
 
 
+async def settle(context: Context, patient: str) -> None:
+    """The same in a transaction of its own."""
+    await context.store.transact(lambda transaction: settle_consents(context, transaction, [patient]))
+
+
 def say(context: Context, consents: Iterable[Resource], patient: str, now: int) -> Said:
     """consents: of the patient, in any state."""
     codes: list[str] = []
     changes: list[int] = []
     for consent in consents:
-        named = literal((consent.get("patient") or {}).get("reference") or "")
+        named = context.rules.here(consent.get("patient"))
         if consent.get("status") != "active" or named is None or named.id != patient:
             continue
         for provision in _provisions(consent.get("provision") or {}):
@@ -93,18 +101,15 @@ def _period(period: Resource, zone: str) -> tuple[int | None, int | None]:
 def _codes(context: Context, provision: Resource) -> list[str]:
     """A base rule that denies everybody needs no code of its own: without a permit nothing is seen. It is `=`."""
     sign = {"permit": "+", "deny": "-"}.get(provision.get("type", ""))
-    if sign is None:
+    if sign is None or (sign == "+" and not _permits_access(provision)):
         return []
-    actors = [f"{one.type}:{one.id}" for one in _actors(provision)] or [ANY]
-    if provision.get("actor") and actors == [ANY]:
-        return []  # it names actors that are not here
-    if sign == "+" and not _permits_access(provision):
-        return []
-    purposes = [one["code"] for one in provision.get("purpose") or () if "code" in one] or [ANY]
-    parts = list(_parts(context, provision))
-    if sign == "-" and actors == [ANY] and purposes == [ANY] and parts == [""]:
+    purposes = [one["code"] for one in provision.get("purpose") or () if "code" in one]
+    if purposes and sign == "-":
+        purposes.append(UNSAID)
+    actors, parts = set(_actors(context, provision, sign)), set(_parts(context, provision, sign))
+    if sign == "-" and actors == {ANY} and not purposes and parts == {""}:
         return ["="]
-    return [f"{sign}{actor}@{purpose}{part}" for actor, purpose, part in product(actors, purposes, parts)]
+    return [f"{sign}{actor}@{purpose}{part}" for actor, purpose, part in product(actors, purposes or [ANY], parts)]
 
 
 def _permits_access(provision: Resource) -> bool:
@@ -116,19 +121,27 @@ def _permits_access(provision: Resource) -> bool:
     return not both and not any(name in provision for name in limits) and (not actions or "access" in actions)
 
 
-def _actors(provision: Resource) -> Iterator[Literal]:
-    for one in provision.get("actor") or ():
-        found = literal((one.get("reference") or {}).get("reference") or "")
-        if found is not None:
-            yield found
+def _actors(context: Context, provision: Resource, sign: str) -> Iterator[str]:
+    """Whom it names; everybody where it denies somebody who cannot be told here: a team, or a name in words."""
+    named = provision.get("actor")
+    if not named:
+        yield ANY
+    for one in named or ():
+        found = context.rules.here(one.get("reference"))
+        if found is not None and found.type in _ACTORS:
+            yield f"{found.type}:{found.id}"
+        elif sign == "-":
+            yield ANY
 
 
-def _parts(context: Context, provision: Resource) -> Iterator[str]:
-    """What of the record is meant: all of it, resource types, classes of sensitivity."""
+def _parts(context: Context, provision: Resource, sign: str) -> Iterator[str]:
+    """What of the record is meant: all of it, resource types, classes of sensitivity; all of it, too, where a class or
+    a label is denied by which nothing is told apart here."""
     types = [one.get("code") for one in provision.get("class") or ()]
-    labels = {(one.get("system"), one.get("code")) for one in provision.get("securityLabel") or ()}
-    bits = [one.bit for one in context.rules.restricted if not one.labels.isdisjoint(labels)]
-    if not types and not labels:
+    known = [f"#{type}" if type in context.capability.types else None for type in types]
+    for label in provision.get("securityLabel") or ():
+        name = (label.get("system"), label.get("code"))
+        known += [f"!{one.bit}" for one in context.rules.restricted if name in one.labels] or [None]
+    if not known or (sign == "-" and None in known):
         yield ""
-    yield from (f"#{type}" for type in types if type)
-    yield from (f"!{bit}" for bit in bits)
+    yield from (part for part in known if part is not None)

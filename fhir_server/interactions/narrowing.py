@@ -15,10 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from fhir_server.interactions.residence import Residences, unit_lists
-from fhir_server.model.references import literal
+from fhir_server.model.references import Literal, literal
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.store.values import Narrowing
 from fhir_server.terminology.load import Terminology
+
+# Raised when the same rules would narrow what is stored otherwise than before.
+MAKING = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,8 @@ class NarrowingRules:
     """party_elements: element names that hold the Organization in charge. care_elements: those of a Patient whose
     Organization cares for the person, and so sees the whole compartment. sender_system: of the tag in meta that names
     the organisation that sent a resource. apart: types that are about patients and in nobody's compartment: the record
-    of accesses. fingerprint: of all that these rules come from."""
+    of accesses. fingerprint: of all that these rules come from. base: the server's own URL, without a slash at its
+    end."""
 
     residences: Residences
     party_elements: frozenset[str]
@@ -46,6 +50,7 @@ class NarrowingRules:
     restricted: tuple[Restricted, ...]
     apart: frozenset[str]
     fingerprint: str
+    base: str
     _suspect: re.Pattern[bytes] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -54,7 +59,9 @@ class NarrowingRules:
         object.__setattr__(self, "_suspect", re.compile(b'"code":(?:' + b"|".join(texts) + b")"))
 
     @classmethod
-    def load(cls, path: Path, terminology: Terminology, classes: Iterable[str] | None = None) -> NarrowingRules:
+    def load(
+        cls, path: Path, terminology: Terminology, classes: Iterable[str] | None = None, base: str = ""
+    ) -> NarrowingRules:
         """classes: scopes of the classes of sensitivity that are in force; None is all of them."""
         content = path.read_bytes()
         data = decode(content)
@@ -68,8 +75,14 @@ class NarrowingRules:
                 _restricted(1 << place, row) for place, row in enumerate(data["restricted"]) if row["scope"] in in_force
             ),
             frozenset(data["apart"]),
-            _fingerprint(content, repr(sorted(in_force)).encode(), *unit_lists(path.parents[2])),
+            _fingerprint(content, repr((sorted(in_force), MAKING)).encode(), *unit_lists(path.parents[2])),
+            base,
         )
+
+    def here(self, reference: Any) -> Literal | None:
+        """What a Reference element points at; None for what is not on this server, though it may bear an id of ours."""
+        found = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
+        return found if found and found.base in (None, f"{self.base}/") else None
 
     def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:
         """patients: ids of the patient compartments the resource is in, the closest first."""
@@ -103,7 +116,7 @@ class NarrowingRules:
 
     def _parties(self, resource: Resource) -> Iterator[str]:
         for name in self.party_elements & resource.keys():
-            for organisation in _organisations(resource[name]):
+            for organisation in self._organisations(resource[name]):
                 yield party(organisation)
         for tag in (resource.get("meta") or {}).get("tag") or ():
             if tag.get("system") == self.sender_system and tag.get("code"):
@@ -111,8 +124,15 @@ class NarrowingRules:
 
     def _carers(self, patient: Resource) -> Iterator[str]:
         for name in self.care_elements & patient.keys():
-            for organisation in _organisations(patient[name]):
+            for organisation in self._organisations(patient[name]):
                 yield carer(organisation)
+
+    def _organisations(self, value: Any) -> Iterator[str]:
+        """The ids of the Organizations here that a Reference, or each of a list, points at."""
+        for reference in value if isinstance(value, list) else [value]:
+            target = self.here(reference)
+            if target and target.type == "Organization":
+                yield target.id
 
     def _sensitivity(self, resource: Resource) -> int:
         labels = {
@@ -162,11 +182,3 @@ def _restricted(bit: int, row: Mapping[str, Any]) -> Restricted:
     return Restricted(
         row["scope"], bit, labels, {one["system"]: tuple(one["prefixes"]) for one in row.get("codes", ())}
     )
-
-
-def _organisations(value: Any) -> Iterator[str]:
-    """The ids of the Organizations that a Reference, or each of a list, points at."""
-    for reference in value if isinstance(value, list) else [value]:
-        target = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
-        if target and target.type == "Organization":
-            yield target.id

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from functools import partial
 
+from fhir_server.interactions.consenting import TYPE as CONSENT
+from fhir_server.interactions.consenting import settle
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource, decode
 from fhir_server.operations.reindex import Progress, rewritten
@@ -48,6 +50,7 @@ async def renarrow(context: Context, on_progress: Progress) -> int:
             on_progress(done, total)
         await context.store.renarrow_versions(type, lambda resource, id: _narrow(context, resource, id))
     await _of_deleted_patients(context)
+    await _of_consents(context)
     known = await context.store.entry(_REGISTER, _NAME) or {}
     await context.store.replace(_REGISTER, _NAME, {"fingerprint": context.rules.fingerprint}, known)
     return done
@@ -59,6 +62,13 @@ async def _of_deleted_patients(context: Context) -> None:
         last = await context.store.vread(PATIENT, gone.id, gone.version - 1, EVERYTHING)
         if last is not None:
             await context.store.transact(partial(_resettle, gone.id, _narrow(context, decode(last.raw), gone.id)))
+
+
+async def _of_consents(context: Context) -> None:
+    """What they say: the rules tell for which class a label stands."""
+    async for consent in context.store.walk(CONSENT, EVERYTHING, raw=False):
+        if consent.patient is not None:
+            await settle(context, consent.patient)
 
 
 async def _resettle(patient: str, narrowing: Narrowing, transaction: Transaction) -> None:

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import structlog
 
 from fhir_server.interactions.background import again_and_again
-from fhir_server.interactions.consenting import TIMES, settle_consents
+from fhir_server.interactions.consenting import TIMES, settle
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.dates import range_of
-from fhir_server.model.references import literal
+from fhir_server.model.references import Literal
 from fhir_server.model.resources import Resource
-from fhir_server.store.contract import Transaction
 
 log = structlog.get_logger("fhir_server.security")
 
@@ -32,18 +32,20 @@ def in_force(period: Resource | None, now: int, zone: str) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What is asked of Consents: whether one of the actors (`Patient/12`) may act for the patient, now (ms)."""
+    """What is asked of Consents: whether one of the actors (`Patient/12`) may act for the patient, now (ms). here: what
+    a Reference points at on this server."""
 
     actors: frozenset[str]
     now: int
     zone: str
+    here: Callable[[Any], Literal | None]
 
     def given_by(self, consents: Iterable[Resource]) -> frozenset[str]:
         """The ids of the patients whose active Consent permits one of the actors by name."""
         return frozenset(patient for consent in consents for patient in self._patients(consent))
 
     def _patients(self, consent: Resource) -> Iterator[str]:
-        patient = literal((consent.get("patient") or {}).get("reference") or "")
+        patient = self.here(consent.get("patient"))
         provision = consent.get("provision") or {}
         if consent.get("status") != "active" or patient is None or patient.type != "Patient":
             return
@@ -58,25 +60,15 @@ class Grant:
             return False
         if any(name in provision for name in ("securityLabel", "class", "code", "data", "dataPeriod", "purpose")):
             return False
-        return not self.actors.isdisjoint(actors(provision))
-
-
-def actors(provision: Resource) -> set[str]:
-    """The references (`Organization/12`) that a provision names."""
-    found = (literal((one.get("reference") or {}).get("reference") or "") for one in provision.get("actor") or ())
-    return {f"{one.type}/{one.id}" for one in found if one is not None}
+        named = (self.here(one.get("reference")) for one in provision.get("actor") or ())
+        return any(f"{one.type}/{one.id}" in self.actors for one in named if one is not None)
 
 
 async def sweep(context: Context) -> None:
     """Settles the Consents of which a period has begun or ended."""
     for name, entry in (await context.store.due(TIMES, f"{context.clock():015d} ~")).items():
-        patient = str(entry["patient"])
-        await context.store.transact(partial(_settle, context, patient))
+        await settle(context, str(entry["patient"]))
         await context.store.withdraw(TIMES, name)
-
-
-async def _settle(context: Context, patient: str, transaction: Transaction) -> None:
-    await settle_consents(context, transaction, [patient])
 
 
 def sweeping(context: Context) -> AbstractAsyncContextManager[None]:

@@ -14,7 +14,6 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
 from fhir_server.interactions.rights import Caller
 from fhir_server.model.dates import TICKS_PER_MS, offset_of, range_of
-from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.search.compartments import patient_key
 from fhir_server.search.tree import Leaf
@@ -36,6 +35,7 @@ class People:
 
     def __init__(self, context: Context, grown: dict[str, int]) -> None:
         self._context = context.with_(view=EVERYTHING)
+        self._here = context.rules.here
         self._zone = context.settings.zone
         self._now = context.clock()
         self._grown = grown
@@ -69,8 +69,10 @@ class People:
         stored, granted = await asyncio.gather(
             self._context.store.find(people, EVERYTHING), self._by_consent({f"Patient/{own}"})
         )
-        persons = [person for one in stored if own in _linked(person := decode(one.raw), "Patient")]
-        related = [id for person in persons if person.get("active") is not False for id in _linked(person, RELATED)]
+        persons = [person for one in stored if own in self._linked(person := decode(one.raw), "Patient")]
+        related = [
+            id for person in persons if person.get("active") is not False for id in self._linked(person, RELATED)
+        ]
         found = [*([own] if await self._acts_alone(own) else []), *await self._children(related, granted), *granted]
         return list(dict.fromkeys(found))[:MOST]
 
@@ -78,17 +80,17 @@ class People:
         person = (await self._read("Person", [id])).get(id)
         if person is None or person.get("active") is False:
             return []
-        patients = _linked(person, "Patient")[:MOST]
+        patients = self._linked(person, "Patient")[:MOST]
         granted = await self._by_consent({f"Person/{id}", *(f"Patient/{own}" for own in patients)})
         found = [own for own in patients if await self._acts_alone(own)]
-        found += [*await self._children(_linked(person, RELATED), granted), *granted]
+        found += [*await self._children(self._linked(person, RELATED), granted), *granted]
         return list(dict.fromkeys(found))[:MOST]
 
     async def _children(self, related: Sequence[str], granted: Collection[str]) -> list[str]:
         """The patients of RelatedPersons that are active and in force: children, and adults who consent."""
         found = (await self._read(RELATED, related[:MOST])).values()
         valid = [one for one in found if one.get("active") is not False and self._is_in_force(one)]
-        named = [literal((one.get("patient") or {}).get("reference") or "") for one in valid]
+        named = [self._here(one.get("patient")) for one in valid]
         ids = [one.id for one in named if one is not None and one.type == "Patient"]
         patients = await self._read("Patient", ids)
         adult = self._context.settings.adult_age
@@ -107,7 +109,7 @@ class People:
             await finder.plan("Consent", Leaf("Consent", param, None, tuple(sorted(actors)))), MOST
         )
         consents = [decode(stored.raw) for stored in found]
-        return sorted(Grant(frozenset(actors), self._now, self._zone).given_by(consents))
+        return sorted(Grant(frozenset(actors), self._now, self._zone, self._here).given_by(consents))
 
     async def _acts_alone(self, patient: str) -> bool:
         """True from the seventh birthday on."""
@@ -131,13 +133,12 @@ class People:
         today = date.fromordinal((self._now + shift) // _DAY + _EPOCH)
         return today.year - born.year - ((today.month, today.day) < (born.month, born.day)) >= years
 
+    def _linked(self, person: Resource, type: str) -> list[str]:
+        """The ids of one type that a Person links to."""
+        found = (self._here(link.get("target")) for link in person.get("link") or ())
+        return [one.id for one in found if one is not None and one.type == type]
+
     async def _read(self, type: str, ids: Sequence[str]) -> dict[str, Resource]:
         """Those of the resources that are there."""
         found = await self._context.store.read_many(type, ids, EVERYTHING) if ids else {}
         return {id: decode(stored.raw) for id, stored in found.items() if not stored.deleted}
-
-
-def _linked(person: Resource, type: str) -> list[str]:
-    """The ids of one type that a Person links to."""
-    found = (literal((link.get("target") or {}).get("reference") or "") for link in person.get("link") or ())
-    return [one.id for one in found if one is not None and one.type == type]

@@ -9,7 +9,7 @@ from typing import Any
 from fhir_server.errors import FhirError
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.rights import ACTIONS, Action, Rights, any_change, as_sent
+from fhir_server.interactions.rights import ACTIONS, Action, Caller, Rights, any_change, as_sent
 from fhir_server.search.compartments import PATIENT, SECURED
 from fhir_server.search.parse import parse_parameter
 from fhir_server.search.result_parameters import Unusable
@@ -34,6 +34,7 @@ from fhir_server.security.sight import (
 from fhir_server.store.values import NOTHING, Filter, View
 
 _ENFORCEABLE = ("token", "reference", "uri")  # types of parameters that a scope may hold
+_REASONS = "http://terminology.hl7.org/CodeSystem/v3-ActReason"
 _CITIZENS = ("Patient", "RelatedPerson", "Person")
 
 
@@ -94,7 +95,8 @@ class Policy:
 
     async def _rights(self, context: Context, standing: Standing) -> Rights:
         identity = standing.identity
-        views = {action: await self._view(context, standing, action) for action in ACTIONS}
+        asked = await _asked(context, standing.identity.caller)
+        views = {action: await self._view(context, standing, asked, action) for action in ACTIONS}
         author = self._author(context, standing)
         return Rights(
             views,
@@ -125,11 +127,14 @@ class Policy:
             self._labelled = {generation: {type: filter for type, filter in found.items() if filter is not None}}
         return self._labelled[generation]
 
-    async def _view(self, context: Context, standing: Standing, action: Action) -> View:
+    async def _view(self, context: Context, standing: Standing, asked: Consented, action: Action) -> View:
         seen: Sights = {}
         for scope in standing.identity.scopes.grants:
             if action in scope.actions:
-                sights = self._consented(context, standing, self._within_scope(standing, scope, action))
+                sights = self._within_scope(standing, scope, action)
+                # Consents bind all but the patients themselves, those who act for them, and those whom nothing binds.
+                if not (standing.is_citizen or standing.is_free):
+                    sights = with_consent(self.types, sights, asked)
                 seen = either(seen, await _constrained(context, scope, sights))
         if CONSENT in seen and action in ("update", "delete") and not (standing.is_citizen or standing.is_free):
             seen[CONSENT] = conjoined(seen[CONSENT], await self._not_of_patients(context))
@@ -138,17 +143,6 @@ class Policy:
         if len(sensitivities) == 1 << len(context.rules.restricted):
             return View(seen, NOTHING)
         return View({type: conjoined(filter, open_to_all) for type, filter in seen.items()}, NOTHING)
-
-    def _consented(self, context: Context, standing: Standing, sights: Sights) -> Sights:
-        """Consents bind all but the patients themselves, those who act for them, and those whom nothing binds."""
-        caller = standing.identity.caller
-        if standing.is_citizen or standing.is_free:
-            return sights
-        named = [caller.user, f"Organization/{caller.organisation}" if caller.organisation else None]
-        actors = tuple(one.replace("/", ":") for one in named if one is not None)
-        every = range(1 << len(context.rules.restricted))
-        classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
-        return with_consent(self.types, sights, Consented(actors, caller.purposes, classes))
 
     async def _not_of_patients(self, context: Context) -> Filter:
         """Consents that are not what patients have said themselves: those nobody else changes or takes away."""
@@ -195,6 +189,17 @@ class Policy:
             return None
         sender = None if standing.is_citizen else standing.identity.caller.organisation
         return Authorship(self.types, context.rules, standing.is_citizen, sender)
+
+
+async def _asked(context: Context, caller: Caller) -> Consented:
+    """The caller as Consents name one. Who asks for a kind of a purpose asks for that purpose, too."""
+    named = [caller.user, f"Organization/{caller.organisation}" if caller.organisation else None]
+    actors = tuple(one.replace("/", ":") for one in named if one is not None)
+    reasons = await context.terminology.ask(lambda known: known.code_system(_REASONS)) if caller.purposes else None
+    kinds = {above for one in caller.purposes for above in reasons.ancestors(one)} if reasons else set()
+    every = range(1 << len(context.rules.restricted))
+    classes = {one.bit: [value for value in every if value & one.bit] for one in context.rules.restricted}
+    return Consented(actors, tuple(sorted({*caller.purposes, *kinds})), classes)
 
 
 async def _constrained(context: Context, scope: Scope, sights: Sights) -> Sights:

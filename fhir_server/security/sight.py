@@ -11,13 +11,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from fhir_server.interactions.consenting import ANY, UNSAID
 from fhir_server.interactions.narrowing import carer, party, sender
 from fhir_server.interactions.residence import COUNTRY, WARD
 from fhir_server.interactions.rights import Action
 from fhir_server.store.values import NOTHING, Filter
 
-# v3-PurposeOfUse, as far as Consents here name them: a denial of one of them counts for who does not say a purpose.
-PURPOSES = ("TREAT", "ETREAT", "HPAYMT", "HOPERAT", "HRESCH", "PUBHLTH", "HMARKT", "PATRQT", "FAMRQT")
 Sights = dict[str, Filter | None]  # by resource type; a type that is absent is not seen at all
 
 
@@ -121,7 +120,7 @@ def with_consent(types: TypeLists, sights: Sights, asked: Consented) -> Sights:
 @dataclass(frozen=True, slots=True)
 class Consented:
     """Who asks, as Consents name them (see interactions.consenting). actors: `Organization:12`; purposes: those asked
-    for; classes: bit of each class of sensitivity to the values of `s` that have it."""
+    for, and what they are kinds of; classes: bit of each class of sensitivity to the values of `s` that have it."""
 
     actors: tuple[str, ...]
     purposes: tuple[str, ...]
@@ -142,10 +141,8 @@ class Consented:
             yield {"$and": [{"a": {"$in": list(self._codes(sign, f"!{bit}"))}}, {"s": {"$in": values}}]}
 
     def _codes(self, sign: str, part: str) -> Iterator[str]:
-        purposes = ("*", *self.purposes)
-        if sign == "-" and not self.purposes:
-            purposes = ("*", *PURPOSES)
-        return (f"{sign}{actor}@{purpose}{part}" for actor in ("*", *self.actors) for purpose in purposes)
+        purposes = (ANY, *(self.purposes or (UNSAID,)))
+        return (f"{sign}{actor}@{purpose}{part}" for actor in (ANY, *self.actors) for purpose in purposes)
 
 
 def conjoined(one: Filter | None, other: Filter | None) -> Filter | None:

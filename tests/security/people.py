@@ -73,6 +73,22 @@ def related(child: str, **more: Any) -> dict[str, Any]:
     }
 
 
+def consent(provision: dict[str, Any], **more: Any) -> dict[str, Any]:
+    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
+    policy = [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}]
+    return {
+        "resourceType": "Consent",
+        "id": "of-an",
+        "status": "active",
+        "scope": scope,
+        "category": policy,
+        "patient": {"reference": "Patient/an"},
+        "policyRule": {"text": "x"},
+        "provision": provision,
+        **more,
+    }
+
+
 def directory() -> list[dict[str, Any]]:
     links = [{"target": {"reference": f"RelatedPerson/of-{child}"}} for child in ("chi", "dung")]
     return [

@@ -11,7 +11,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.security.consents import sweep
 from tests.security.callers import Caller, living_in
 from tests.security.conftest import Ask
-from tests.security.people import THANH_HOA, names_of, patient, settle
+from tests.security.people import THANH_HOA, consent, names_of, patient, settle
 
 MINE = names_of("an", hiv=False)
 
@@ -19,22 +19,6 @@ MINE = names_of("an", hiv=False)
 @pytest.fixture(scope="module", autouse=True)
 async def world(admin: Caller) -> None:
     await settle(admin)
-
-
-def consent(provision: dict[str, Any], **more: Any) -> dict[str, Any]:
-    scope = {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/consentscope", "code": "patient-privacy"}]}
-    policy = [{"coding": [{"system": "http://loinc.org", "code": "59284-0"}]}]
-    return {
-        "resourceType": "Consent",
-        "id": "of-an",
-        "status": "active",
-        "scope": scope,
-        "category": policy,
-        "patient": {"reference": "Patient/an"},
-        "policyRule": {"text": "x"},
-        "provision": provision,
-        **more,
-    }
 
 
 def actor(reference: str) -> list[dict[str, Any]]:
@@ -49,6 +33,8 @@ HOSPITAL = {"organization": "h1"}
 OFFICER = {"administrative_unit": f"ward:{THANH_HOA}"}
 RESEARCH = {"type": "deny", "purpose": purposes("HRESCH")}
 TYPES = [{"system": "http://hl7.org/fhir/resource-types", "code": "Observation"}]
+SDV = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "SDV"}
+ELSEWHERE = "https://other.example.vn/fhir"
 DATA = {"meaning": "instance", "reference": {"reference": "Condition/an-plain"}}
 CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
     ("a denial of all", {"type": "deny"}, HOSPITAL, set()),
@@ -121,6 +107,51 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any], set[str]]] = [
         set(),
     ),
     ("a denial of less than is told apart", {"type": "deny", "dataPeriod": {"start": "2020"}}, HOSPITAL, set()),
+    ("a denial by a label that no class here stands for", {"type": "deny", "securityLabel": [SDV]}, HOSPITAL, set()),
+    ("a denial of a class that is no type", {"type": "deny", "class": [{"code": "11488-4"}]}, HOSPITAL, set()),
+    ("a denial of a team", {"type": "deny", "actor": actor("CareTeam/1")}, HOSPITAL, set()),
+    (
+        "a denial of one that is elsewhere, asked by one of the same id",
+        {"type": "deny", "actor": actor(f"{ELSEWHERE}/Organization/h1")},
+        HOSPITAL,
+        set(),
+    ),
+    (
+        "a permit of one that is elsewhere, asked by one of the same id",
+        {"type": "deny", "provision": [{"type": "permit", "actor": actor(f"{ELSEWHERE}/Organization/h1")}]},
+        HOSPITAL,
+        set(),
+    ),
+    (
+        "a denial of a purpose, asked for a kind of it",
+        {"type": "deny", "purpose": purposes("HRESCH")},
+        HOSPITAL | {"purpose_of_use": "CLINTRCH"},
+        set(),
+    ),
+    (
+        "a denial of a rare purpose, asked without one",
+        {"type": "deny", "purpose": purposes("PRECLINTRCH")},
+        HOSPITAL,
+        set(),
+    ),
+    (
+        "a denial of a kind of a purpose, asked for another kind",
+        {"type": "deny", "purpose": purposes("PRECLINTRCH")},
+        HOSPITAL | {"purpose_of_use": "CLINTRCHNPC"},
+        MINE,
+    ),
+    (
+        "a permit of a purpose, asked for a kind of it",
+        {"type": "deny", "provision": [{"type": "permit", "purpose": purposes("TREAT")}]},
+        HOSPITAL | {"purpose_of_use": "ETREAT"},
+        MINE,
+    ),
+    (
+        "a permit of a purpose, asked without one",
+        {"type": "deny", "provision": [{"type": "permit", "purpose": purposes("TREAT")}]},
+        HOSPITAL,
+        set(),
+    ),
     ("a denial that is over", {"type": "deny", "period": {"end": "2020-01-01"}}, HOSPITAL, MINE),
     ("a denial to come", {"type": "deny", "period": {"start": "2990-01-01"}}, HOSPITAL, MINE),
     ("a denial in force", {"type": "deny", "period": {"start": "2020-01-01", "end": "2990-01-01"}}, HOSPITAL, set()),

@@ -20,7 +20,7 @@ from fhir_server.terminology.load import Terminology
 from tests.builders import a_condition
 from tests.security.callers import Caller, living_in
 from tests.security.conftest import Ask
-from tests.security.people import THANH_HOA, patient
+from tests.security.people import THANH_HOA, consent, patient
 
 FILE = DATA_ROOT / "profiles" / "vn_basic" / "narrowing.json"
 
@@ -111,6 +111,24 @@ async def test_residences_that_are_read_otherwise_reach_the_whole_compartment(
     assert told() == {("an", None, False), ("late", None, False)}
     await renarrow(running, lambda done, total: None)
     assert told() == {("an", THANH_HOA, True), ("late", THANH_HOA, True)}
+
+
+async def test_a_denial_by_a_label_is_told_anew_where_the_class_of_the_label_has_changed(
+    running: Context, open_rules: Context, admin: Caller, mongodb: MongoClient[dict[str, Any]], guarded: Settings
+) -> None:
+    label = {"system": "http://terminology.hl7.org/CodeSystem/v3-ActCode", "code": "HIV"}
+    assert (await admin.put(consent({"type": "deny", "securityLabel": [label]}))).is_success
+
+    def said() -> set[str]:
+        condition = mongodb[guarded.mongodb_database]["Condition"].find_one({"_id": "now"})
+        return {one for one in (condition or {})["a"] if one[0] in "-="}
+
+    assert said() == {"-*@*!2"}
+    await renarrow(open_rules, lambda done, total: None)
+    assert said() == {"="}, "a label that nothing is told by any more denies all"
+    await renarrow(running, lambda done, total: None)
+    assert said() == {"-*@*!2"}
+    assert (await admin.send("DELETE", "Consent/of-an")).status_code == 204
 
 
 def test_another_list_of_units_makes_other_rules(tmp_path: Path, running: Context) -> None:

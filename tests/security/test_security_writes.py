@@ -11,7 +11,7 @@ import pytest
 from tests.builders import CCCD, a_condition, a_patient, an_entry
 from tests.security.callers import SENSITIVE, Caller, living_in
 from tests.security.conftest import Ask
-from tests.security.people import HA_NOI, THANH_HOA, patient, settle
+from tests.security.people import HA_NOI, THANH_HOA, observation, patient, settle
 
 PATRPT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "PATRPT"}
 SENDER = "urn:vn-basic:CodeSystem:sender"
@@ -323,6 +323,22 @@ async def test_nobody_makes_themselves_or_others_the_representative_of_hidden_pe
         assert {status for status, _ in answers} == {403}
     own = [{"target": {"reference": "Patient/an"}}]
     assert (await officer.post("Person", {"resourceType": "Person", "link": own})).status_code == 201
+
+
+async def test_who_is_on_another_server_is_nobody_here_whose_id_they_bear(
+    ask: Ask, hospital: Caller, admin: Caller
+) -> None:
+    """A hospital may store what it likes of other servers' people: no rights over ours follow from that."""
+    elsewhere = {"reference": "https://other.example.vn/fhir/Patient/chi"}
+    related = {"resourceType": "RelatedPerson", "active": True, "patient": elsewhere}
+    made = (await hospital.post("RelatedPerson", related)).json()["id"]
+    assert (await ask("user/*.rs", fhirUser=f"RelatedPerson/{made}").get("Patient/chi")).status_code == 403
+    person = {"resourceType": "Person", "link": [{"target": elsewhere}]}
+    linked = (await admin.post("Person", person)).json()["id"]
+    assert (await ask("user/*.rs", fhirUser=f"Person/{linked}").get("Patient/chi")).status_code == 403
+    foreign = {"reference": "https://other.example.vn/fhir/Organization/h1"}
+    report = (await admin.post("Observation", observation("x", "dung", performer=[foreign]))).json()["id"]
+    assert (await hospital.get(f"Observation/{report}")).status_code == 404
 
 
 async def test_a_resource_about_several_people_is_its_subjects_else_the_first_ones(ask: Ask, admin: Caller) -> None:
