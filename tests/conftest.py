@@ -46,7 +46,7 @@ def mongodb_uri(embedded: Embedded | None) -> str:
 @pytest.fixture(scope="session")
 def mongodb(mongodb_uri: str) -> Iterator[MongoClient[dict[str, Any]]]:
     """A client past the store, for what a test must see or do behind its back."""
-    with MongoClient[dict[str, Any]](mongodb_uri) as client:
+    with MongoClient[dict[str, Any]](mongodb_uri, readPreference="primary", w="majority") as client:
         yield client
 
 

@@ -102,7 +102,7 @@ class Trail:
         async with self._writing:
             self._take_counted()
             left = len(self._waiting)
-            while left > 0:
+            while left > 0 or self._pending is not None:
                 left -= await self._write_page()
             now = self._clock()
             if self._sealed < self._pages and (self._closing or now >= self._sealed_at + FLUSH_SECONDS * 1000):
@@ -200,13 +200,18 @@ class Trail:
         return self._maker
 
     async def _write_page(self) -> int:
-        """One page of what waits first; gives how many it took. What was not confirmed is written again as it was."""
+        """One page of what waits first; gives how many it took. What was not confirmed is written again as it was, but
+        a late page that another process wrote meanwhile is let go."""
         if self._pending is None:
             events, taken = await self._taken()
             self._pending = self._page(events), events, taken
         page, events, taken = self._pending
         kept = [one.id for one in self._waiting[:taken] if isinstance(one, Event)]
-        await self._store.ledger.append(page, events)
+        if not page.late:
+            await self._store.ledger.append(page, events)
+        elif not await self._store.transact(lambda transaction: transaction.adopt(page, events)):
+            self._pending = None
+            return 0
         self._pending = None
         self._turn(page, len(events))
         del self._waiting[:taken]
@@ -241,12 +246,10 @@ class Trail:
         self._swept = now
         await self._opened()
         while events := await self._store.ledger.left_behind(self._clock() - SWEEP_MARGIN_MS):
-            async with self._writing:
-                for start in range(0, len(events), PAGE_EVENTS):
+            for start in range(0, len(events), PAGE_EVENTS):
+                async with self._writing:
                     some = events[start : start + PAGE_EVENTS]
-                    page = self._page(some, late=True)
-                    await self._store.ledger.append(page, some)
-                    self._turn(page, len(some))
-                    await self._store.ledger.forget([event.id for event in some])
-            log.warning("wrote audit events that a process left behind", events=len(events))
+                    self._pending = self._page(some, late=True), some, 0
+                    await self._write_page()
+            log.warning("found audit events that a process left behind", events=len(events))
             self._wake.set()

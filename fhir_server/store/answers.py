@@ -12,7 +12,6 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.documents import Document
-from fhir_server.store.indexes import MAJORITY
 
 ANSWERS = "answers"
 ANSWER_SECONDS = 24 * 3600
@@ -23,8 +22,7 @@ class Answers:
     """The kept bytes of one database. A key holds no `#`; it is plain text, so it is no query."""
 
     def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession | None = None) -> None:
-        parts = database[ANSWERS]
-        self._parts = parts if session is not None else parts.with_options(write_concern=MAJORITY)
+        self._parts = database[ANSWERS]
         self._session = session
 
     async def keep(self, key: str, content: bytes) -> None:

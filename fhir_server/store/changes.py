@@ -24,11 +24,11 @@ from pymongo.asynchronous.change_stream import AsyncChangeStream
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
-from pymongo.read_preferences import ReadPreference
 
+from fhir_server.store.concerns import MAJORITY
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, code_of
-from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.indexes import create
 from fhir_server.store.values import Change, ChangeSpan
 
 CHANGES, FOLLOWER = "changes", "follower"
@@ -71,17 +71,15 @@ class Changes:
 
     def __init__(self, client: AsyncMongoClient[Document], database: AsyncDatabase[Document]) -> None:
         self._client = client
-        self._database = database
-        # One concern and one member for both: who could see a number before its change would pass over the change.
-        reading = database.with_options(read_concern=ReadConcern("majority"), read_preference=ReadPreference.PRIMARY)
-        self._changes = reading[CHANGES]
-        self._follower = reading[FOLLOWER].with_options(write_concern=MAJORITY)
+        # One concern for all, that of streams: who could see a number before its change would pass over the change.
+        self._database = database.with_options(read_concern=ReadConcern("majority"))
+        self._changes, self._follower = self._database[CHANGES], self._database[FOLLOWER]
 
     async def open(self, existing: set[str]) -> None:
         """Makes the collections, which no transaction may have to make."""
         for name in {CHANGES, FOLLOWER} - existing:
             await create(self._database, name)
-        await self._database[CHANGES].with_options(write_concern=MAJORITY).create_indexes(list(_INDEXES))
+        await self._database[CHANGES].create_indexes(list(_INDEXES))
 
     # --- reading ---
 

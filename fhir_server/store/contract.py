@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 
 from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
-from fhir_server.store.ledger_contract import Event, Ledger
+from fhir_server.store.ledger_contract import Event, Ledger, Page
 from fhir_server.store.table_contract import Tables
 from fhir_server.store.values import (
     EVERYTHING,
@@ -119,6 +119,11 @@ class Transaction(Protocol):
 
     async def record(self, events: Sequence[Event]) -> None:
         """Keeps AuditEvents of what this transaction does until they are in a page; `store.ledger` is open."""
+        ...
+
+    async def adopt(self, page: Page, events: Sequence[Event]) -> bool:
+        """Writes a page of events that another process left behind, and lets go of them; false when somebody else has
+        taken one of them."""
         ...
 
 

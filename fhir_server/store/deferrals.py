@@ -15,7 +15,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.answers import ANSWER_SECONDS, Answers
 from fhir_server.store.documents import Document
-from fhir_server.store.indexes import MAJORITY
 from fhir_server.store.values import Deferred
 
 DEFERRALS = "deferrals"
@@ -25,7 +24,7 @@ class Deferrals:
     """The deferred requests of one database."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._deferrals = database[DEFERRALS].with_options(write_concern=MAJORITY)
+        self._deferrals = database[DEFERRALS]
         self._answers = Answers(database)
 
     async def defer(self, id: str, caller: str, request: bytes) -> None:

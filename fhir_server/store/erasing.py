@@ -8,7 +8,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.documents import Document, history_id
-from fhir_server.store.indexes import HISTORY, MAJORITY
+from fhir_server.store.indexes import HISTORY
 
 PATIENT = "Patient"
 
@@ -23,15 +23,15 @@ async def erase(
     """
     count = 0
     for type, id in beside:
-        current, old = (database[name].with_options(write_concern=MAJORITY) for name in (type, type + HISTORY))
+        current, old = database[type], database[type + HISTORY]
         count += (await old.delete_many({"_id": {"$gte": history_id(id, 0), "$lt": f"{id}0"}})).deleted_count
         count += (await current.delete_one({"_id": id})).deleted_count
     for type in sorted(types - {PATIENT}):
-        current, old = (database[name].with_options(write_concern=MAJORITY) for name in (type, type + HISTORY))
+        current, old = database[type], database[type + HISTORY]
         count += (await old.delete_many({"p": patient})).deleted_count
         count += (await current.delete_many({"k": f"@{patient}", "p": patient})).deleted_count
         count += (await current.delete_many({"p": patient, "d": True})).deleted_count
-    people, past = (database[name].with_options(write_concern=MAJORITY) for name in (PATIENT, PATIENT + HISTORY))
+    people, past = database[PATIENT], database[PATIENT + HISTORY]
     count += (await past.delete_many({"p": patient})).deleted_count
     found = await people.find_one({"_id": patient})
     if found is not None and "raw" in found:
@@ -49,9 +49,6 @@ async def erase(
         }
         await people.replace_one({"_id": patient}, {**left, **nobody})
         count += 1
-    await (
-        database[COMPARTMENTS]
-        .with_options(write_concern=MAJORITY)
-        .update_one({"_id": patient}, {"$set": {"w": None, "c": 0, "a": [], "t": []}})
-    )
+    nothing: Document = {"w": None, "c": 0, "a": [], "t": []}
+    await database[COMPARTMENTS].update_one({"_id": patient}, {"$set": nothing})
     return count

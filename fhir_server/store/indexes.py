@@ -6,8 +6,7 @@ import asyncio
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from pymongo import ASCENDING, DESCENDING, IndexModel, WriteConcern
-from pymongo.asynchronous.collection import AsyncCollection
+from pymongo import ASCENDING, DESCENDING, IndexModel
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import OperationFailure
 
@@ -15,7 +14,6 @@ from fhir_server.store.documents import Document
 from fhir_server.store.values import INDEX_KEYS, INDEX_ORDER, INDEX_UPDATED, INDEX_WARD
 
 HISTORY = "_history"
-MAJORITY = WriteConcern("majority")
 _NAMESPACE_EXISTS = 48
 _INDEXED_AT_ONCE = 2  # collections; MongoDB makes the indexes of one in one thread and takes up to 200 MB for it
 
@@ -64,7 +62,7 @@ class Collections:
             for name in self.missing(names):
                 await create(self._database, name)
                 if self.deferred and name != "Patient" and not name.endswith(HISTORY):
-                    await self._of(name).create_indexes([OF_A_LOAD])
+                    await self._database[name].create_indexes([OF_A_LOAD])
                 else:
                     await self._index(name)
                 self._ready.add(name)
@@ -102,12 +100,9 @@ class Collections:
         return lacking
 
     async def _index(self, name: str) -> None:
-        await self._of(name).create_indexes(list(self._indexes_of(name)))
-        if OF_A_LOAD.document["name"] in await self._of(name).index_information():
-            await self._of(name).drop_index(OF_A_LOAD.document["name"])
-
-    def _of(self, name: str) -> AsyncCollection[Document]:
-        return self._database[name].with_options(write_concern=MAJORITY)
+        await self._database[name].create_indexes(list(self._indexes_of(name)))
+        if OF_A_LOAD.document["name"] in await self._database[name].index_information():
+            await self._database[name].drop_index(OF_A_LOAD.document["name"])
 
     def _indexes_of(self, name: str) -> tuple[IndexModel, ...]:
         if name.endswith(HISTORY):
@@ -123,7 +118,7 @@ def types_of(collections: Iterable[str]) -> set[str]:
 async def create(database: AsyncDatabase[Document], name: str) -> None:
     options: Mapping[str, Any] = {"wiredTiger": {"configString": "block_compressor=zstd"}}
     try:
-        await database.create_collection(name, storageEngine=options, write_concern=MAJORITY, check_exists=False)
+        await database.create_collection(name, storageEngine=options, check_exists=False)
     except OperationFailure as answer:
         if answer.code != _NAMESPACE_EXISTS:
             raise

@@ -19,7 +19,7 @@ from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
 from fhir_server.store.gates import GATES
-from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.indexes import create
 from fhir_server.store.packages import PACKAGES, RESOURCES
 from fhir_server.store.registers import REGISTERS
 from fhir_server.store.transactions import CLAIMS
@@ -41,9 +41,9 @@ class Keeping:
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self._database = database
-        self._secrets = database["secrets"].with_options(write_concern=MAJORITY)
+        self._secrets = database["secrets"]
         self._known: dict[str, bytes] = {}  # a secret never changes
-        self._kept = database["kept"].with_options(write_concern=MAJORITY)
+        self._kept = database["kept"]
 
     async def open(self) -> set[str]:
         """Makes the collections that no transaction may have to make; gives those that were there."""

@@ -26,7 +26,7 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.store.documents import Document
 from fhir_server.store.evaluate import satisfies
 from fhir_server.store.faults import wrapped
-from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.indexes import create
 from fhir_server.store.inserts import insert
 from fhir_server.store.ledger_contract import BEGINNING, Anchor, Event, Page, Seal, digest
 from fhir_server.store.ledger_order import in_order
@@ -74,10 +74,10 @@ class MongoLedger:
         self._database = database
         self._learn = learn
         self._limit_seconds = limit_seconds
-        self._pages: AsyncCollection[Document] = database[PAGES].with_options(write_concern=MAJORITY)
+        self._pages: AsyncCollection[Document] = database[PAGES]
         self._recorded: AsyncCollection[Document] = database[RECORDED]
-        self._seals: AsyncCollection[Document] = database[SEALS].with_options(write_concern=MAJORITY)
-        self._state: AsyncCollection[Document] = database[STATE].with_options(write_concern=MAJORITY)
+        self._seals: AsyncCollection[Document] = database[SEALS]
+        self._state: AsyncCollection[Document] = database[STATE]
         self._index: Callable[[Resource], Indexed] = lambda resource: Indexed()
 
     def index_by(self, index: Callable[[Resource], Indexed]) -> None:
@@ -97,6 +97,15 @@ class MongoLedger:
         if events:
             documents = [{"_id": event.id, "at": event.at, "raw": event.raw} for event in events]
             await insert(self._database, RECORDED, documents, session)
+
+    async def adopt(self, page: Page, events: Sequence[Event], session: AsyncClientSession) -> bool:
+        """Inside a transaction: as Transaction.adopt."""
+        left = {"_id": {"$in": [event.id for event in events]}}
+        if await self._recorded.count_documents(left, session=session) < len(events):
+            return bool(await self._pages.count_documents({"_id": name_of(page.chain, page.number)}, session=session))
+        await self._recorded.delete_many(left, session=session)
+        await insert(self._database, PAGES, [document_of(page, events)], session)
+        return True
 
     async def append(self, page: Page, events: Sequence[Event]) -> None:
         with wrapped("writing audit events"):

@@ -10,6 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import PyMongoError
 
 from fhir_server.config import Settings
+from fhir_server.store.concerns import database_of
 from fhir_server.store.documents import Document
 from fhir_server.store.registry import SCHEMA_VERSION, DurableRegistry
 from fhir_server.store.values import StartError
@@ -29,7 +30,8 @@ async def migrate(
     Raises StartError when the database is newer than this program, or does not answer.
     """
     async with AsyncMongoClient[Document](uri, serverSelectionTimeoutMS=5_000) as client:
-        registry = DurableRegistry(client[settings.mongodb_database])
+        database = database_of(client, settings.mongodb_database)
+        registry = DurableRegistry(database)
         try:
             found = await registry.schema_version()
             if found > target:
@@ -37,7 +39,7 @@ async def migrate(
                     f"The database has store version {found}, which is newer than this program knows ({target})."
                 )
             for version in range(found, target):
-                await steps[version](client[settings.mongodb_database])
+                await steps[version](database)
                 await registry.set_schema_version(version + 1)
         except PyMongoError as fault:
             raise StartError(f"The migration was cut off ({type(fault).__name__}); run it again.") from None

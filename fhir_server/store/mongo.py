@@ -18,6 +18,7 @@ from fhir_server.store.answers import Answers
 from fhir_server.store.buckets import Buckets
 from fhir_server.store.changes import Changes
 from fhir_server.store.check import check
+from fhir_server.store.concerns import database_of
 from fhir_server.store.contract import Transaction
 from fhir_server.store.deferrals import Deferrals
 from fhir_server.store.documents import Document
@@ -118,7 +119,7 @@ class MongoStore:
 
     def __init__(self, client: AsyncMongoClient[Document], settings: Settings, clock: Callable[[], int]) -> None:
         self._client = client
-        self._database = client[settings.mongodb_database]
+        self._database = database_of(client, settings.mongodb_database)
         self._collections = Collections(self._database, settings.ward_index)
         self._durable = DurableRegistry(self._database)
         self._keeping = Keeping(self._database)

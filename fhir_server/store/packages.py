@@ -1,7 +1,7 @@
 """FHIR packages that an operator installed, kept in the database so that every process of every host has them.
 
 packages:          {_id: identity, revision, facts}
-package_resources: {_id: "<revision> <place>", p: identity, raw}
+package_resources: {_id: "<revision> <place>", raw}
 
 The resources of a new revision are written first and its document last, so that a package is there whole or not.
 """
@@ -14,7 +14,6 @@ from secrets import token_hex
 from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.store.documents import Document
-from fhir_server.store.indexes import MAJORITY
 from fhir_server.store.values import Installed
 
 PACKAGES = "packages"
@@ -26,8 +25,8 @@ class Packages:
     """The packages of one database."""
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
-        self._packages = database[PACKAGES].with_options(write_concern=MAJORITY)
-        self._resources = database[RESOURCES].with_options(write_concern=MAJORITY)
+        self._packages = database[PACKAGES]
+        self._resources = database[RESOURCES]
 
     async def all(self) -> list[Installed]:
         rows = [row async for row in self._packages.find().sort("_id")]
@@ -41,17 +40,21 @@ class Packages:
     async def install(self, package: Installed, resources: Sequence[bytes]) -> None:
         """Puts a package in the place of one with its identity."""
         revision = token_hex(8)
-        rows = [{"_id": f"{revision} {n:06d}", "p": package.identity, "raw": raw} for n, raw in enumerate(resources)]
+        rows = [{"_id": f"{revision} {n:06d}", "raw": raw} for n, raw in enumerate(resources)]
         for start in range(0, len(rows), _BATCH):
             await self._resources.insert_many(rows[start : start + _BATCH], ordered=False)
         document = {"revision": revision, "facts": dict(package.facts)}
-        await self._packages.replace_one({"_id": package.identity}, document, upsert=True)
-        await self._resources.delete_many({"p": package.identity, "$nor": [_of(revision)]})
+        await self._forget(await self._packages.find_one_and_replace({"_id": package.identity}, document, upsert=True))
 
     async def remove(self, identity: str) -> bool:
-        gone = await self._packages.delete_one({"_id": identity})
-        await self._resources.delete_many({"p": identity})
-        return bool(gone.deleted_count)
+        gone = await self._packages.find_one_and_delete({"_id": identity})
+        await self._forget(gone)
+        return gone is not None
+
+    async def _forget(self, gone: Document | None) -> None:
+        """The resources of this revision alone: another process may be writing those of the next one."""
+        if gone is not None:
+            await self._resources.delete_many(_of(gone["revision"]))
 
 
 def _of(revision: str) -> Document:

@@ -15,7 +15,6 @@ from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import DuplicateKeyError
 
 from fhir_server.store.documents import Document
-from fhir_server.store.indexes import MAJORITY
 
 REGISTERS = "registers"
 
@@ -24,8 +23,7 @@ class Registers:
     """The registers of one database. Names are plain text, so they are no queries."""
 
     def __init__(self, database: AsyncDatabase[Document], session: AsyncClientSession | None = None) -> None:
-        rows = database[REGISTERS]
-        self._rows = rows if session is not None else rows.with_options(write_concern=MAJORITY)
+        self._rows = database[REGISTERS]
         self._session = session
 
     async def enter(self, register: str, name: str, entry: Mapping[str, Any]) -> bool:

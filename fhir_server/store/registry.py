@@ -26,7 +26,6 @@ from pymongo.errors import BulkWriteError
 from fhir_server.model.registry import Registry
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY
-from fhir_server.store.indexes import MAJORITY
 from fhir_server.store.values import StartError
 
 SCHEMA_VERSION = 1
@@ -48,8 +47,8 @@ class DurableRegistry:
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self.snapshot = Registry()
-        self._registry: AsyncCollection[Document] = database["registry"].with_options(write_concern=MAJORITY)
-        self._systems: AsyncCollection[Document] = database["systems"].with_options(write_concern=MAJORITY)
+        self._registry: AsyncCollection[Document] = database["registry"]
+        self._systems: AsyncCollection[Document] = database["systems"]
 
     async def schema_version(self) -> int:
         """The version of the store's own shape; a new database gets the version of this program."""
@@ -66,6 +65,7 @@ class DurableRegistry:
 
     async def load(self) -> None:
         """Fills the snapshot with what the database holds."""
+        generation = await self._generation()  # first: what changes while rows are read is then read again
         letters: dict[tuple[str, str], str] = {}
         pending: dict[tuple[str, str], str] = {}
         async for row in self._registry.find({"type": {"$exists": True}}):
@@ -74,7 +74,6 @@ class DurableRegistry:
                 letters[name] = row["letters"]
             if "pending" in row:
                 pending[name] = row["pending"]["letters"]
-        generation = await self._generation()
         self.snapshot.letters.update(letters)
         self.snapshot.pending.clear()
         self.snapshot.pending.update(pending)

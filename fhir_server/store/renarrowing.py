@@ -10,7 +10,7 @@ from pymongo.asynchronous.database import AsyncDatabase
 
 from fhir_server.model.resources import Resource, decode
 from fhir_server.store.documents import Document, history_id, organisations, tiers
-from fhir_server.store.indexes import HISTORY, MAJORITY
+from fhir_server.store.indexes import HISTORY
 from fhir_server.store.values import Narrowing
 
 BATCH = 500
@@ -52,7 +52,7 @@ def _update(document: Mapping[str, Any], sensitivity: int, named: list[str]) -> 
 
 
 async def _write(database: AsyncDatabase[Document], name: str, updates: AsyncIterator[UpdateOne]) -> None:
-    collection = database[name].with_options(write_concern=MAJORITY)
+    collection = database[name]
     batch: list[UpdateOne] = []
     async for update in updates:
         batch.append(update)

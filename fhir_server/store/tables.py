@@ -20,7 +20,7 @@ from pymongo.errors import BulkWriteError
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, wrapped
-from fhir_server.store.indexes import MAJORITY, create
+from fhir_server.store.indexes import create
 from fhir_server.store.table_contract import Row, Table, beginning_with, row_id, with_codes
 from fhir_server.store.values import Filter
 
@@ -39,8 +39,8 @@ class MongoTables:
 
     def __init__(self, database: AsyncDatabase[Document], seconds: float) -> None:
         self._database = database
-        self._tables: AsyncCollection[Document] = database[TABLES].with_options(write_concern=MAJORITY)
-        self._concepts: AsyncCollection[Document] = database[CONCEPTS].with_options(write_concern=MAJORITY)
+        self._tables: AsyncCollection[Document] = database[TABLES]
+        self._concepts: AsyncCollection[Document] = database[CONCEPTS]
         self._seconds = seconds
         self._limit_ms = max(1, int(seconds * 1000))
 

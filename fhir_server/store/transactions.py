@@ -23,6 +23,7 @@ from fhir_server.model.registry import Registry
 from fhir_server.store.answers import Answers
 from fhir_server.store.cancellation import heed_cancellation
 from fhir_server.store.compartments import Compartments
+from fhir_server.store.concerns import MAJORITY
 from fhir_server.store.contract import Guard, Transaction
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import (
@@ -38,9 +39,9 @@ from fhir_server.store.faults import (
 )
 from fhir_server.store.gates import Gates
 from fhir_server.store.history import History
-from fhir_server.store.indexes import MAJORITY, Collections
+from fhir_server.store.indexes import Collections
 from fhir_server.store.ledger import MongoLedger
-from fhir_server.store.ledger_contract import Event
+from fhir_server.store.ledger_contract import Event, Page
 from fhir_server.store.reads import Reads
 from fhir_server.store.registers import Registers
 from fhir_server.store.turns import Turns
@@ -152,6 +153,10 @@ class MongoTransaction:
     async def record(self, events: Sequence[Event]) -> None:
         with wrapped("recording audit events", in_transaction=True):
             await _heeding(self._ledger.record(events, self._writes.session))
+
+    async def adopt(self, page: Page, events: Sequence[Event]) -> bool:
+        with wrapped("writing audit events", in_transaction=True):
+            return await _heeding(self._ledger.adopt(page, events, self._writes.session))
 
 
 class Transactions:

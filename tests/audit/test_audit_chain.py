@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import msgspec
@@ -267,6 +268,42 @@ async def test_what_a_killed_process_kept_with_a_write_is_written_by_another(
     await a_trail(context, late_ms=SWEEP_MARGIN_MS + 60_000)._sweep()  # it was in a page already
     assert len(await context.store.find(Find(LEDGER_TYPE, {"k": "@left-behind"}), EVERYTHING)) == 1
     assert database["audit_recorded"].count_documents({}) == 0
+
+
+async def test_of_two_processes_that_find_the_same_left_behind_one_writes_it(
+    context: Context, written: Trail, database: Database[Any]
+) -> None:
+    killed, ahead = a_trail(context), SWEEP_MARGIN_MS + 60_000
+
+    async def work(transaction: Any) -> None:
+        await killed.write(transaction, [a_read(context, "found-twice")])
+
+    await context.store.transact(work)
+    sweepers = [a_trail(context, late_ms=ahead) for _ in range(4)]
+    await asyncio.gather(*[sweeper._sweep() for sweeper in sweepers])
+    assert len(await context.store.find(Find(LEDGER_TYPE, {"k": "@found-twice"}), EVERYTHING)) == 1
+    assert database["audit_recorded"].count_documents({}) == 0
+    assert (await verified(context)).faults == []
+
+
+async def test_what_was_left_behind_is_written_though_the_first_answer_of_the_database_was_lost(
+    context: Context, written: Trail, mongodb: MongoClient[dict[str, Any]]
+) -> None:
+    killed, sweeper = a_trail(context), a_trail(context, late_ms=SWEEP_MARGIN_MS + 60_000)
+
+    async def work(transaction: Any) -> None:
+        await killed.write(transaction, [a_read(context, "unconfirmed")])
+
+    await context.store.transact(work)
+    lost = {"failCommands": ["insert", "commitTransaction"], "writeConcernError": {"code": 64, "errmsg": "lost"}}
+    mongodb.admin.command("configureFailPoint", "failCommand", mode={"times": 2}, data=lost)
+    with suppress(FhirError):
+        await sweeper._sweep()
+    await sweeper.note(a_read(context, "after-it"))
+    await sweeper.close()
+    for patient in ("unconfirmed", "after-it"):
+        assert len(await context.store.find(Find(LEDGER_TYPE, {"k": f"@{patient}"}), EVERYTHING)) == 1
+    assert (await verified(context)).faults == []
 
 
 async def test_an_event_of_a_transaction_that_was_undone_is_nowhere(context: Context, database: Database[Any]) -> None:

@@ -161,3 +161,18 @@ async def test_what_is_kept_and_claimed_expires_by_itself(
     database = mongodb[database_name]
     assert database["kept"].index_information()["expiry"]["expireAfterSeconds"] == 7 * 24 * 3600
     assert database["claims"].index_information()["expiry"]["expireAfterSeconds"] == 3600
+
+
+async def test_no_uri_makes_the_store_read_elsewhere_or_write_less_surely(settings: Settings) -> None:
+    """With one member, who reads of secondaries finds nobody; who writes without an answer learns of no refusal."""
+    member = str(settings.mongodb_uri).replace("directConnection=true", "replicaSet=fhir")
+    store = await open_store(f"{member}&readPreference=secondary&w=0&serverSelectionTimeoutMS=500", settings)
+    try:
+        await put(store, a_draft(id="o"))
+        assert await store.read("Organization", "o", EVERYTHING) is not None
+        assert [found.id async for found in store.walk("Organization", EVERYTHING)] == ["o"]
+        assert [id async for id, _ in store.versions("Organization")] == ["o"]
+        assert await store.enter("tokens", "a", {}), "the first who enters a name"
+        assert not await store.enter("tokens", "a", {})
+    finally:
+        await store.close()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fhir_server.config import Settings
 from fhir_server.store.mongo import MongoStore, open_store
 from fhir_server.store.values import Installed
@@ -46,3 +48,18 @@ async def test_what_is_removed_is_gone(store: MongoStore) -> None:
     assert await store.packages() == []
     assert await store.package_resources(package) == []
     assert not await store.uninstall("x#1")
+
+
+async def test_of_two_who_install_and_one_who_removes_at_once_nobody_takes_the_resources_of_another(
+    store: MongoStore,
+) -> None:
+    contents = [b"1", b"2", b"3"]
+    for _ in range(10):
+        await asyncio.gather(
+            store.install(Installed("x#1", FACTS), contents),
+            store.uninstall("x#1"),
+            store.install(Installed("x#1", FACTS), contents),
+        )
+        assert [await store.package_resources(one) for one in await store.packages()] in ([], [contents])
+    await store.uninstall("x#1")
+    assert await store._database["package_resources"].count_documents({}) == 0
