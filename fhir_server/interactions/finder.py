@@ -33,6 +33,7 @@ from fhir_server.search.plan import (
     cheaply,
     in_any_order,
     is_counted,
+    joined,
     shorter,
     walks_of,
 )
@@ -306,29 +307,36 @@ class Finder:
     async def _find(
         self, plan: Plan, limit: int, walk: Walk, cursor: Cursor | None, *, raw: bool = False, keys: bool = False
     ) -> list[Stored]:
-        order, query = walk.order, walk.filter(plan)
-        if query == NOTHING:
+        if plan.filter == NOTHING:
             return []
+        order = walk.order
+        walked, looked_at = walk.split(plan)
+        query = plan.filter if walk.driver is None else joined(walked, looked_at)
         try:
-            most = await self._most_looked_at(plan, walk)
+            most = await self._most_looked_at(plan, walk, looked_at)
             hint = walk.hint or (walk.index if most else None)
-            find = Find(plan.type, {}, order.paths, limit, raw=raw, want_sort=order.by_value, want_keys=keys, hint=hint)
-            walked = walk.walked(plan) if most else {}
+            place = after(order, cursor) if order.span is None else along_after(order.span, cursor)
+            find = Find(
+                plan.type,
+                conjunction((place, query)),
+                order.paths,
+                limit,
+                raw=raw,
+                want_sort=order.by_value,
+                want_keys=keys,
+                hint=hint,
+                bound=Bound(conjunction((place, walked)), most) if most else None,
+            )
             if order.span is None:
-                place = after(order, cursor)
-                bound = Bound(conjunction((walked, place)), most) if most else None
-                return await self._ask(replace(find, filter=conjunction((query, place)), bound=bound), order)
-            behind, within = along_after(order.span, cursor), (order.span.low, order.span.high)
-            bound = Bound(conjunction((behind, walked)), most) if most else None
-            start = cursor.values if cursor else None
-            find = replace(find, sort=(), filter=conjunction((behind, query)), bound=bound)
-            return await self._reader.find(replace(find, keys_within=within, start=start), self._view)
+                return await self._ask(find, order)
+            within, start = (order.span.low, order.span.high), cursor.values if cursor else None
+            return await self._reader.find(replace(find, sort=(), keys_within=within, start=start), self._view)
         except FhirError as fault:
             if fault.kind is not Kind.TOO_COSTLY:
                 raise
             raise FhirError(Kind.TOO_COSTLY, f"{fault.diagnostics}; costly: {costly(plan, order)}") from None
 
-    async def _most_looked_at(self, plan: Plan, walk: Walk) -> int | None:
+    async def _most_looked_at(self, plan: Plan, walk: Walk, looked_at: Filter) -> int | None:
         """The work limit, for a walk in the order of its index that may meet more resources that do not fit.
 
         Raises FhirError TOO_COSTLY for one that sorts what it finds, where the search would look at more than that.
@@ -341,7 +349,7 @@ class Finder:
             if self.work.done > most:
                 raise FhirError(Kind.TOO_COSTLY, f"a search of {plan.type} would look at more than {most} resources")
             return None
-        if not walk.looked_at(plan) or await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
+        if not looked_at or await self._store.weigh(plan.type, {}, EVERYTHING_COUNTS) <= most:
             return None
         if walk.driver is None and await self._looks_at(plan, walk, most + 1) <= most:
             return None
@@ -393,7 +401,7 @@ class Finder:
             return await self._store.count(plan.type, plan.filter, self._view, cap)
         walk = await self._shortest(plan.type, in_any_order(plan))
         query = walk.filter(plan)
-        if self._view.of(plan.type) is None and not walk.looked_at(plan) and is_counted(walk.driver):
+        if self._view.of(plan.type) is None and not walk.split(plan)[1] and is_counted(walk.driver):
             most *= KEYS_A_RESOURCE
             found = await self._store.count(plan.type, query, self._view, min(cap or most + 1, most + 1))
             if found <= most:

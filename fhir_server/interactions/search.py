@@ -25,7 +25,6 @@ from fhir_server.search.describe import describe
 from fhir_server.search.page_links import LONGEST_QUERY, PARAMETER, Page, seal, unseal
 from fhir_server.search.paging import BY_DATE, Cursor, Order, advance, key_of
 from fhir_server.search.parse import Search, parse, query_pairs
-from fhir_server.search.plan import Part, Plan
 from fhir_server.search.planned import Planned
 from fhir_server.search.result_parameters import Results
 from fhir_server.search.rewrite import rewrite
@@ -55,12 +54,12 @@ async def search(context: Context, request: FhirRequest) -> FhirResponse:
     known = context.search.planned
     planned = known.get(text, context.store.registry)
     if planned is not None:
-        return await _told(_Answer.of(context, Finder(context), planned, page))
+        return await _told(_Answer(context, planned, page, Finder(context)))
     turn, parsed = known.turn, _parsed(context, scope, page)
     if context.settings.unindexed_search == "refuse":
         await _refuse_unindexed(context, parsed)
     answer = await _Answer.make(context, parsed, page)
-    known.keep(text, Planned(answer.parsed, answer.plans, answer.parts), turn)
+    known.keep(text, answer.planned, turn)
     return await _told(answer)
 
 
@@ -187,16 +186,18 @@ def _among_contained(context: Context, parsed: Search) -> Search:
     return replace(parsed, trees=(*(parsed.trees if parsed.results.contained == "both" else ()), *within))
 
 
+def _link(context: Context, page: Page, pairs: Pairs = ()) -> str:
+    path = "/".join((context.base, *page.path))
+    return f"{path}?{urlencode(pairs, safe='/:,|$*')}" if pairs else path
+
+
 class _Answer(msgspec.Struct, frozen=True):
     """One search on its way to a bundle."""
 
     context: Context
-    parsed: Search
+    planned: Planned
     page: Page
     finder: Finder
-    plans: tuple[Plan, ...]
-    parts: tuple[Part, ...]
-    start: bytes  # of every entry
 
     @classmethod
     async def make(cls, context: Context, parsed: Search, page: Page) -> _Answer:
@@ -210,26 +211,23 @@ class _Answer(msgspec.Struct, frozen=True):
         plans = tuple([await finder.plan(type, tree, reach, through) for type, tree in parsed.trees])
         merged = len(plans) > 1 and bool(sort)
         parts = tuple([part for plan in plans for part in context.search.parts(plan, sort, registry, merged)])
-        return cls.of(context, finder, Planned(parsed, plans, parts), page)
-
-    @classmethod
-    def of(cls, context: Context, finder: Finder, planned: Planned, page: Page) -> _Answer:
-        start = b'{"fullUrl":' + encode(context.base)[:-1]
-        return cls(context, planned.search, page, finder, planned.plans, planned.parts, start)
+        link = _link(context, page, parsed.used)
+        return cls(context, Planned(parsed, plans, parts, link), page, finder)
 
     @property
     def results(self) -> Results:
-        return self.parsed.results
+        return self.planned.search.results
 
     async def bundle(self) -> tuple[bytes, list[Stored]]:
         """The answer, and the resources that are in it."""
         if self.results.only_count:
             return bundle("searchset", self._outcome(()), total=await self._count(None), links=self._links(None)), []
+        results = self.results
         found = await self._matches()
-        told, more = found[: self.results.count], len(found) > self.results.count
+        told, more = found[: results.count], len(found) > results.count
         matches = [match.stored for match in told]
         inclusions = self._inclusions()
-        included = await inclusions.gather(matches)
+        included = await inclusions.gather(matches) if results.inclusions else []
         total, doubts = await self._total(matches, more)
         entries = [
             *await self._entries(told),
@@ -237,7 +235,7 @@ class _Answer(msgspec.Struct, frozen=True):
             *self._outcome((*inclusions.issues(), *doubts)),
         ]
         links = self._links(await self._next(told, total) if more else None)
-        shown = None if self.results.total == "none" else total
+        shown = None if results.total == "none" else total
         return bundle("searchset", entries, total=shown, links=links), [*matches, *included]
 
     def _inclusions(self) -> Inclusions:
@@ -248,11 +246,11 @@ class _Answer(msgspec.Struct, frozen=True):
     async def _matches(self) -> list[Match]:
         """One more than a page, so that it shows whether another follows."""
         limit = self.results.count + 1
-        merged = len(self.parsed.trees) > 1 and self.results.sort
+        merged = len(self.planned.plans) > 1 and self.results.sort
         return await (self._merged(limit) if merged else self._one_after_the_other(limit))
 
     async def _part(self, place: int, limit: int, cursor: Cursor | None) -> list[Match]:
-        part = self.parts[place]
+        part = self.planned.parts[place]
         self.finder.go_on(part.plan)
         walk = await self.finder.walk_of(part, cursor)
         keys = bool(self.results.inclusions)
@@ -262,12 +260,13 @@ class _Answer(msgspec.Struct, frozen=True):
     async def _one_after_the_other(self, limit: int) -> list[Match]:
         """All of the first part, then all of the second."""
         places = await self._places(self.page.place)
-        asked = [self.parts[place] for place in places]
-        by_type = {part.plan.type: place for part, place in zip(asked, places, strict=True) if part.is_short}
-        if _FEW_TYPES < len(asked) == len(by_type.keys() - {LEDGER_TYPE}) and limit <= _MOST_AT_ONCE:
-            cursor = self.page.cursor if places[0] == self.page.place else None
-            told = await self.finder.at_once(asked, limit, cursor, keys=bool(self.results.inclusions))
-            return [Match(by_type[stored.type], BY_DATE, stored) for stored in told]
+        if len(places) > _FEW_TYPES and limit <= _MOST_AT_ONCE:
+            asked = [self.planned.parts[place] for place in places]
+            by_type = {part.plan.type: place for part, place in zip(asked, places, strict=True) if part.is_short}
+            if len(asked) == len(by_type.keys() - {LEDGER_TYPE}):
+                cursor = self.page.cursor if places[0] == self.page.place else None
+                told = await self.finder.at_once(asked, limit, cursor, keys=bool(self.results.inclusions))
+                return [Match(by_type[stored.type], BY_DATE, stored) for stored in told]
         found: list[Match] = []
         for place in places:
             cursor = self.page.cursor if place == self.page.place else None
@@ -278,11 +277,11 @@ class _Answer(msgspec.Struct, frozen=True):
 
     async def _places(self, first: int = 0) -> list[int]:
         """Of the parts from one on, those of types that have any resource."""
-        places = list(range(first, len(self.parts)))
-        if len(self.plans) <= _FEW_TYPES:
+        places = list(range(first, len(self.planned.parts)))
+        if len(self.planned.plans) <= _FEW_TYPES:
             return places
         present = await self.finder.present()
-        return [place for place in places if self.parts[place].plan.type in present]
+        return [place for place in places if self.planned.parts[place].plan.type in present]
 
     async def _merged(self, limit: int) -> list[Match]:
         """Several types in one order; entries with equal values stand in the order of the types."""
@@ -304,21 +303,17 @@ class _Answer(msgspec.Struct, frozen=True):
         last = [match.stored for match in told if match.place == place]
         before = self.page.cursor if place == self.page.place else None
         cursor = advance(told[-1].order, last, before)
-        page = replace(self.page, query=self.parsed.used, cursor=cursor, place=place, total=total)
+        page = replace(self.page, query=self.planned.search.used, cursor=cursor, place=place, total=total)
         content = page_links.encode_query(page.query)
         if len(content) > LONGEST_QUERY:
             page = replace(page, query=(), query_hash=await self.context.store.keep(content))
         else:
             page = replace(page, query_hash=None)
         key, reader = await self.context.store.secret("page-links"), self.context.caller.fingerprint
-        return f"{self._link(())}?{PARAMETER}={seal(page, key, reader)}"
-
-    def _link(self, pairs: Pairs) -> str:
-        path = "/".join((self.context.base, *self.page.path))
-        return f"{path}?{urlencode(pairs, safe='/:,|$*')}" if pairs else path
+        return f"{_link(self.context, page)}?{PARAMETER}={seal(page, key, reader)}"
 
     def _links(self, following: str | None) -> list[tuple[str, str]]:
-        links = [("self", self._link(self.parsed.used))]
+        links = [("self", self.planned.link)]
         if following is not None:
             links.append(("next", following))
         return links
@@ -346,8 +341,8 @@ class _Answer(msgspec.Struct, frozen=True):
 
     async def _count(self, cap: int | None) -> int:
         total = 0
-        for plan in self.plans:
-            if len(self.plans) > _FEW_TYPES and plan.type not in await self.finder.present():
+        for plan in self.planned.plans:
+            if len(self.planned.plans) > _FEW_TYPES and plan.type not in await self.finder.present():
                 continue
             total += await self.finder.count(plan, None if cap is None else cap - total)
             if total == cap:
@@ -360,13 +355,13 @@ class _Answer(msgspec.Struct, frozen=True):
             return self._joined([match.stored for match in told], "match")
         entries: list[bytes] = []
         for match in told:
-            inside = isinstance(self.parts[match.place].plan.joins, Contains)
+            inside = isinstance(self.planned.parts[match.place].plan.joins, Contains)
             entries += await self._within(match) if inside else self._joined([match.stored], "match")
         return entries
 
     async def _within(self, match: Match) -> list[bytes]:
         """The entries of the resources in a match that matched (R4 Search, Contained Resources)."""
-        node = self.parts[match.place].plan.joins
+        node = self.planned.parts[match.place].plan.joins
         assert isinstance(node, Contains)
         url = f"{self.context.base}/{match.stored.type}/{match.stored.id}"
         return [
@@ -379,11 +374,14 @@ class _Answer(msgspec.Struct, frozen=True):
 
     def _joined(self, found: Iterable[Stored], mode: str) -> list[bytes]:
         """Their entries, joined as all stands: an id needs no escapes in JSON (R4 Data Types, primitive types)."""
-        start, between, end = self.start, b'","resource":', _MODES[mode]
-        told = ((f"/{one.type}/{one.id}".encode(), self._cut(one.raw)) for one in found)
-        return [b"".join((start, name, between, raw, end)) for name, raw in told]
+        start, end = '{"fullUrl":' + encode(self.context.base).decode()[:-1], _MODES[mode]
+        cut = None if self.results.is_whole else self._cut
+        return [
+            b"".join((f'{start}/{one.type}/{one.id}","resource":'.encode(), cut(one.raw) if cut else one.raw, end))
+            for one in found
+        ]
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
         """One entry for all that was left out, or none. R4 Search, Handling Errors."""
-        issues = (*self.parsed.ignored, *more)
+        issues = (*self.planned.search.ignored, *more)
         return [entry(raw=encode(outcome(issues)), search={"mode": "outcome"})] if issues else []

@@ -83,7 +83,7 @@ def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:
     """The sort values of one entry; it was found with want_sort or want_keys where the order needs them."""
     if order.through is not None:
         return stored.met
-    return tuple(_value(order, path, direction, stored) for path, direction in order.paths)
+    return tuple([_value(order, path, direction, stored) for path, direction in order.paths])
 
 
 def _value(order: Order, path: str, direction: int, stored: Stored) -> Any:

@@ -16,6 +16,7 @@ import msgspec
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Issue, Kind
 from fhir_server.model.references import is_id
+from fhir_server.model.remember import remembered
 from fhir_server.search.filter_expression import parse_filter
 from fhir_server.search.parameters import Parameters
 from fhir_server.search.result_parameters import NAMES, ResultReader, Results, Unusable
@@ -45,6 +46,7 @@ class Search(msgspec.Struct, frozen=True):
         return tuple(type for type, _ in self.trees)
 
 
+@remembered(1_000)
 def query_pairs(text: str) -> Pairs:
     """The decoded pairs of a query string or form body, in the order sent. Raises FhirError INVALID."""
     try:

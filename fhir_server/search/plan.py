@@ -8,6 +8,7 @@ which of several lists is walked within a part depends on their lengths, too.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from typing import Any
 
 import msgspec
@@ -28,7 +29,7 @@ MOST_WAYS = 8  # alternatives that are answered one behind the other; more are l
 Through = Has | Chain
 
 
-class Plan(msgspec.Struct, frozen=True):
+class Plan(msgspec.Struct, frozen=True, dict=True):
     """What the resources of one type must satisfy.
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
@@ -45,9 +46,14 @@ class Plan(msgspec.Struct, frozen=True):
     reaching: Filter | None = None
     node: Node | None = None
 
-    @property
+    @cached_property
     def filter(self) -> Filter:
         return conjunction((*self.leaves, self.rest))
+
+    @cached_property
+    def conditions(self) -> list[Filter]:
+        """What all of must hold."""
+        return flat(self.filter)
 
     def also(self, *filters: Filter) -> Plan:
         """The same with more conditions."""
@@ -98,24 +104,22 @@ class Walk(msgspec.Struct, frozen=True):
 
     def filter(self, plan: Plan) -> Filter:
         """The plan's filter, in the form that makes the database walk so; without the driver where that is a span."""
-        if self.driver is None:
-            return plan.filter
-        looked_at = self.looked_at(plan)
-        return conjunction((self.walked(plan), unwalked(looked_at) if looked_at else {}))
+        return plan.filter if self.driver is None else joined(*self.split(plan))
 
-    def walked(self, plan: Plan) -> Filter:
-        """The conditions that choose what is walked; without the driver where that is a span."""
-        driver = self.driver or {}
-        plain = [part for part in flat(plan.filter) if self._is_plain(part) and part != driver]
-        return conjunction(({} if self.order.span else driver, *plain))
+    def split(self, plan: Plan) -> tuple[Filter, Filter]:
+        """The conditions that choose what is walked, without the driver where that is a span; and those that are looked
+        at in the documents met on the way."""
+        # Beside what it is walked by, an index has ranges.
+        ranges = _HOLDS[self.hint or self.index or INDEX_KEYS] - {"k"}
+        others = [part for part in plan.conditions if part != self.driver]
+        walked = [part for part in others if ranges.issuperset(part)]
+        looked_at = [part for part in others if not ranges.issuperset(part)]
+        return conjunction(({} if self.order.span else self.driver or {}, *walked)), conjunction(looked_at)
 
-    def looked_at(self, plan: Plan) -> Filter:
-        """The conditions that are looked at in the documents met on the way."""
-        return conjunction(part for part in flat(plan.filter) if not self._is_plain(part) and part != self.driver)
 
-    def _is_plain(self, part: Filter) -> bool:
-        """True for a range that the index walked has beside what it is walked by."""
-        return "k" not in part and set(part) <= _HOLDS[self.hint or self.index or INDEX_KEYS]
+def joined(walked: Filter, looked_at: Filter) -> Filter:
+    """What a walk splits as one filter again, by which the database walks so."""
+    return conjunction((walked, unwalked(looked_at))) if looked_at else walked
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -206,7 +210,7 @@ def _bounds(low: int | None, high: int | None) -> dict[str, Any]:
 
 def by_date(plan: Plan) -> Walk:
     """The walk by date of what is asked for once and not told in pages."""
-    few = next((part for part in flat(plan.filter) if _is_few(part)), None)
+    few = next((part for part in plan.conditions if _is_few(part)), None)
     return Walk(unsorted(plan.type), few)
 
 
@@ -239,7 +243,7 @@ def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
 def walks_of(plan: Plan) -> tuple[Walk, ...]:
     """The walks of a search without _sort, which may be answered in any order: exact keys and dates in the order of the
     primary date, ranges of keys as the index has them."""
-    filters, order = flat(plan.filter), unsorted(plan.type)
+    filters, order = plan.conditions, unsorted(plan.type)
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
         return (Walk(order, few),)
@@ -256,7 +260,7 @@ def _listed(plan: Plan, order: Order) -> tuple[Walk, ...]:
     lists = _lists(plan, order)
     path = order.paths[0][0]
     if path in ("_id", "u") and not any(walk.is_short for walk in lists):
-        along_index = next((part for part in flat(plan.filter) if set(part) == {path}), None)
+        along_index = next((part for part in plan.conditions if set(part) == {path}), None)
         return (*(walk for walk in lists if walk.driver != along_index), Walk(order, along_index))
     return lists or (Walk(order),)
 
@@ -267,7 +271,7 @@ def in_any_order(plan: Plan) -> tuple[Walk, ...]:
 
 
 def _lists(plan: Plan, order: Order) -> tuple[Walk, ...]:
-    filters = flat(plan.filter)
+    filters = plan.conditions
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
         return (Walk(order, few),)
@@ -280,7 +284,7 @@ def _lists(plan: Plan, order: Order) -> tuple[Walk, ...]:
 
 def _sorted_walks(plan: Plan, order: Order) -> tuple[Walk, ...]:
     """The walks in the order of the primary date."""
-    filters = flat(plan.filter)
+    filters = plan.conditions
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
         return (Walk(order, few),)

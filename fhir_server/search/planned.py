@@ -25,11 +25,12 @@ Text = tuple[str, tuple[str, ...], Pairs, bool, str]
 
 
 class Planned(msgspec.Struct, frozen=True):
-    """A search, the plans that answer it, and the parts that its answer is cut into."""
+    """A search, the plans that answer it, and the parts that its answer is cut into. link: what was really searched."""
 
     search: Search
     plans: tuple[Plan, ...]
     parts: tuple[Part, ...]
+    link: str
 
 
 class PlannedSearches:

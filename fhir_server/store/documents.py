@@ -128,19 +128,21 @@ def history_id(id: str, version: int) -> str:
 
 def stored(type: str, document: Mapping[str, Any]) -> Stored:
     """A document, current or old, as the rest of the program sees it."""
+    get = document.get
+    version = document["v"]
     return Stored(
         type,
-        document.get("i") or document["_id"],
-        document["v"],
+        get("i") or document["_id"],
+        version,
         document["u"],
-        document.get("raw", b""),
-        document.get("d", False),
-        document.get("o", 0),
-        document.get("x"),
+        get("raw", b""),
+        get("d", False),
+        get("o", 0),
+        get("x"),
         tuple(document["k"]) if "k" in document else None,
         document["m"],
-        document.get("p"),
-        document["v"] == 1 or document.get("n", False),
+        get("p"),
+        version == 1 or get("n", False),
     )
 
 

@@ -18,6 +18,7 @@ from fhir_server.store.buckets import BUCKET_SECONDS, BUCKETS
 from fhir_server.store.compartments import COMPARTMENTS
 from fhir_server.store.deferrals import DEFERRALS
 from fhir_server.store.documents import Document
+from fhir_server.store.faults import wrapped
 from fhir_server.store.gates import GATES
 from fhir_server.store.indexes import create
 from fhir_server.store.packages import PACKAGES, RESOURCES
@@ -63,12 +64,13 @@ class Keeping:
         """The same 32 random bytes for all who ask, whoever asked first."""
         if name in self._known:
             return self._known[name]
-        found = await self._secrets.find_one_and_update(
-            {"_id": name},
-            {"$setOnInsert": {"value": secrets.token_bytes(32)}},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
-        )
+        with wrapped("reading a secret"):
+            found = await self._secrets.find_one_and_update(
+                {"_id": name},
+                {"$setOnInsert": {"value": secrets.token_bytes(32)}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
         self._known[name] = bytes(found["value"]) if found else b""
         return self._known[name]
 

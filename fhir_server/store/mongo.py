@@ -343,8 +343,7 @@ class MongoStore:
             return await self._changes.deleted(patients, after, until)
 
     async def secret(self, name: str) -> bytes:
-        with wrapped("reading a secret"):
-            return await self._keeping.secret(name)
+        return await self._keeping.secret(name)
 
     async def keep(self, content: bytes) -> str:
         with wrapped("keeping a query"):

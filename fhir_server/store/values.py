@@ -80,8 +80,9 @@ class View:
         """What the View allows of live resources, once more, as far as the index over keys can walk it: the patients
         that it names. {} where it names none."""
         allowed = self.of(type)
-        parts = () if allowed is None else allowed.get("$and", (allowed,))
-        patients = next((part["p"] for part in parts if "p" in part), None)
+        if allowed is None:
+            return {}
+        patients = next((part["p"] for part in allowed.get("$and", (allowed,)) if "p" in part), None)
         if isinstance(patients, str):
             return {"k": f"@{patients}"}
         if isinstance(patients, Mapping) and set(patients) == {"$in"}:
