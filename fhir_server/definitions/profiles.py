@@ -75,6 +75,7 @@ class ProfileElement:
     min_value: Any = None
     max_value: Any = None
     must_support: bool = False
+    is_modifier: bool = False
     slicing: Slicing | None = None
     children: dict[str, ProfileElement] = field(default_factory=dict)
     slices: dict[str, ProfileElement] = field(default_factory=dict)
@@ -286,7 +287,7 @@ class _Reader:
                 node.slicing = node.slicing or Slicing((Discriminator("type", "$this"),))
             elif slice is not None and own_name in _EXTENSIONS:  # R4's own slicing of them, which need not be repeated
                 node.slicing = node.slicing or Slicing((Discriminator("value", "url"),))
-            for one in _slice_line(slice or key):
+            for one in slice_line(slice or key):
                 node = node.slices.setdefault(one, ProfileElement(own_name, one))
             place = self._below(place[0], element, implied, node)
             if implied is not None and not node.types:
@@ -331,7 +332,7 @@ class _Reader:
         )
 
 
-def _slice_line(slice: str | None) -> list[str]:
+def slice_line(slice: str | None) -> list[str]:
     """`a/b`, a slice of a slice, as [`a`, `a/b`]."""
     if not slice:
         return []
@@ -366,6 +367,7 @@ def _lay(node: ProfileElement, row: Resource, url: str) -> None:
     lengths = (one.get("valueInteger") for one in row.get("extension", ()) if one.get("url") == _MIN_LENGTH)
     node.min_length = next(lengths, node.min_length)
     node.must_support = row.get("mustSupport", node.must_support)
+    node.is_modifier = row.get("isModifier", node.is_modifier)
     if "slicing" in row:
         node.slicing = _slicing(row["slicing"], node.slicing)
 

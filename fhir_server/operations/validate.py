@@ -93,7 +93,7 @@ def _by_profiles(conformance: Conformance, resource: Resource, asked: Arguments,
             vi = f"hồ sơ {canonical[:200]!r} chưa được nạp nên không kiểm tra theo hồ sơ này"
             yield Issue("error", "not-found", text, (place,), vi)
             continue
-        absent = conformance.absent_must_support(resource, canonical)
+        absent = conformance.absent_must_support(resource, canonical, known)
         if absent is not None:
             yield absent
 

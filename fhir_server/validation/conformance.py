@@ -111,9 +111,10 @@ class Conformance:
         codes = self._codes(resource, known)
         return self._validator.validate(resource, canonical, None, codes)
 
-    def absent_must_support(self, resource: Resource, canonical: str) -> Issue | None:
-        """Which elements that the profile marks mustSupport the resource leaves out, as one line of information."""
-        absent = self._validator.absent_must_support(resource, canonical)
+    def absent_must_support(self, resource: Resource, canonical: str, known: Terminology | None = None) -> Issue | None:
+        """Which elements and slices that the profile marks mustSupport the resource leaves out, as one line of
+        information. Raises KeyError for a profile that is not loaded; and Unread."""
+        absent = self._validator.absent_must_support(resource, canonical, self._codes(resource, known))
         if not absent:
             return None
         report = Report()

@@ -3,34 +3,45 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec.structs import replace
 
 from fhir_server.definitions.fhirpath import FhirPathError
 from fhir_server.definitions.load import Definitions
-from fhir_server.definitions.profiles import CORE, Context
+from fhir_server.definitions.profiles import CORE, Context, ProfileElement, slice_line
 from fhir_server.model.resources import Resource
-from fhir_server.validation.elements import Form, Reading, Readings
+from fhir_server.validation.elements import Form, Item, Reading, Readings
 from fhir_server.validation.fhirpath import compile_condition, compile_path
 from fhir_server.validation.items import Environment, Run, Test
 from fhir_server.validation.places import Place
+from fhir_server.validation.profile_walk import Known, Probe, Walk
 from fhir_server.validation.questions import CannotTellError
+
+if TYPE_CHECKING:
+    from fhir_server.validation.profile_checks import Root
 
 T = TypeVar("T")
 
 
+# A value, and how it is found in the one that holds it (None for the whole resource).
+Step = tuple[Reading | None, Item]
+
+
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """What an extension stands on. value: None for a primitive without one. spot: the structure and the path below it
-    where its children are defined. ids: by which R4's contexts name it, `Patient.contact`, `Address`, `Element`."""
+    """What an extension stands on. line: from the whole resource down to it, with how each is found in the one before.
+    ids: by which R4's contexts name it, `Patient.contact`, `Address`, `Element`."""
 
-    value: Any
-    spot: tuple[str, str]
+    line: tuple[Step, ...]
     ids: frozenset[str]
+
+    @property
+    def item(self) -> Item:
+        return self.line[-1][1]
 
 
 @dataclass
@@ -39,54 +50,40 @@ class Holders:
 
     definitions: Definitions
     readings: Readings
-    _children: dict[tuple[tuple[str, str], str], Reading | None] = field(default_factory=dict)
     _ids: dict[tuple[str, str, str], frozenset[str]] = field(default_factory=dict)
 
     def of(self, resource: Resource, place: Place) -> Holder | None:
         """resource: the whole one, from which the place of the extension leads down. None below what R4 does not
         define."""
-        steps: list[tuple[str, int | None]] = []
+        steps: list[Place] = []
         while not isinstance(place, str):
-            place, name, number = place
-            steps.append((name, number))
-        value: Any = resource
-        spot, ids = (resource["resourceType"], ""), self._of_type(resource["resourceType"])
-        for name, number in reversed(steps[1:]):
-            reading = self._child(spot, name)
-            form = next((reading.by_name[key] for key in value if key in reading.by_name), None) if reading else None
-            if reading is None or form is None:
+            steps.append(place)
+            place = place[0]
+        type = resource["resourceType"]
+        line: list[Step] = [(None, Item(resource, None, type, (type, ""), place))]
+        for step in reversed(steps[1:]):
+            above = line[-1][1]
+            readings = self.readings.of(*above.below)
+            reading = readings.get(step[1]) or readings.get(f"{step[1]}[x]")
+            found = reading.item(above.content, step) if reading is not None else None
+            if found is None:
                 return None
-            value = value.get(form.key)
-            if isinstance(value, list):
-                value = value[number] if number is not None and number < len(value) else None
-            if form.type == "Resource":
-                spot, ids = (value["resourceType"], ""), self._of_type(value["resourceType"])
-            else:
-                spot, ids = form.below, self._of_element(reading, form)
-        return Holder(value, spot, ids)
+            line.append((reading, found))
+        return Holder(tuple(line), self._ids_of(*line[-1]))
 
-    def _child(self, spot: tuple[str, str], name: str) -> Reading | None:
-        key = (spot, name)
-        if key not in self._children:
-            readings = self.readings.of(*spot)
-            self._children[key] = readings.get(name) or readings.get(f"{name}[x]")
-        return self._children[key]
-
-    def _of_type(self, type: str) -> frozenset[str]:
-        key = (type, "", "")
+    def _ids_of(self, reading: Reading | None, item: Item) -> frozenset[str]:
+        form = next((one for one in reading.forms if one.type == item.type), None) if reading is not None else None
+        key = (reading.owner, reading.element.path, item.type) if reading is not None and form else ("", "", item.type)
         if key not in self._ids:
-            self._ids[key] = frozenset(self.definitions.lineage(type))
+            own = frozenset(self.definitions.lineage(item.type))
+            self._ids[key] = own | self._of_element(reading, form) if reading is not None and form else own
         return self._ids[key]
 
     def _of_element(self, reading: Reading, form: Form) -> frozenset[str]:
         path = reading.element.path
-        key = (reading.owner, path, form.key)
-        if key not in self._ids:
-            named = {path, path.removesuffix("[x]"), f"{path.rpartition('.')[0]}.{form.key}".lstrip(".")}
-            named |= {reading.element.content} if reading.element.content else set()  # `item.item` is an `item`
-            owners = self.definitions.lineage(reading.owner)
-            self._ids[key] = self._of_type(form.type) | {f"{owner}.{one}" for owner in owners for one in named}
-        return self._ids[key]
+        named = {path, path.removesuffix("[x]"), f"{path.rpartition('.')[0]}.{form.key}".lstrip(".")}
+        named |= {reading.element.content} if reading.element.content else set()  # `item.item` is an `item`
+        return frozenset(f"{owner}.{one}" for owner in self.definitions.lineage(reading.owner) for one in named)
 
 
 @dataclass
@@ -95,23 +92,49 @@ class ContextCheck:
 
     definitions: Definitions
     context: Context
+    # The compiled profile of a canonical; None when it is not loaded.
+    root: Callable[[str], Root | None]
     _tests: dict[tuple[str, tuple[str, str]], Test | None] = field(default_factory=dict)
     _paths: dict[tuple[str, str], Run | None] = field(default_factory=dict)
 
     @cached_property
     def _elements(self) -> frozenset[str]:
-        """Without the profile that an id may name before a #, and without slice names."""
-        found = (text.rpartition("#")[2].removeprefix(CORE) for text in self.context.elements)
-        return frozenset(".".join(part.partition(":")[0] for part in text.split(".")) for text in found)
+        """The ids of elements as R4 itself has them."""
+        return frozenset(_plain(text) for text in self.context.elements if "#" not in text)
 
-    def allows(self, holder: Holder, environment: Environment) -> bool:
+    @cached_property
+    def _by_profile(self) -> tuple[tuple[str, str], ...]:
+        """(canonical, id) of those that only count where a profile is kept: `http://a.b/x#Patient.contact:mother`."""
+        return tuple((text.partition("#")[0], text.partition("#")[2]) for text in self.context.elements if "#" in text)
+
+    def allows(self, holder: Holder, environment: Environment, known: Known) -> bool:
         if not self.context.allowed or "Element" in self._elements:
             return True
         if not self._elements.isdisjoint(holder.ids):
             return True
-        if "Extension" in holder.ids and holder.value["url"] in self.context.extensions:
+        if "Extension" in holder.ids and holder.item.content["url"] in self.context.extensions:
+            return True
+        if any(self._is_within(canonical, id, holder, environment, known) for canonical, id in self._by_profile):
             return True
         return any(self._is_at(path, holder, environment) for path in self.context.paths)
+
+    def _is_within(self, canonical: str, id: str, holder: Holder, environment: Environment, known: Known) -> bool:
+        """Whether the holder is the element of a profile, in the slices that the id names, of what keeps the profile.
+        True where the profile is not loaded, since that cannot be told."""
+        if _plain(id) not in holder.ids:
+            return False
+        root = self.root(canonical)
+        if root is None:
+            return True
+        line = holder.line
+        first = next((place for place in range(len(line) - 1, -1, -1) if line[place][1].type in root.types), None)
+        if first is None:
+            return False
+        probe = Probe()
+        walk = Walk(root.name, environment, probe, known)
+        root.run(line[first][1], walk)
+        slices = [part.partition(":")[2] for part in id.split(".")[1:]]
+        return not probe.failed and _is_in_slices(root, line[first + 1 :], slices, walk)
 
     def _is_at(self, path: str, holder: Holder, environment: Environment) -> bool:
         """Whether a path from the resource leads to the holder; one that cannot be evaluated allows all."""
@@ -122,15 +145,15 @@ class ContextCheck:
         if (type, path) not in self._paths:
             self._paths[type, path] = _or_none(compile_path, self.definitions, path, type)
         run = self._paths[type, path]
-        return run is None or any(one is holder.value for one in run([environment.resource], environment))
+        return run is None or any(one is holder.item.value for one in run([environment.resource], environment))
 
     def broken(self, extension: Resource, holder: Holder, environment: Environment) -> Iterator[str]:
         """The invariants that do not hold: the focus is what the extension stands on, %extension the extension."""
         around = replace(environment, extension=extension, constants={}) if self.context.invariants else environment
         for expression in self.context.invariants:
-            test = self._test(expression, holder.spot)
+            test = self._test(expression, holder.item.below)
             try:
-                if test is not None and test([holder.value], around) is not True:
+                if test is not None and test([holder.item.value], around) is not True:
                     yield expression
             except CannotTellError:
                 continue
@@ -143,14 +166,35 @@ class ContextCheck:
 
     def problems(self) -> Iterator[str]:
         """What cannot be evaluated, on the elements that the definition names."""
+        named = self._elements | {_plain(id) for _, id in self._by_profile}
         for expression in self.context.invariants:
-            for type, _, path in (one.partition(".") for one in sorted(self._elements)):
+            for type, _, path in (one.partition(".") for one in sorted(named)):
                 known = type in self.definitions.structure_names and path in (
                     "",
                     *self.definitions.structure(type).elements,
                 )
                 if known and self._test(expression, (type, path)) is None:
                     yield f"the context invariant {expression} cannot be evaluated on {type}{path and '.'}{path}"
+
+
+def _plain(id: str) -> str:
+    """The id of an element without slices: `Observation.value[x]:valueQuantity` is `Observation.valueQuantity`."""
+    parts = (part.partition(":") for part in id.removeprefix(CORE).split("."))
+    return ".".join(slice if slice and name.endswith("[x]") else name for name, _, slice in parts)
+
+
+def _is_in_slices(root: Root, line: Sequence[Step], slices: Sequence[str], walk: Walk) -> bool:
+    """line: from below what keeps the profile down to the holder. slices: a slice's name or "" for each."""
+    node: ProfileElement | None = root.profile.root
+    for (reading, item), slice in zip(line, slices, strict=False):
+        node = node.children.get(reading.element.path.rpartition(".")[2]) if node and reading else None
+        for one in slice_line(slice):
+            if node is None or reading is None or one not in node.slices:
+                return True  # no such slice: that cannot be told
+            if root.classify(node, reading)(item, walk) != list(node.slices).index(one):
+                return False
+            node = node.slices[one]
+    return True
 
 
 def _or_none(compile: Callable[..., T], *arguments: Any) -> T | None:

@@ -77,6 +77,21 @@ class Reading:
                 found.append(_item(value, extended, form, (place, self.element.name, None)))
         return found
 
+    def item(self, parent: Resource, place: Place) -> Item | None:
+        """The value at one place below the parent; None when there is none."""
+        form = next((self.by_name[name] for name in parent if name in self.by_name), None)
+        if form is None:
+            return None
+        number = place[2] if not isinstance(place, str) else None
+        value, extended = (_at(parent.get(name), number) if name else None for name in (form.key, form.sibling))
+        return _item(value, extended, form, place)
+
+
+def _at(found: Any, number: int | None) -> Any:
+    if not isinstance(found, list):
+        return found
+    return found[number] if number is not None and number < len(found) else None
+
 
 def _list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else []

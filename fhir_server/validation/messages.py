@@ -173,6 +173,14 @@ MESSAGES: Mapping[str, Message] = {
         "extension", "the extension {profile} may not stand here, only on {allowed}",
         "không được dùng phần mở rộng {profile} ở đây, chỉ ở {allowed}",
     ),
+    "extension-modifier": Message(
+        "extension", "the extension {profile} changes what its place means: it belongs in modifierExtension",
+        "phần mở rộng {profile} làm thay đổi ý nghĩa của phần tử chứa nó nên phải nằm trong modifierExtension",
+    ),
+    "extension-no-modifier": Message(
+        "extension", "the extension {profile} is no modifier: it belongs in extension, not in modifierExtension",
+        "phần mở rộng {profile} không làm thay đổi ý nghĩa nên phải nằm trong extension, không phải modifierExtension",
+    ),
     "context-invariant": Message(
         "invariant", "where the extension {profile} stands, this must hold: {expression}",
         "nơi có phần mở rộng {profile} phải thỏa: {expression}",

@@ -12,12 +12,12 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.profiles import ProfileElement, Profiles
 from fhir_server.errors import Issue
 from fhir_server.model.resources import Resource
-from fhir_server.validation.elements import Item
+from fhir_server.validation.elements import Item, Reading
 from fhir_server.validation.items import Environment
 from fhir_server.validation.messages import Report
 from fhir_server.validation.places import Place, render
 from fhir_server.validation.profile_checks import ProfileChecks, Root
-from fhir_server.validation.profile_walk import Known
+from fhir_server.validation.profile_walk import Known, Probe, Walk
 
 _NOTHING = Known()
 
@@ -66,28 +66,44 @@ class ProfileValidator:
         report, root = Report(), self._root(canonical)
         item = Item(extension, None, "Extension", ("Extension", ""), place)
         root.check(item, environment, report, known)
+        if root.profile.root.is_modifier is not (place[1] == "modifierExtension"):
+            kind = "extension-modifier" if root.profile.root.is_modifier else "extension-no-modifier"
+            report.tell(kind, render(place), profile=root.name)
         holder = self._checks.holders.of(whole, place)
         if holder is not None:
-            if not root.context.allows(holder, environment):
+            if not root.context.allows(holder, environment, known):
                 allowed = ", ".join(root.profile.context.allowed)
                 report.tell("extension-context", render(place), profile=root.name, allowed=allowed)
             for expression in root.context.broken(extension, holder, environment):
                 report.tell("context-invariant", render(place), profile=root.name, expression=expression)
         return report.told()
 
-    def absent_must_support(self, resource: Resource, canonical: str) -> list[str]:
-        """Paths of the elements that a profile marks mustSupport and the resource leaves out where they may stand."""
-        profile, type = self._root(canonical).profile, resource["resourceType"]
-        return list(dict.fromkeys(self._absent(profile.root, Item(resource, None, type, (type, ""), type), type)))
+    def absent_must_support(self, resource: Resource, canonical: str, known: Known | None = None) -> list[str]:
+        """Paths of the elements and slices (`Patient.identifier:cccd`) that a profile marks mustSupport and the
+        resource leaves out where they may stand. known: in place of what it was made with."""
+        root, type = self._root(canonical), resource["resourceType"]
+        walk = Walk(root.name, Environment(resource, resource), Probe(), known or self._known)
+        item = Item(resource, None, type, (type, ""), type)
+        return list(dict.fromkeys(self._absent_below(root, root.profile.root, item, type, walk)))
 
-    def _absent(self, node: ProfileElement, item: Item, path: str) -> Iterator[str]:
+    def _absent_below(self, root: Root, node: ProfileElement, item: Item, path: str, walk: Walk) -> Iterator[str]:
         readings = self._checks.readings.of(*item.below)
         for name, child in node.children.items():
             reading = readings.get(name)
-            if reading is None:
-                continue
-            below, items = f"{path}.{reading.element.name}", reading.items(item.content, item.place)
-            if not items and child.must_support:
-                yield below
-            for one in items:
-                yield from self._absent(child, one, below)
+            if reading is not None:
+                items = reading.items(item.content, item.place)
+                yield from self._absent(root, child, reading, items, f"{path}.{reading.element.name}", walk)
+
+    def _absent(
+        self, root: Root, node: ProfileElement, reading: Reading, items: list[Item], path: str, walk: Walk
+    ) -> Iterator[str]:
+        """path: without the name of the slice that node is."""
+        own = f"{path}:{node.slice}" if node.slice else path
+        if not items and node.must_support:
+            yield own
+        for item in items:
+            yield from self._absent_below(root, node, item, own, walk)
+        places = [root.classify(node, reading)(item, walk) for item in items] if node.slices else []
+        for number, slice in enumerate(node.slices.values()):
+            inside = [item for item, place in zip(items, places, strict=True) if place == number]
+            yield from self._absent(root, slice, reading, inside, path, walk)

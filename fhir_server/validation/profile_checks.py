@@ -52,6 +52,8 @@ class Root:
     types: frozenset[str]
     run: ItemCheck
     context: ContextCheck
+    # Which slice of an element an item is in, by its place among them.
+    classify: Callable[[ProfileElement, Reading], Classify]
     # What is wrong with the profile that only compiling it finds.
     problems: tuple[str, ...] = ()
 
@@ -92,8 +94,9 @@ class ProfileChecks:
             type for type in self.definitions.structure_names if profile.type in self.definitions.lineage(type)
         )
         compiler = _Compiler(self, profile)
-        run, context = compiler.root(), ContextCheck(self.definitions, profile.context)
-        return Root(profile, name_of(profile.url), types, run, context, (*compiler.problems, *context.problems()))
+        run, context = compiler.root(), ContextCheck(self.definitions, profile.context, self.root)
+        problems = (*compiler.problems, *context.problems())
+        return Root(profile, name_of(profile.url), types, run, context, compiler.classify, problems)
 
     def test(self, constraint: Constraint, owner: str, path: str) -> Test | None:
         key = (constraint.expression, owner, path)
@@ -123,6 +126,7 @@ class _Compiler:
     profile: Profile
     problems: list[str] = field(default_factory=list)
     _contents: dict[tuple[int, tuple[str, str]], ContentCheck | None] = field(default_factory=dict)
+    _classified: dict[int, Classify] = field(default_factory=dict)
 
     def root(self) -> ItemCheck:
         node, type = self.profile.root, self.profile.type
@@ -263,13 +267,18 @@ class _Compiler:
             return None
         names = list(node.slices)
         made = [self._element(one, reading, is_slice=True) for one in node.slices.values()]
-        conforms = {name: self._conforms(one, reading) for name, one in node.slices.items()}
-        classify = self.kept.slicer.classify(node, conforms, self.problems)
+        classify = self.classify(node, reading)
         slicing = node.slicing
         order = order_check(slicing.rules, slicing.ordered, ", ".join(names)) if slicing else None
         if order is None and not any(made):
             return None
         return _Element(_check_slices(classify, made, order), any(one is not None and one.needed for one in made))
+
+    def classify(self, node: ProfileElement, reading: Reading) -> Classify:
+        if id(node) not in self._classified:
+            conforms = {name: self._conforms(one, reading) for name, one in node.slices.items()}
+            self._classified[id(node)] = self.kept.slicer.classify(node, conforms, self.problems)
+        return self._classified[id(node)]
 
     def _conforms(self, slice: ProfileElement, reading: Reading) -> Callable[[Item, Walk], bool]:
         """Whether an item satisfies a slice's own rules."""

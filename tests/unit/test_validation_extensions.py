@@ -212,6 +212,67 @@ def test_an_extension_stands_only_where_its_definition_lets_it(
     )
 
 
+def a_profile_with_slices(url: str) -> Resource:
+    """Of Patient: contacts by their gender, mothers again by having a name; an id is asked for."""
+    slicing = {"discriminator": [{"type": "value", "path": "gender"}], "rules": "open"}
+    again = {"discriminator": [{"type": "exists", "path": "name"}], "rules": "open"}
+    rows = [
+        ("Patient.id", {"min": 1}),
+        ("Patient.contact", {"slicing": slicing}),
+        ("Patient.contact:mother", {"sliceName": "mother", "slicing": again}),
+        ("Patient.contact:mother.gender", {"fixedCode": "female"}),
+        ("Patient.contact:mother/named", {"sliceName": "mother/named"}),
+        ("Patient.contact:mother/named.name", {"min": 1}),
+        ("Patient.contact:father", {"sliceName": "father"}),
+        ("Patient.contact:father.gender", {"fixedCode": "male"}),
+    ]
+    elements = [
+        {"id": id, "path": ".".join(part.partition(":")[0] for part in id.split(".")), **row} for id, row in rows
+    ]
+    return {"resourceType": "StructureDefinition", "url": url, "type": "Patient", "differential": {"element": elements}}
+
+
+@pytest.mark.parametrize(
+    ("id", "is_allowed"),
+    [
+        ("Patient.contact", True),
+        ("Patient.contact:mother", True),
+        ("Patient.contact:mother/named", True),
+        ("Patient.contact:father", False),
+        ("Patient", False),
+        ("Patient.name", False),
+    ],
+)
+@pytest.mark.parametrize("has_id", [True, False])
+@pytest.mark.parametrize("is_bundled", [True, False])
+def test_a_context_of_a_profile_asks_that_it_is_kept_and_for_its_slices(
+    id: str, is_allowed: bool, has_id: bool, is_bundled: bool
+) -> None:
+    contact = {"gender": "female", "name": {"text": "a"}, "extension": [DAY]}
+    patient: Resource = {"resourceType": "Patient", "contact": [{"gender": "male", "name": {"text": "b"}}, contact]}
+    patient |= {"id": "1"} if has_id else {}
+    entry = {"fullUrl": "http://a.b/Patient/1" if has_id else "urn:uuid:0", "resource": patient}
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [entry]}
+    definition = an_extension("urn:test:x", ("element", f"urn:test:sliced#{id}"))
+    validator = a_validator("error", definition, a_profile_with_slices("urn:test:sliced"))
+    found = validator.validate(bundle if is_bundled else patient)
+    assert [one.code for one in found] == ([] if is_allowed and has_id else ["extension"])
+
+
+@pytest.mark.parametrize("is_modifier", [True, False])
+@pytest.mark.parametrize("name", ["extension", "modifierExtension"])
+def test_an_extension_that_modifies_stands_in_modifier_extension_and_no_other_does(
+    is_modifier: bool, name: str
+) -> None:
+    definition = an_extension("urn:test:x", ("element", "Patient"))
+    definition["differential"]["element"].insert(0, {"path": "Extension", "isModifier": is_modifier})
+    found = a_validator("error", definition).validate({"resourceType": "Patient", name: [DAY]})
+    is_right = is_modifier is (name == "modifierExtension")
+    assert [(one.code, one.expression[0]) for one in found] == (
+        [] if is_right else [("extension", f"Patient.{name}[0]")]
+    )
+
+
 def test_the_invariants_of_a_context_are_about_what_the_extension_stands_on() -> None:
     rules = ["name.exists() or gender.exists()", "%extension.value.exists()"]
     validator = a_validator("error", an_extension("urn:test:x", ("element", "Patient"), contextInvariant=rules))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from profile_builders import BASE, CORE, DEFINITIONS, a_patient, a_profile, a_validator, error, faults
+from profile_builders import BASE, BHYT, CCCD, CORE, DEFINITIONS, a_patient, a_profile, a_validator, error, faults
 
 from fhir_server.definitions.profiles import Profiles
 from fhir_server.model.resources import Digits, Resource
@@ -194,6 +194,28 @@ def test_what_must_be_supported_and_is_absent_is_listed() -> None:
     validator = a_validator(a_profile("p", "Patient", *rows))
     resource = a_patient(name=[{"family": "x"}])
     assert validator.absent_must_support(resource, BASE + "p") == ["Patient.gender", "Patient.name.text"]
+
+
+def test_slices_that_must_be_supported_are_listed_by_their_names() -> None:
+    validator = a_validator(
+        a_profile(
+            "p",
+            "Patient",
+            {"id": "Patient.identifier", "slicing": {"discriminator": [{"type": "value", "path": "system"}]}},
+            {"id": "Patient.identifier:cccd", "mustSupport": True},
+            {"id": "Patient.identifier:cccd.system", "fixedUri": CCCD},
+            {"id": "Patient.identifier:cccd.period", "mustSupport": True},
+            {"id": "Patient.identifier:bhyt", "mustSupport": True},
+            {"id": "Patient.identifier:bhyt.system", "fixedUri": BHYT},
+            {"id": "Patient.deceased[x]:deceasedBoolean", "mustSupport": True},
+        )
+    )
+    resource = a_patient(identifier=[{"system": CCCD, "value": "1"}], deceasedDateTime="2026")
+    assert validator.absent_must_support(resource, BASE + "p") == [
+        "Patient.identifier:cccd.period",
+        "Patient.identifier:bhyt",
+        "Patient.deceased:deceasedBoolean",
+    ]
 
 
 def test_a_profile_has_the_rules_of_its_parents() -> None:
