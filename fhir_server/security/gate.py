@@ -12,7 +12,6 @@ from typing import Any
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.rights import Rights
 from fhir_server.security.callers import Identity, identity
 from fhir_server.security.certificates import check_binding, is_within, networks
 from fhir_server.security.emergency import HEADER, broken
@@ -79,33 +78,30 @@ class Gate:
         in a header. Raises FhirError LOGIN with a challenge."""
         if segments in PUBLIC:
             return context
-        kept = await self._verified(_bearer(headers))
+        sent = headers.get("authorization", "")
+        kept = self._remembered(sent) or await self._verified(sent)
         if "cnf" in kept.claims:
             is_proxy = is_within(peer, self._proxies)
             check_binding(kept.claims, headers.get(self._header) if is_proxy else certificate)
-        caller, rights = kept.identity.caller, await self._rights(context, kept)
+        given = kept.given
+        if given is None or not given.lasts:
+            given = kept.given = await self._policy.given(context, kept.identity, given)
         if HEADER in headers:
-            return await broken(context, kept.identity, rights, self._policy.types, headers[HEADER])
-        return context.with_(caller=caller, rights=rights)
+            return await broken(context, kept.identity, given.rights, self._policy.types, headers[HEADER])
+        return context.with_(caller=kept.identity.caller, rights=given.rights)
 
-    async def _rights(self, context: Context, kept: _Kept) -> Rights:
-        if kept.given is None or not kept.given.lasts:
-            kept.given = await self._policy.given(context, kept.identity, kept.given)
-        return kept.given.rights
+    def _remembered(self, sent: str) -> _Kept | None:
+        """What was verified of this very header, as long as that counts. sent: the whole of it."""
+        kept = self._kept.get(_name(sent))
+        if kept is None or self._clock() >= kept.until:
+            return None
+        return kept if kept.keys is None or kept.keys.generation == kept.generation else None
 
-    async def _verified(self, token: str) -> _Kept:
-        name = hashlib.sha256(token.encode()).digest()
-        kept = self._kept.get(name)
-        if kept is not None and self._counts(kept):
-            return kept
-        kept = await self._verify(token)
-        self._kept[name] = kept
+    async def _verified(self, sent: str) -> _Kept:
+        kept = self._kept[_name(sent)] = await self._verify(_bearer(sent))
         if len(self._kept) > MOST_KEPT:
             self._kept.popitem(last=False)
         return kept
-
-    def _counts(self, kept: _Kept) -> bool:
-        return self._clock() < kept.until and (kept.keys is None or kept.keys.generation == kept.generation)
 
     async def _verify(self, token: str) -> _Kept:
         now = self._clock()
@@ -138,9 +134,14 @@ class Gate:
         await self._fetch.close()
 
 
-def _bearer(headers: Mapping[str, str]) -> str:
+def _name(sent: str) -> bytes:
+    """Under which a header is remembered: memory holds no token."""
+    return hashlib.sha256(sent.encode()).digest()
+
+
+def _bearer(sent: str) -> str:
     """The token of RFC 6750 section 2.1; the other two ways put it where logs are made. Raises FhirError LOGIN."""
-    scheme, _, token = headers.get("authorization", "").partition(" ")
+    scheme, _, token = sent.partition(" ")
     token = token.strip()
     if not scheme:
         challenge = {"WWW-Authenticate": 'Bearer realm="fhir"'}
