@@ -8,8 +8,6 @@ Pattern): a batch-response of one entry.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -22,10 +20,9 @@ from fhir_server.interactions.content import resource_of
 from fhir_server.interactions.entries import answered, refused
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.interactions.headers import http_date, prefer
-from fhir_server.interactions.once import Once
-from fhir_server.interactions.rights import ALL_RIGHTS
+from fhir_server.interactions.once import Once, told_again
 from fhir_server.model.bundles import bundle
-from fhir_server.model.resources import Resource, decode, encode
+from fhir_server.model.resources import encode
 
 log = structlog.get_logger("fhir_server.deferral")
 
@@ -140,7 +137,7 @@ async def deferred_answer(context: Context, request: FhirRequest) -> FhirRespons
         if not found.held:
             context.deferrals.go_on(context, id)
         return FhirResponse(202, b"", {"X-Progress": "working" if found.held else "waiting", **_RETRY_AFTER})
-    if found.answer is None or not await _is_still_seen(context, found.answer):
+    if found.answer is None or await told_again(context, found.answer) is None:
         raise _unknown()
     return FhirResponse(200, found.answer, {"Expires": http_date(found.expires)})
 
@@ -150,35 +147,6 @@ async def cancel_deferred(context: Context, request: FhirRequest) -> FhirRespons
     if not await context.store.cancel(request.segments[1], context.caller.fingerprint):
         raise _unknown()
     return FhirResponse(202)
-
-
-async def _is_still_seen(context: Context, answer: bytes) -> bool:
-    """Whether the caller may know, by the rights of now, of every resource that the answer tells."""
-    if context.rights is ALL_RIGHTS:
-        return True
-    told: dict[str, set[str]] = defaultdict(set)
-    for resource in _told(decode(answer)):
-        told[resource["resourceType"]].add(resource["id"])
-    for type, left in told.items():
-        for view in context.rights.views.values():
-            if view.of(type) is None:
-                break
-            left -= (await context.store.read_many(type, sorted(left), view)).keys()
-            if not left:
-                break
-        else:
-            return False
-    return True
-
-
-def _told(bundle: Resource) -> Iterator[Resource]:
-    """The resources of a Bundle's entries, and of Bundles in them."""
-    for entry in bundle.get("entry") or ():
-        resource = entry.get("resource") or {}
-        if resource.get("resourceType") == "Bundle":
-            yield from _told(resource)
-        elif "id" in resource:
-            yield resource
 
 
 def _unknown() -> FhirError:

@@ -105,7 +105,7 @@ async def _commit(
             drafts = await drafted(context, targets, links, refused, faults)
             return await finish(transaction, await apply(context, transaction, targets, drafts, faults))
 
-    guarded = context.once.guard(commit) if context.once else commit
+    guarded = context.once.guard(context, commit) if context.once else commit
     response = await context.store.transact(guarded, about=_names(context, writes))
     context.trail.committed(events)
     await after_writing(context, {write.type for write in writes})

@@ -8,10 +8,11 @@ from uuid import uuid4
 import httpx
 import pytest
 
+from fhir_server.interactions.exchange import Context
 from tests.builders import CCCD, a_condition, a_patient, an_entry
 from tests.security.callers import SENSITIVE, Caller, living_in
 from tests.security.conftest import Ask
-from tests.security.people import HA_NOI, THANH_HOA, observation, patient, settle
+from tests.security.people import HA_NOI, THANH_HOA, consent, observation, patient, settle
 
 PATRPT = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValue", "code": "PATRPT"}
 SENDER = "urn:vn-basic:CodeSystem:sender"
@@ -304,6 +305,29 @@ async def test_an_answer_that_is_kept_is_given_to_its_caller_alone(ask: Ask, cit
     other = ask("patient/*.cruds", patient="an", sub="another")
     mine = await other.post("Condition", a_condition("Patient/an", "J45"), idempotency_key=key)
     assert mine.json()["id"] != first.json()["id"]
+
+
+async def test_an_answer_that_is_kept_is_given_again_by_the_rights_of_now_alone(
+    ask: Ask, admin: Caller, running: Context
+) -> None:
+    basic = {"resourceType": "Basic", "code": {"text": "x"}}
+    sent = _transaction(an_entry("GET", "Patient/an"), an_entry("POST", "Basic", basic))
+    claims = {"organization": "h1", "sub": "one", "client_id": "app"}
+    wide, narrow = (ask(scope, **claims) for scope in ("user/*.cruds btg", "user/Basic.cruds user/Patient.r"))
+    reason = "Patient/an unconscious in the emergency room"
+    assert (await wide.post("", sent, idempotency_key="glass", x_break_glass=reason)).status_code == 200
+    for other in (wide, narrow):
+        assert (await other.post("", sent, idempotency_key="glass")).status_code == 422
+    assert (await wide.post("", sent, idempotency_key="plain")).status_code == 200
+    again = await wide.post("", sent, idempotency_key="plain", x_request_id="replayed")
+    assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
+    await running.trail.flush()
+    seen = await admin.get("AuditEvent?patient=an&_sort=-date&_count=1")
+    assert "replayed" in seen.text, "who is shown a kept answer is on record as having seen whom it tells of"
+    assert (await admin.put(consent({"type": "deny"}))).is_success
+    assert (await wide.post("", sent, idempotency_key="plain")).status_code == 409
+    assert (await admin.send("DELETE", "Consent/of-an")).is_success
+    assert (await wide.post("", sent, idempotency_key="plain")).status_code == 200
 
 
 async def test_nobody_makes_themselves_or_others_the_representative_of_hidden_people(
