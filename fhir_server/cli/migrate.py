@@ -8,6 +8,8 @@ from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
+from fhir_server.interactions.packages import name_resources
+from fhir_server.operations.publish import publish_packages
 from fhir_server.operations.reindex import reindex
 from fhir_server.operations.renarrow import renarrow
 from fhir_server.store.migrations import migrate as migrate_store
@@ -32,6 +34,9 @@ async def _migrate(settings: Settings) -> None:
             done = await reindex(opened, report)
         if pending:
             print(f"Search keys of {done} resources are as the {pending} changed definitions want them.")
+        if named := await name_resources(opened):
+            stored = await publish_packages(opened)
+            print(f"{stored} definitions of {len(named)} packages are stored as resources.")
         with progress("Narrowing", "resources") as report:
             narrowed = await renarrow(opened, report)
         if narrowed:

@@ -14,7 +14,7 @@ from fhir_server.definitions.packages import Package, missing, version_key
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.references import is_id
-from fhir_server.model.resources import Resource, encode
+from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.store.values import EVERYTHING, Installed
 from fhir_server.terminology.catalogue import TYPES
 from fhir_server.validation.conformance import Conformance
@@ -83,7 +83,7 @@ async def plan(context: Context, package: Package) -> Plan:
         "dependencies": [f"{name} {version}" for name, version in package.dependencies.items()],
         "counts": dict(Counter(one["resourceType"] for one in package.resources)),
         "problems": problems[:_MOST_PROBLEMS],
-        "stored_as": await _names(context, package, others),
+        "stored_as": await _names(context, identity(package), package.resources, others),
     }
     return Plan(Installed(identity(package), facts), contents)
 
@@ -101,20 +101,22 @@ def _readable(package: Package, validator: Validator) -> tuple[Package, list[str
     return replace(package, resources=tuple(kept)), problems
 
 
-async def _names(context: Context, package: Package, others: Sequence[Installed]) -> list[str]:
+async def _names(
+    context: Context, identity: str, resources: Sequence[Resource], others: Sequence[Installed]
+) -> list[str]:
     """`Type/id` of each resource as it is stored for clients to read: its own id; one with its place in the package
     where that is no id of R4, or names a resource of another package, of ours or of a client."""
     taken = {name for one in others for name in stored_as(one)}
     before = {name for one in await context.store.packages() for name in stored_as(one)} - taken
-    for type in {one["resourceType"] for one in package.resources}:
-        ids = [one["id"] for one in package.resources if one["resourceType"] == type and is_id(one.get("id"))]
+    for type in {one["resourceType"] for one in resources}:
+        ids = [one["id"] for one in resources if one["resourceType"] == type and is_id(one.get("id"))]
         there = await context.store.read_many(type, ids, EVERYTHING)
         taken |= {f"{type}/{one.id}" for one in there.values() if not one.deleted} - before
     names: list[str] = []
-    for number, one in enumerate(package.resources):
+    for number, one in enumerate(resources):
         name = f"{one['resourceType']}/{one.get('id')}"
         if not is_id(one.get("id")) or name in taken:
-            mark = hashlib.sha256(f"{identity(package)} {number}".encode()).hexdigest()[:12]
+            mark = hashlib.sha256(f"{identity} {number}".encode()).hexdigest()[:12]
             name = f"{one['resourceType']}/{_NOT_OF_IDS.sub('-', str(one.get('id', '')))[:50]}-{mark}"
         taken.add(name)
         names.append(name)
@@ -125,6 +127,20 @@ def stored_as(package: Installed) -> Sequence[str]:
     """`Type/id` of each resource of a package, in its order; none of one that an older program installed."""
     found: Sequence[str] = package.facts.get("stored_as", ())
     return found
+
+
+async def name_resources(context: Context) -> list[Installed]:
+    """Gives the packages that an older program installed the names under which what they define is stored; gives
+    these packages."""
+    packages = await _in_order(context)
+    named: list[Installed] = []
+    for package in (one for one in packages if "stored_as" not in one.facts):
+        contents = await context.store.package_resources(package)
+        others = [one for one in await _in_order(context) if one.identity != package.identity]
+        names = await _names(context, package.identity, [decode(one) for one in contents], others)
+        named.append(Installed(package.identity, {**package.facts, "stored_as": names}))
+        await context.store.install(named[-1], contents)
+    return named
 
 
 async def install(context: Context, plan: Plan) -> None:

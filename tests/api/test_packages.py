@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 from fhir_server.app import open_context
 from fhir_server.cli import packages as command
 from fhir_server.cli.faults import DONE, INCOMPLETE, WRONG_USE, CannotRun
+from fhir_server.cli.migrate import migrate
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.definitions.packages import read_package
 from fhir_server.interactions.packages import install, plan
@@ -181,6 +183,25 @@ async def test_what_a_client_made_of_a_definition_stays_when_its_package_goes(
         assert await publish_packages(opened) == 1
     assert (await server.get("StructureDefinition/edited")).json()["title"] == "mine"
     assert (await server.get("StructureDefinition/left")).status_code == 200, "installed again it is there again"
+
+
+async def test_migrate_makes_searchable_what_an_older_program_installed(
+    server: Client, settings: Settings, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {
+        "package.json": manifest("older"),
+        "o.json": a_profile("older", "Patient", {"id": "Patient.name", "min": 1}),
+    }
+    async with open_context(settings) as opened:
+        planned = await plan(opened, read_package(folder(tmp_path / "older", files), opened.definitions))
+        facts = {name: fact for name, fact in planned.installed.facts.items() if name != "stored_as"}
+        await opened.store.install(replace(planned.installed, facts=facts), planned.contents)
+    url = f"{BASE}/StructureDefinition/older"
+    assert await found(server, f"StructureDefinition?url={url}") == []
+    for is_first in (True, False):
+        await asyncio.to_thread(migrate, settings)
+        assert ("1 definitions of 1 packages are stored as resources.\n" in capsys.readouterr().out) is is_first
+        assert await found(server, f"StructureDefinition?url={url}") == ["older"]
 
 
 async def test_a_binding_asks_what_clients_have_stored(server: Client) -> None:
