@@ -18,6 +18,8 @@ from fhir_server.store.values import Op, Put, Written
 _KNOWING: tuple[Action, ...] = ("read", "search", "update", "delete")
 Identity = tuple[str, str]
 Document = Mapping[str, Any]
+# In one text, so that whose patient is hidden cannot be told from whose is unknown.
+_OUTSIDE = "it is outside of what the caller may write, or speaks of somebody who is not there for the caller"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +48,7 @@ class RightsGuard:
         # A tombstone has no keys, so it is held against nothing that was made of them.
         held = [*(() if is_new else (before,)), *((after,) if isinstance(op, Put) else ())]
         if not all(self._allows(action, type, document) for document in held if document is not None):
-            raise _outside(action, type)
+            raise FhirError(Kind.FORBIDDEN, _OUTSIDE)
         if type != "Patient" and after["p"] is not None and (before is None or before["p"] != after["p"]):
             self.joined[after["p"]].append(f"{type}/{after['_id']}")
         if before is not None and not is_new and isinstance(op, Put):
@@ -70,9 +72,8 @@ async def refuse_strangers(
     and whom a Person links, for whoever is linked acts for the others. Raises FhirError FORBIDDEN with the identities
     (`Type/id`) of what does."""
     if rights.places_patients:
-        text = "a resource speaks of a patient who is not there for this caller"
         issues = [
-            Issue("error", Kind.FORBIDDEN.code, text, (member,))
+            Issue("error", Kind.FORBIDDEN.code, _OUTSIDE, (member,))
             for patient in sorted(await _absent(rights, transaction, "Patient", joined))
             for member in joined[patient]
         ]
@@ -84,7 +85,7 @@ async def refuse_strangers(
                 linked[target.type].add(target.id)
             for type, ids in sorted(linked.items()):
                 if await _absent(rights, transaction, type, ids):
-                    raise _outside("create" if one.created else "update", "Person", (f"Person/{one.stored.id}",))
+                    raise FhirError(Kind.FORBIDDEN, _OUTSIDE, (f"Person/{one.stored.id}",))
 
 
 async def _absent(rights: Rights, transaction: Transaction, type: str, ids: Collection[str]) -> set[str]:
@@ -92,11 +93,6 @@ async def _absent(rights: Rights, transaction: Transaction, type: str, ids: Coll
     if not ids or not rights.is_narrowed("read", type):
         return set()
     return set(ids).difference(await transaction.read_many(type, sorted(ids), rights.view("read")))
-
-
-def _outside(action: Action, type: str, place: tuple[str, ...] = ()) -> FhirError:
-    text = f"this caller may not {action} this {type}: it is outside of what the caller may write"
-    return FhirError(Kind.FORBIDDEN, text, place)
 
 
 def _linked(person: Resource) -> Iterator[Literal]:
