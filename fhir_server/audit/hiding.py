@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
+from functools import lru_cache
 from urllib.parse import quote
 
 from fhir_server.audit.access import Pairs
+from fhir_server.model.remember import LONGEST
 
 SECRET = "audit-numbers"  # noqa: S105  # its name, not the secret
 # CCCD, CMND, BHXH, telephone numbers, and insurance cards with their two letters.
@@ -32,6 +33,7 @@ class Hiding:
 
     def __init__(self, key: bytes) -> None:
         self._key = key
+        self._remembered = lru_cache(maxsize=1_000)(self._url)
 
     def hash(self, number: str) -> str:
         """`~` and 16 hexadecimal digits: the same for the same letters and digits."""
@@ -42,8 +44,12 @@ class Hiding:
         """The text with every personal number in it hidden."""
         return _NUMBER.sub(lambda found: self.hash(found[0]), text)
 
-    def url(self, path: Iterable[str], query: Pairs) -> str:
-        """A relative URL with what is personal in it hidden."""
+    def url(self, path: tuple[str, ...], query: Pairs) -> str:
+        """A relative URL with what is personal in it hidden. Short ones are asked for again and again."""
+        is_short = sum([len(name) + len(value) for name, value in query]) <= LONGEST
+        return (self._remembered if is_short else self._url)(path, query)
+
+    def _url(self, path: tuple[str, ...], query: Pairs) -> str:
         asked = "&".join(f"{_quoted(self.text(name))}={_quoted(self._value(name, value))}" for name, value in query)
         place = "/".join(_quoted(self.text(part)) for part in path)
         return f"{place}?{asked}" if asked else place

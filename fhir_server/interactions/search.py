@@ -376,10 +376,10 @@ class _Answer(msgspec.Struct, frozen=True):
         """Their entries, joined as all stands: an id needs no escapes in JSON (R4 Data Types, primitive types)."""
         start, end = '{"fullUrl":' + encode(self.context.base).decode()[:-1], _MODES[mode]
         cut = None if self.results.is_whole else self._cut
-        return [
-            b"".join((f'{start}/{one.type}/{one.id}","resource":'.encode(), cut(one.raw) if cut else one.raw, end))
-            for one in found
-        ]
+        parts: list[bytes] = []
+        for one in found:
+            parts += f'{start}/{one.type}/{one.id}","resource":'.encode(), cut(one.raw) if cut else one.raw, end, b","
+        return [b"".join(parts[:-1])] if parts else []
 
     def _outcome(self, more: tuple[Issue, ...]) -> list[bytes]:
         """One entry for all that was left out, or none. R4 Search, Handling Errors."""

@@ -18,7 +18,7 @@ def bundle(
         head["link"] = [{"relation": relation, "url": url} for relation, url in links]
     start = encode(head)[:-1]
     joined = b",".join(entries)
-    return start + (b',"entry":[' + joined + b"]}" if joined else b"}")
+    return b"".join((start, b',"entry":[', joined, b"]}") if joined else (start, b"}"))
 
 
 def entry(
