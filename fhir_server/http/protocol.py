@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from itertools import chain
 from typing import Any
 
@@ -22,6 +23,7 @@ REFUSED_SECONDS = 2.0  # in which a client may go on with what was refused
 _CERTIFICATE = "client_certificate"  # in the state of a request's scope
 
 _TOO_LARGE = f"the head of the request is larger than {HEAD_LIMIT // 1024} KiB"
+_HOST = re.compile(rb"[A-Za-z0-9.\-_~%!$&'()*+,;=:\[\]]*")  # the characters of RFC 3986, host and port
 _PHRASES = {400: "Bad Request", 408: "Request Timeout", 431: "Request Header Fields Too Large"}
 _CODES = {400: "structure", 408: "timeout", 431: "too-long"}
 
@@ -112,6 +114,11 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head > HEAD_LIMIT and len(self.url) + sum(map(len, chain.from_iterable(self.headers))) > HEAD_LIMIT:
             self._refuse(431, _TOO_LARGE)
             raise _Refused  # which ends the parser
+        hosts = [value for name, value in self.headers if name == b"host"]
+        is_told = len(hosts) == 1 and _HOST.fullmatch(hosts[0])
+        if not is_told and (hosts or self.parser.get_http_version() != "1.0"):
+            self._refuse(400, "a request says once which host it is for (RFC 9112 section 3.2)")
+            raise _Refused
         self._head_is_over()
         super().on_headers_complete()
 

@@ -29,12 +29,13 @@ from fhir_server.store.concerns import MAJORITY
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, code_of
 from fhir_server.store.indexes import create
+from fhir_server.store.inserts import insert
 from fhir_server.store.values import Change, ChangeSpan
 
 CHANGES, FOLLOWER = "changes", "follower"
 KEPT_SECONDS = 180 * 24 * 3600
 LEASE_SECONDS = 20.0
-AWAIT_MS = 500  # how long the database waits for something to tell
+LOOK_SECONDS = 0.5  # how often the stream is looked into: each look, and each batch, costs as much as ten changes
 IDLE_SECONDS = 10.0  # how often the place in the stream is noted while nothing happens
 BATCH = 500
 OVERLAP_MS = 10 * 60 * 1000
@@ -182,7 +183,7 @@ class Changes:
         start = {"resume_after": state["token"]} if state["token"] else {"start_at_operation_time": state["start"]}
         try:
             watching = await self._database.watch(
-                _PIPELINE, max_await_time_ms=50 if end else AWAIT_MS, batch_size=BATCH, **start
+                _PIPELINE, max_await_time_ms=50 if end else 1, batch_size=BATCH, **start
             )
             async with watching as stream:
                 await self._number(stream, owner, state["seq"], end)
@@ -204,7 +205,9 @@ class Changes:
                 await self._append(owner, seq, documents, {"token": stream.resume_token})
                 seq += len(documents)
                 noted = loop.time()
-            if end is not None and _time_of(stream.resume_token) >= end:
+            if end is None:
+                await asyncio.sleep(LOOK_SECONDS if len(events) < BATCH else 0)
+            elif _time_of(stream.resume_token) >= end:
                 return
 
     async def _news(self, events: Sequence[Mapping[str, Any]]) -> list[Document]:
@@ -236,7 +239,7 @@ class Changes:
             if not held.matched_count:
                 raise _LeaseLost
             if documents:
-                await self._database[CHANGES].insert_many(documents, session=session)
+                await insert(self._database, CHANGES, documents, session)
 
     async def _rebuild(self, owner: str, state: Document) -> None:
         """Numbers anew what was changed since the last known moment, told by the resources themselves."""

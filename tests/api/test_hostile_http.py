@@ -120,14 +120,22 @@ async def test_a_head_that_is_too_large_is_refused(wire: Wire, kind: str, size: 
         request(*POST, "content-length: 2", "content-length: 3", body=b"{}"),
         request(*POST, "transfer-encoding: chunked", body=b"zz\r\n{}\r\n"),
         b"\x00" * 100 + b"\r\n\r\n",
+        b"GET /fhir/metadata HTTP/1.1\r\n\r\n",
+        request("GET", "/fhir/metadata", "host: another"),
+        request("GET", "/fhir/metadata").replace(b"host: test", b"host: te/st"),
     ],
-    ids=range(9),
+    ids=range(12),
 )
 async def test_what_is_no_http_is_refused_with_an_outcome(wire: Wire, bytes_sent: bytes) -> None:
     status, outcome = await wire.told(bytes_sent)
     assert 400 <= status < 500
     assert code(outcome)
     assert await wire.is_alive()
+
+
+async def test_http_1_0_needs_no_host(wire: Wire) -> None:
+    status, _ = await wire.told(b"GET /fhir/Patient/nobody HTTP/1.0\r\n\r\n")
+    assert status == 404
 
 
 async def test_a_head_that_does_not_end_is_cut_off(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
