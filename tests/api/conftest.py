@@ -67,3 +67,12 @@ def client(shared: tuple[Client, Database[dict[str, Any]]]) -> Client:
     made, database = shared
     empty(database)
     return made
+
+
+@pytest.fixture
+async def emptied(client: Client) -> AsyncIterator[None]:
+    """What a test of terminology has stored is deleted as a client would: the application shall know."""
+    yield
+    for type in ("CodeSystem", "ValueSet", "NamingSystem"):
+        for entry in (await client.get(f"{type}?_elements=id")).json().get("entry", ()):
+            await client.send("DELETE", f"{type}/{entry['resource']['id']}")
