@@ -2,22 +2,43 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from msgspec.structs import replace
 
+from fhir_server.definitions.load import Definitions
 from fhir_server.errors import Issue
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse
 from fhir_server.interactions.headers import language, prefer_return
 from fhir_server.interactions.planning import faults
 from fhir_server.model.outcomes import outcome
 from fhir_server.model.resources import Resource, decode, encode
-from fhir_server.terminology.unlisted import day_of_record, unlisted
+from fhir_server.terminology.unlisted import Steps, day_of_record, unlisted
 
 
-async def unlisted_codes(context: Context, resource: Resource, path: str | None = None) -> list[Issue]:
+async def unlisted_codes(context: Context, resource: Resource) -> list[Issue]:
     """A warning for each code that its list does not have on the day of the resource, with its nearest neighbours."""
     on = day_of_record(resource, context.settings.zone)
-    found = await context.terminology.ask(lambda known: unlisted(known, resource, on, path))
-    return [one.issue() for one in found]
+    found = await context.terminology.ask(lambda known: unlisted(known, resource, on))
+    return [one.issue(_fhirpath(context.definitions, resource, one.steps)) for one in found]
+
+
+def _fhirpath(definitions: Definitions, resource: Resource, steps: Steps) -> str:
+    """FHIRPath names a choice without its type."""
+    value: Any = resource
+    path = type = str(resource["resourceType"])
+    names: list[str] = []
+    for step in steps:
+        value = value[step]
+        if isinstance(step, int):
+            path += f"[{step}]"
+        else:
+            names.append(step)
+            element = definitions.element(type, ".".join(names))
+            path += f".{element.name if element is not None else step}"
+        if isinstance(value, dict) and "resourceType" in value:
+            type, names = value["resourceType"], []
+    return path
 
 
 async def with_warnings(

@@ -26,7 +26,7 @@ async def warn_of_unlisted(context: Context, record: Record) -> None:
 
     def question(known: Terminology) -> list[tuple[str, Unlisted]]:
         return [
-            (record.format.sources_of(made.group, one.path), one)
+            (record.format.sources_of(made.group, ".".join((made.resource["resourceType"], *one.names))), one)
             for made in record.mapped.made
             for one in unlisted(known, made.resource, on, of_tables=True)
         ]

@@ -33,32 +33,38 @@ _DAYS = (
 )
 
 
+# JSON names, and places in arrays.
+Steps = tuple[str | int, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Unlisted:
-    """A code that is not right. path: FHIRPath of the coding. title: of its code system."""
+    """A code that is not right. steps: to its coding. title: of its code system."""
 
-    path: str
+    steps: Steps
     title: str
     coding: Coding
     judgement: Judgement
 
-    def issue(self) -> Issue:
-        """A warning: what is recorded stays as it was written, and nobody guesses what was meant."""
-        return Issue(
-            "warning", "code-invalid", self.judgement.message, (f"{self.path}.code",), self.judgement.vi or None
-        )
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The JSON names on the way."""
+        return tuple(step for step in self.steps if isinstance(step, str))
+
+    def issue(self, path: str) -> Issue:
+        """A warning: what is recorded stays as it was written, and nobody guesses what was meant. path: FHIRPath of the
+        coding."""
+        return Issue("warning", "code-invalid", self.judgement.message, (f"{path}.code",), self.judgement.vi or None)
 
 
-def unlisted(
-    terminology: Terminology, resource: Resource, on: date | None, path: str | None = None, of_tables: bool = False
-) -> list[Unlisted]:
+def unlisted(terminology: Terminology, resource: Resource, on: date | None, of_tables: bool = False) -> list[Unlisted]:
     """Every coding of a resource whose code system is known here, and does not have the code on that day.
 
-    Nothing is said of systems that are not loaded or only in part. path: FHIRPath of the resource, its type without
-    one. of_tables: only codes of systems that are loaded as tables. Raises Unread.
+    Nothing is said of systems that are not loaded or only in part. of_tables: only codes of systems that are loaded as
+    tables. Raises Unread.
     """
     found: list[Unlisted] = []
-    for number, (place, coding) in enumerate(codings(resource, path or str(resource.get("resourceType", "")))):
+    for number, (steps, coding) in enumerate(codings(resource)):
         if number == _MOST:
             break
         key = f"{coding.system}|{coding.version}" if coding.version else coding.system
@@ -67,23 +73,23 @@ def unlisted(
             continue
         judgement = judge(terminology, system, coding.code, Asked(on=on))
         if judgement.valid is False:
-            found.append(Unlisted(place, system.title, coding, judgement))
+            found.append(Unlisted(steps, system.title, coding, judgement))
     return found
 
 
-def codings(value: Any, path: str) -> Iterator[tuple[str, Coding]]:
-    """(FHIRPath, Coding) of each value that has a system and a code and no value of its own, as a Quantity has."""
+def codings(value: Any, steps: Steps = ()) -> Iterator[tuple[Steps, Coding]]:
+    """(steps to it, Coding) of each value that has a system and a code and no value of its own, as a Quantity has."""
     if isinstance(value, dict):
         system, code = value.get("system"), value.get("code")
         if isinstance(system, str) and isinstance(code, str) and "value" not in value:
             display, version = value.get("display"), value.get("version")
-            yield path, Coding(system, code, display, version)
+            yield steps, Coding(system, code, display, version)
         for name, item in value.items():
             if isinstance(item, dict | list):
-                yield from codings(item, f"{path}.{name}")
+                yield from codings(item, (*steps, name))
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from codings(item, f"{path}[{number}]")
+            yield from codings(item, (*steps, number))
 
 
 def day_of_record(resource: Resource, zone: str) -> date | None:

@@ -123,11 +123,32 @@ MESSAGES: Mapping[str, Message] = {
         "{found} không phải địa chỉ của {own}: fullUrl phải khớp với tài nguyên và không kèm phiên bản",
     ),
     "narrative-xml": Message(
-        "invariant", "txt-1: the narrative is not well-formed XHTML: {found}",
-        "txt-1: phần văn bản không phải là XHTML hợp lệ: {found}",
+        "invariant", "txt-1: the narrative is not well-formed XHTML: {found}: line {line}, column {column}",
+        "txt-1: phần văn bản không phải là XHTML hợp lệ: dòng {line}, cột {column}",
     ),
-    "narrative-content": Message(
-        "invariant", "txt-1: {found} is not allowed in a narrative", "txt-1: không được dùng {found} trong phần văn bản"
+    "narrative-surrogate": Message(
+        "invariant", "txt-1: the narrative is not well-formed XHTML: a lone surrogate",
+        "txt-1: phần văn bản không phải là XHTML hợp lệ: có ký tự thay thế (surrogate) đứng một mình",
+    ),
+    "narrative-doctype": Message(
+        "invariant", "txt-1: a document type declaration is not allowed in a narrative",
+        "txt-1: không được khai báo DOCTYPE trong phần văn bản",
+    ),
+    "narrative-root": Message(
+        "invariant", "txt-1: the root of a narrative is {found}, a <div> of http://www.w3.org/1999/xhtml is expected",
+        "txt-1: gốc của phần văn bản là {found}, cần <div> của http://www.w3.org/1999/xhtml",
+    ),
+    "narrative-element": Message(
+        "invariant", "txt-1: the element {found} is not allowed in a narrative",
+        "txt-1: không được dùng phần tử {found} trong phần văn bản",
+    ),
+    "narrative-attribute": Message(
+        "invariant", "txt-1: the attribute {found} is not allowed in a narrative",
+        "txt-1: không được dùng thuộc tính {found} trong phần văn bản",
+    ),
+    "narrative-script": Message(
+        "invariant", "txt-1: a script in {found} is not allowed in a narrative",
+        "txt-1: không được đặt mã lệnh (script) trong {found} của phần văn bản",
     ),
     "narrative-blank": Message(
         "invariant", "txt-2: the narrative has no text", "txt-2: phần văn bản không có nội dung"
@@ -210,7 +231,7 @@ MESSAGES: Mapping[str, Message] = {
 
 _VIETNAMESE = {
     "an object": "một đối tượng", "an array": "một mảng", "string": "chuỗi", "boolean": "giá trị true/false",
-    "integer": "số nguyên", "number": "số",
+    "integer": "số nguyên", "number": "số", "text that is not blank": "văn bản không để trống",
 }  # fmt: skip
 
 
@@ -270,7 +291,7 @@ def quote(value: Any) -> str:
     if isinstance(value, Digits):
         return value.text[:_LONGEST_QUOTE]
     if isinstance(value, int) and value.bit_length() > 128:
-        return f"a number of {value.bit_length()} bits"
+        return f"[{value.bit_length()} bits]"
     return str(value)[:_LONGEST_QUOTE]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from xml.parsers import expat
 
@@ -31,9 +32,10 @@ _MOST_TOLD = 10
 
 @dataclass(slots=True)
 class _Reading:
-    """What the parser met: names that are not allowed, and whether there is anything to read or see."""
+    """What the parser met: what is not allowed, (kind of message, name), and whether there is anything to read or
+    see."""
 
-    wrong: dict[str, None] = field(default_factory=dict)
+    wrong: dict[tuple[str, str], None] = field(default_factory=dict)
     has_content: bool = False
     is_inside: bool = False
 
@@ -42,14 +44,14 @@ class _Reading:
         if not self.is_inside:
             self.is_inside = True
             if (namespace, local) != (_XHTML, "div"):
-                self._refuse(f"a root <{local}> in the namespace '{namespace}' (a <div> of {_XHTML} is expected)")
+                self._refuse("root", f"<{local} xmlns='{namespace}'>")
         elif namespace != _XHTML or local not in _ALLOWED_ELEMENTS:
-            self._refuse(f"the element <{local}>")
+            self._refuse("element", f"<{local}>")
         for key, value in attributes.items():
             if key not in _ALLOWED_ATTRIBUTES and key != _LANGUAGE:
-                self._refuse(f"the attribute {key.rpartition(_JOINT)[2]}")
+                self._refuse("attribute", key.rpartition(_JOINT)[2])
             elif key in _LINKS and _SCRIPT.match(value):
-                self._refuse(f"a script in {key}")
+                self._refuse("script", key)
         if local == "img" and "src" in attributes:
             self.has_content = True
 
@@ -58,19 +60,22 @@ class _Reading:
             self.has_content = True
 
     def doctype(self, *_: object) -> None:
-        raise _Refused("a document type declaration")
+        raise _RefusedError
 
-    def _refuse(self, what: str) -> None:
+    def _refuse(self, what: str, name: str) -> None:
         if len(self.wrong) < _MOST_TOLD:
-            self.wrong[what[:120]] = None
+            self.wrong[f"narrative-{what}", name[:120]] = None
 
 
-class _Refused(Exception):
-    """Something that ends the reading at once."""
+class _RefusedError(Exception):
+    """A document type declaration, which ends the reading at once."""
 
 
-def narrative_faults(div: str) -> tuple[tuple[str, str], ...]:
-    """(kind of message, what was found) of each fault of a Narrative.div; kinds as in `messages.MESSAGES`."""
+Fault = tuple[str, Mapping[str, str | int]]
+
+
+def narrative_faults(div: str) -> tuple[Fault, ...]:
+    """(kind of message, its facts) of each fault of a Narrative.div; kinds as in `messages.MESSAGES`."""
     reading = _Reading()
     parser = expat.ParserCreate(namespace_separator=_JOINT)
     parser.StartElementHandler = reading.start
@@ -79,10 +84,12 @@ def narrative_faults(div: str) -> tuple[tuple[str, str], ...]:
     try:
         parser.Parse(div, True)
     except expat.ExpatError as fault:
-        return (("narrative-xml", str(fault)),)
-    except _Refused as fault:
-        return (("narrative-content", str(fault)),)
+        return (
+            ("narrative-xml", {"found": expat.ErrorString(fault.code), "line": fault.lineno, "column": fault.offset}),
+        )
+    except _RefusedError:
+        return (("narrative-doctype", {}),)
     except UnicodeEncodeError:
-        return (("narrative-xml", "a lone surrogate"),)
-    faults = [("narrative-content", what) for what in reading.wrong]
-    return tuple(faults if reading.has_content else [*faults, ("narrative-blank", "")])
+        return (("narrative-surrogate", {}),)
+    faults: list[Fault] = [(kind, {"found": name}) for kind, name in reading.wrong]
+    return tuple(faults if reading.has_content else [*faults, ("narrative-blank", {})])

@@ -319,5 +319,5 @@ def _check_full_url(value: Resource, place: Place, walk: _Walk) -> None:
 def _check_narrative(value: Resource, place: Place, walk: _Walk) -> None:
     div = value.get("div")
     if isinstance(div, str):
-        for kind, found in narrative_faults(div):
-            walk.report.tell(kind, f"{render(place)}.div", found=found)
+        for kind, facts in narrative_faults(div):
+            walk.report.tell(kind, f"{render(place)}.div", **facts)

@@ -298,7 +298,7 @@ def _decimal(value: Any, where: str, report: Report, level: int) -> None:
     if not isinstance(value, int | float | Decimal) or isinstance(value, bool):
         report.tell("wrong-json-type", where, type="decimal", expected="number", found=quote(value))
     elif value.is_huge if isinstance(value, Digits) else abs(value) >= 10**LARGEST_EXPONENT:
-        report.tell("out-of-range", where, type="decimal", found=quote(value), example="1e-308 to 1e308")
+        report.tell("out-of-range", where, type="decimal", found=quote(value), example="1e-308..1e308")
 
 
 # --- required bindings of concepts

@@ -148,6 +148,19 @@ async def test_a_code_that_its_list_does_not_have_is_stored_and_told_with_its_ne
     assert [issue["severity"] for issue in right.json()["issue"]] == ["information"]
 
 
+async def test_the_place_of_a_wrong_code_names_choices_without_their_types(client: Client) -> None:
+    await client.created(a_farm())
+    value = {"url": "urn:test:x", "valueCodeableConcept": {"coding": [{"system": FARM, "code": "hem"}]}}
+    observation = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}, "extension": [value]}
+    listed = [observation | {"valueCodeableConcept": value["valueCodeableConcept"]}]
+    bundle = {"resourceType": "Bundle", "type": "collection", "entry": [{"resource": one} for one in listed]}
+    checked = (await client.send("POST", "Bundle/$validate", bundle)).json()["issue"]
+    assert sorted(one["expression"][0] for one in checked if one["code"] == "code-invalid") == [
+        "Bundle.entry[0].resource.extension[0].value.coding[0].code",
+        "Bundle.entry[0].resource.value.coding[0].code",
+    ]
+
+
 async def test_the_day_of_a_record_decides_whether_its_code_is_in_the_list(client: Client) -> None:
     old = OWN + "province-legacy"
     for day, codes in (("2025-06-30", []), ("2025-07-01", ["code-invalid"])):

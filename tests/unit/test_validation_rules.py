@@ -313,7 +313,26 @@ def test_a_narrative_is_well_formed_without_entities_and_not_blank() -> None:
     declared = f'<!DOCTYPE d [<!ENTITY a "x">]><div xmlns="{XHTML}">&a;</div>'
     assert narrative(declared) == ["txt-1: a document type declaration is not allowed in a narrative"]
     assert narrative(f'<div xmlns="{XHTML}"> <p/> </div>') == ["txt-2: the narrative has no text"]
-    assert narrative("<div>x</div>")[0].startswith("txt-1: a root <div> in the namespace ''")
+    assert narrative("<div>x</div>")[0].startswith("txt-1: the root of a narrative is <div xmlns=''>")
+
+
+@pytest.mark.parametrize(
+    ("resource", "told"),
+    [
+        (a_patient(birthDate="2026-02-30"), "'2026-02-30' không đúng dạng date (ví dụ 2026, 2026-06, 2026-06-30)"),
+        (a_patient(name=[{"text": " "}]), "' ' không đúng dạng chuỗi (ví dụ văn bản không để trống)"),
+        (
+            a_patient(text={"status": "generated", "div": f'<div xmlns="{XHTML}"><p onclick="x">a</p></div>'}),
+            "txt-1: không được dùng thuộc tính onclick trong phần văn bản",
+        ),
+        (
+            a_patient(text={"status": "generated", "div": f'<div xmlns="{XHTML}"><p>a</div>'}),
+            "txt-1: phần văn bản không phải là XHTML hợp lệ: dòng 1, cột 48",
+        ),
+    ],
+)
+def test_a_fault_is_told_in_vietnamese_alone(resource: Resource, told: str) -> None:
+    assert [issue.vi for issue in VALIDATOR.validate(resource)] == [told]
 
 
 # --- structure told with its place
