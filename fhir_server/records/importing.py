@@ -41,6 +41,8 @@ GROUPS_AT_ONCE = 3
 TRIES = 4
 # Faults of the store that are about some record of a group, so that the others are stored without it.
 _OF_ONE_RECORD = (Kind.CONFLICT, Kind.PRECONDITION, Kind.TOO_LONG, Kind.VALUE, Kind.INVALID, Kind.FORBIDDEN)
+# More than the lists, dicts and the like that groups under way hold: none is garbage before its group is stored.
+CONTAINERS = 1_000_000
 # Records whose heads are looked up together, to pass over what is stored already before it is mapped.
 LOOKED_UP = 100
 
@@ -129,7 +131,7 @@ async def import_records(
     files = list(find_files(paths))
     run.report.files = len(files)
     run.reading.total = size_of(files)
-    with rare_collections():
+    with rare_collections(CONTAINERS):
         if context.settings.keep_files:
             writes = part is None or part.share.number == 0
             run.stores.received = await keep_received(context, files, writes)
