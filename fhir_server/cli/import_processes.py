@@ -11,6 +11,7 @@ import contextlib
 import multiprocessing
 import os
 import signal
+import sys
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -36,6 +37,7 @@ from fhir_server.records.source import Share
 WORTH_SHARING = 6 << 20
 MOST_PROCESSES = 8
 TELL_SECONDS = 0.25
+UNDO_SECONDS = 5.0
 
 
 def processes_for(paths: Iterable[Path], wanted: int | None) -> int:
@@ -61,38 +63,101 @@ class _Told:
     fault: str = ""
 
 
+class Workers:
+    """Processes that wait to be told their work. Forked from a program that has imported and compiled what they need,
+    they begin at once and share its memory; that is before there is an event loop or a connection, and the thread that
+    waits for the embedded mongod holds no lock meanwhile."""
+
+    def __init__(self, count: int) -> None:
+        """count: 0 for an import that this process does itself."""
+        if sys.platform == "linux":
+            started = multiprocessing.get_context("fork")
+        else:
+            started = multiprocessing.get_context("spawn")
+        self.pipes: list[Connection] = []
+        self._processes: list[BaseProcess] = []
+        for _ in range(count):
+            mine, theirs = started.Pipe()
+            process: BaseProcess = started.Process(target=_work, args=(theirs,), daemon=True)
+            process.start()
+            theirs.close()
+            self.pipes.append(mine)
+            self._processes.append(process)
+
+    def begin(self, settings: Settings, paths: Sequence[Path], puts_off: bool) -> None:
+        """Gives each its share. Each has opened the store before any begins to write. Raises CannotRun."""
+        for number, pipe in enumerate(self.pipes):
+            pipe.send(_Work(settings, tuple(paths), Share(number, len(self.pipes)), puts_off))
+        for pipe in self.pipes:
+            news = _received(pipe)
+            if news.fault:
+                raise CannotRun(f"{news.fault}.")
+        for pipe in self.pipes:
+            pipe.send(True)
+
+    def join(self) -> None:
+        """Waits for those that have told their report: they still close the store."""
+        for process in self._processes:
+            process.join()
+
+    def end(self) -> None:
+        """At once, whatever they do; a transaction under way is undone, if the database answers."""
+        for process in self._processes:
+            process.terminate()
+        for process in self._processes:
+            process.join(UNDO_SECONDS)
+            process.kill()
+        self.join()
+
+
+@contextlib.contextmanager
+def workers(count: int) -> Iterator[Workers]:
+    """As many as an import is worth, until the end of the block; none for one that this process does itself."""
+    if count > 1:
+        import fhir_server.app  # noqa: F401  what each needs, imported once for all
+    crew = Workers(count if count > 1 else 0)
+    try:
+        yield crew
+    finally:
+        crew.end()
+
+
 async def import_by_processes(
-    opened: Context, paths: Sequence[Path], count: int, on_progress: Progress, on_record: OnRecord
+    opened: Context, paths: Sequence[Path], crew: Workers, on_progress: Progress, on_record: OnRecord
 ) -> ImportReport:
     """The report of the whole. Raises CannotRun when a worker fails."""
     async with opened.store.bulk_load() as puts_off:
-        return await asyncio.to_thread(_run, opened.settings, paths, count, puts_off, on_progress, on_record)
+        try:
+            return await asyncio.to_thread(_run, opened.settings, paths, crew, puts_off, on_progress, on_record)
+        finally:
+            crew.end()  # also when this is cancelled: then the thread ends, too
 
 
 def _run(
     settings: Settings,
     paths: Sequence[Path],
-    count: int,
+    crew: Workers,
     puts_off: bool,
     on_progress: Progress,
     on_record: OnRecord,
 ) -> ImportReport:
     whole = ImportReport()
-    with _workers(settings, paths, count, puts_off) as pipes:
-        told = {pipe: _Told() for pipe in pipes}
-        waiting = set(pipes)
-        while waiting:
-            for pipe in wait(list(waiting)):
-                assert isinstance(pipe, Connection)
-                told[pipe] = news = _received(pipe)
-                if news.fault:
-                    raise CannotRun(f"{news.fault}; importing again completes what is missing.")
-                for outcome in news.outcomes:
-                    on_record(outcome)
-                if news.report is not None:
-                    whole.join(news.report)
-                    waiting.discard(pipe)
-            on_progress(sum(one.done for one in told.values()), sum(one.total for one in told.values()) or None)
+    crew.begin(settings, paths, puts_off)
+    told = {pipe: _Told() for pipe in crew.pipes}
+    waiting = set(crew.pipes)
+    while waiting:
+        for pipe in wait(list(waiting)):
+            assert isinstance(pipe, Connection)
+            told[pipe] = news = _received(pipe)
+            if news.fault:
+                raise CannotRun(f"{news.fault}; importing again completes what is missing.")
+            for outcome in news.outcomes:
+                on_record(outcome)
+            if news.report is not None:
+                whole.join(news.report)
+                waiting.discard(pipe)
+        on_progress(sum(one.done for one in told.values()), sum(one.total for one in told.values()) or None)
+    crew.join()
     return whole
 
 
@@ -103,41 +168,6 @@ def _received(pipe: Connection) -> _Told:
         return _Told(fault="a process of the import ended without a word")
     assert isinstance(news, _Told)
     return news
-
-
-@contextlib.contextmanager
-def _workers(settings: Settings, paths: Sequence[Path], count: int, puts_off: bool) -> Iterator[list[Connection]]:
-    """The pipes of workers that are all ready: each has opened the store before any begins to write."""
-    started = multiprocessing.get_context("spawn")
-    pipes: list[Connection] = []
-    workers: list[BaseProcess] = []
-    try:
-        for number in range(count):
-            mine, theirs = started.Pipe()
-            work = _Work(settings, tuple(paths), Share(number, count), puts_off)
-            worker: BaseProcess = started.Process(target=_work, args=(work, theirs), daemon=True)
-            worker.start()
-            theirs.close()
-            pipes.append(mine)
-            workers.append(worker)
-        for pipe in pipes:
-            news = _received(pipe)
-            if news.fault:
-                raise CannotRun(f"{news.fault}.")
-        for pipe in pipes:
-            pipe.send(True)
-        yield pipes
-        _end(workers, at_once=False)
-    finally:
-        _end(workers, at_once=True)
-
-
-def _end(workers: Iterable[BaseProcess], at_once: bool) -> None:
-    for worker in workers:
-        if at_once:
-            worker.terminate()
-    for worker in workers:
-        worker.join()
 
 
 # --- in a worker -----------------------------------------------------------------------------------------------------
@@ -151,13 +181,15 @@ class _Work:
     puts_off: bool
 
 
-def _work(work: _Work, pipe: Connection) -> None:
+def _work(pipe: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent ends its workers
     end_with_the_parent(signal.SIGKILL)
     collect_rarely()
     try:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-            runner.run(_import(work, pipe))
+            runner.run(_import(pipe.recv(), pipe))
+    except asyncio.CancelledError:  # by the parent, which knows why
+        return
     except CannotRun as fault:
         pipe.send(_Told(fault=str(fault).rstrip(".")))
     except Exception as fault:  # the parent tells it; there is nobody else who could
@@ -169,6 +201,10 @@ async def _import(work: _Work, pipe: Connection) -> None:
     from fhir_server.cli.database import context
     from fhir_server.records.importing import import_records
 
+    importing = asyncio.current_task()
+    assert importing is not None
+    # Left open, a transaction would hold up the building of indexes until MongoDB ends it after a minute.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, importing.cancel)
     async with context(work.settings) as opened:
         teller = _Teller(pipe)
         pipe.send(_Told())

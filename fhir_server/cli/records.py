@@ -14,7 +14,7 @@ import uvloop
 
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import DONE, INCOMPLETE, INTERRUPTED, WRONG_USE, CannotRun
-from fhir_server.cli.import_processes import import_by_processes, processes_for
+from fhir_server.cli.import_processes import Workers, import_by_processes, processes_for, workers
 from fhir_server.cli.person import acting
 from fhir_server.cli.progress import progress
 from fhir_server.config import Settings
@@ -70,18 +70,17 @@ def import_all(
     settings: Settings, paths: list[Path], title: str, tell: OnRecord, jobs: int | None = None
 ) -> ImportReport:
     """Imports on a database that runs, with a progress bar. Raises CannotRun."""
-    count = processes_for(paths, jobs)
 
-    async def work() -> ImportReport:
+    async def work(crew: Workers) -> ImportReport:
         async with context(settings) as opened:
             with progress(title, "records") as on_progress:
                 acts = acting(opened, "records import")
-                if count > 1:
-                    return await import_by_processes(acts, paths, count, on_progress, tell)
+                if crew.pipes:
+                    return await import_by_processes(acts, paths, crew, on_progress, tell)
                 return await import_records(acts, paths, on_progress, tell)
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(work())
+    with workers(processes_for(paths, jobs)) as crew, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(work(crew))
 
 
 def map_files(settings: Settings, paths: list[Path], form: str) -> int:

@@ -73,9 +73,9 @@ def record(resource: dict[str, object]) -> str:
     return source(resource).partition("#")[2]
 
 
-def endless(sample: Path) -> list[str]:
+def endless(sample: Path, jobs: int = 1) -> list[str]:
     """An import that has enough to read for it to be met in the middle, however busy the machine is."""
-    return [*PROGRAM, "records", "import", "--jobs", "1", *[str(sample)] * 50]
+    return [*PROGRAM, "records", "import", "--jobs", str(jobs), *[str(sample)] * 50]
 
 
 def cut_off(sample: Path, env: dict[str, str], records: int, server: RunningServer | None) -> None:
@@ -116,10 +116,12 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
         assert len(list(resources(client, "Provenance"))) > second
 
 
-def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path, jobs: int) -> None:
     data_dir = tmp_path / "data"
     heeding = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with `&` ignores it
-    with subprocess.Popen(endless(sample), env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
+    command, env = endless(sample, jobs), environment(data_dir)
+    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as importing:
         signal.signal(signal.SIGINT, heeding)
         wait_until_stored(data_dir, importing, ENOUGH)
         importing.send_signal(signal.SIGINT)
