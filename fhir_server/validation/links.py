@@ -88,12 +88,13 @@ def check_contained(resource: Resource, path: str, report: Report) -> None:
     inside = [set(_fragments(one)) for one in contained]
     uses = Counter(text for texts in inside for text in texts)
     for place, (one, own) in enumerate(zip(contained, inside, strict=True)):
-        id = one.get("id")
+        id = one.get("id", "")
         if not isinstance(id, str) or "#" in own:
             continue
         link = f"#{id}"
-        if link not in outside and uses[link] == (link in own):
-            report.tell("contained-unused", f"{path}.contained[{place}]", found=quote(id))
+        if not id or (link not in outside and uses[link] == (link in own)):  # without an id nothing can refer to it
+            found = quote(id) if id else str(one.get("resourceType"))
+            report.tell("contained-unused", f"{path}.contained[{place}]", found=found)
 
 
 def _fragments(value: Resource) -> Iterator[str]:
@@ -110,5 +111,5 @@ def _dicts(value: Any) -> Iterator[Resource]:
 
 def _shown(targets: frozenset[str]) -> str:
     names = sorted(targets)
-    more = f" and {len(names) - _MOST_TARGETS_SHOWN} more" if len(names) > _MOST_TARGETS_SHOWN else ""
+    more = f", … (+{len(names) - _MOST_TARGETS_SHOWN})" if len(names) > _MOST_TARGETS_SHOWN else ""
     return ", ".join(names[:_MOST_TARGETS_SHOWN]) + more

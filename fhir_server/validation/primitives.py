@@ -74,9 +74,9 @@ _URI = Primitive("string", _NO_SPACE, example="http://example.org/path")
 
 PRIMITIVES: Mapping[str, Primitive] = {
     "boolean": Primitive("boolean", example="true"),
-    "integer": Primitive("integer", low=-_LARGEST - 1, high=_LARGEST, example="-2147483648..2147483647"),
-    "unsignedInt": Primitive("integer", low=0, high=_LARGEST, example="0..2147483647"),
-    "positiveInt": Primitive("integer", low=1, high=_LARGEST, example="1..2147483647"),
+    "integer": Primitive("integer", low=-_LARGEST - 1, high=_LARGEST, example="-2,147,483,648..2,147,483,647"),
+    "unsignedInt": Primitive("integer", low=0, high=_LARGEST, example="0..2,147,483,647"),
+    "positiveInt": Primitive("integer", low=1, high=_LARGEST, example="1..2,147,483,647"),
     "decimal": Primitive("number", example="36.60"),
     "string": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),
     "markdown": Primitive("string", _NOT_BLANK, _LONGEST_STRING, example="text that is not blank"),

@@ -249,6 +249,8 @@ def test_a_reference_to_a_contained_resource_must_find_one_of_an_allowed_type() 
 def test_a_contained_resource_must_be_referred_to_or_refer_to_its_container() -> None:
     unused = {"resourceType": "Organization", "id": "o", "name": "x"}
     assert faults(a_patient(contained=[unused])) == [("invariant", "Patient.contained[0]")]
+    nameless = {"resourceType": "Organization", "name": "x"}
+    assert faults(a_patient(contained=[nameless])) == [("invariant", "Patient.contained[0]")]
     aware = {
         "resourceType": "Observation",
         "id": "b",
