@@ -11,7 +11,8 @@ from msgspec.structs import replace
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.joins import AT_MOST, AT_ONCE, LARGEST_BATCH, NOWHERE, Joins, Reach, chunks
+from fhir_server.interactions.in_turns import InTurns
+from fhir_server.interactions.joins import AT_FIRST, AT_MOST, AT_ONCE, LARGEST_BATCH, NOWHERE, Joins, Reach, chunks
 from fhir_server.interactions.through import ThroughHas
 from fhir_server.interactions.through_chain import ThroughChain
 from fhir_server.interactions.work import Work
@@ -60,6 +61,14 @@ _FIRST_BATCH = 60
 _PAGE = 20  # matches that a page is thought to give
 
 
+def _reach(place: int, reach: Reach, cursor: Cursor | None) -> Reach:
+    """How far the join at a place is resolved: not at all where it is walked itself, as far as can be where what it led
+    to is."""
+    if cursor is None or cursor.through != place:
+        return reach
+    return AT_MOST if cursor.is_in_turns else NOWHERE
+
+
 class Reader(Protocol):
     """Both the store and the inside of a transaction."""
 
@@ -93,27 +102,34 @@ class Finder:
         """Those by which the type is searched."""
         return self._model.parameters.of(type).values()
 
-    async def plan(self, type: str, node: Node, reach: Reach = AT_ONCE, through: int | None = None) -> Plan:
+    async def plan(self, type: str, node: Node, reach: Reach = AT_ONCE, cursor: Cursor | None = None) -> Plan:
         """Compiles a tree, asking first what the joins lead to whose other side is within reach.
 
-        through: the place of a join that is walked and so stays as it is.
+        cursor: what stands in a walk through a join goes on in it.
         """
         found = self._plans.get((type, node))
         if found is None:
-            found = self._plans[type, node] = await self._plan(type, rewrite(node), reach, through)
+            found = self._plans[type, node] = await self._plan(type, rewrite(node), reach, cursor)
         return found
 
-    async def _plan(self, type: str, node: Node, reach: Reach, through: int | None) -> Plan:
+    async def _plan(self, type: str, node: Node, reach: Reach, cursor: Cursor | None) -> Plan:
         parts = node.children if isinstance(node, And) else (node,)
         leaves: list[Filter] = []
         others: list[Node] = []
         walked: list[tuple[int, Through]] = []
+        turns: list[tuple[int, Filter]] = []
         for place, part in enumerate(parts):
             if isinstance(part, Leaf):
                 leaves.extend(flat(await self.compile(part)))
                 continue
             # What joins lead to differs from page to page and is no part of how the answer is cut.
-            resolved = rewrite(await self._joins.resolve(part, NOWHERE if place == through else reach))
+            resolved = rewrite(await self._joins.resolve(part, _reach(place, reach, cursor)))
+            if isinstance(part, Chain) and isinstance(resolved, Leaf) and reach == AT_FIRST:
+                turns.append((place, await self.compile(resolved)))
+                continue
+            if cursor is not None and cursor.is_in_turns and cursor.through == place:
+                text = f"{describe(part)} leads to more than {AT_MOST.targets} resources by now; search again"
+                raise FhirError(Kind.TOO_COSTLY, text, (describe(part),))
             others.append(resolved)
             if isinstance(resolved, Has) or (isinstance(resolved, Chain) and len(resolved.targets) == 1):
                 walked.append((place, resolved))
@@ -124,7 +140,9 @@ class Finder:
         for join in joins:
             if isinstance(join, Contains):
                 rest = conjunction((rest, containers(join.contained, await self.compile(join.child))))
-        return Plan(type, tuple(leaves), rest, rewrite(And(tuple(joins))) if joins else None, tuple(walked), node=node)
+        rest = conjunction((rest, *(listed for _, listed in turns)))
+        asked = rewrite(And(tuple(joins))) if joins else None
+        return Plan(type, tuple(leaves), rest, asked, tuple(walked), tuple(turns), node=node)
 
     async def compile(self, node: Node) -> Filter:
         """The filter of a tree without joins."""
@@ -148,7 +166,9 @@ class Finder:
         # A list that is sorted is read whole; beside a walk in order of all, which meets a page soon where the list is
         # long, it must be short.
         is_sorted = walks[0].through is None and walks[0].index is None and walks[-1].index is not None
-        for cap in (FEW_CANDIDATES, await self._most_weighed(type, is_sorted and len(walks) == 2)):
+        most = await self._most_weighed(type, is_sorted and len(walks) == 2)
+        # Beside a walk over all there are joins alone, whose other side is known to be no short list.
+        for cap in (FEW_CANDIDATES, most) if any(walk.driver for walk in walks) else (most,):
             weights = await self._weights(type, walks, cap)
             if min(weights) < cap:
                 break
@@ -215,6 +235,8 @@ class Finder:
             return await ThroughHas(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
         if walk.through is not None:
             return await ThroughChain(self, self._joins, plan, walk.through, cursor).page(limit, raw=raw, keys=keys)
+        if walk.order.through is not None:
+            return await InTurns(self, self._joins, plan, walk, cursor).page(limit, raw=raw)
         if plan.joins is None:
             return await self._find(plan, limit, walk, cursor, raw=raw, keys=keys)
         if walk.order == AS_FOUND:

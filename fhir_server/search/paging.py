@@ -34,7 +34,8 @@ class Span(msgspec.Struct, frozen=True):
 class Order(msgspec.Struct, frozen=True):
     """paths: (path, 1 ascending or -1 descending) over `o`, `u`, `_id` and `x.…`; only over `x.…` can a value be
     missing, and it comes last then. span: the index is walked over these keys as it stands, then by `o` descending.
-    through: the order in which a walk through other resources meets these, for the join at this place of the search.
+    through: the order in which a walk through other resources, or through a list of what they are, meets these, for the
+    join at this place of the search.
     """
 
     paths: tuple[tuple[str, int], ...]
@@ -59,7 +60,7 @@ BY_CHANGE = Order((("u", 1), ("_id", 1)))  # what is changed meanwhile is met ag
 
 
 def as_met(place: int) -> Order:
-    """The order of a walk through other resources, by the join at a place of the search."""
+    """The order of a walk through other resources, or their keys, by the join at a place of the search."""
     return Order((("met", 1),), through=place)
 
 
@@ -77,6 +78,11 @@ class Cursor(msgspec.Struct, frozen=True):
     ids: tuple[str, ...] | None
     span: tuple[str, str] | None = None
     through: int | None = None
+
+    @property
+    def is_in_turns(self) -> bool:
+        """True in a walk through a list of keys, of which it names one first."""
+        return self.through is not None and isinstance(self.values[0], str)
 
 
 def values_of(order: Order, stored: Stored) -> tuple[Any, ...]:

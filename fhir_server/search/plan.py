@@ -34,8 +34,8 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
 
     leaves: the filters of the search's own parameters. rest: whatever else, as one filter. joins: what is asked of each
     batch of candidates after that. through: those joins whose other side may be walked instead, each with its place in
-    the search. reaching: that of the leaves by which dates from before a range reach into it, in a part of such. node:
-    the tree all this was made of, to name what is costly.
+    the search. turns: what of the rest lists what a join leads to, each with its place. reaching: that of the leaves by
+    which dates from before a range reach into it, in a part of such. node: the tree of it all, to name what is costly.
     """
 
     type: str
@@ -43,6 +43,7 @@ class Plan(msgspec.Struct, frozen=True, dict=True):
     rest: Filter = {}
     joins: Node | None = None
     through: tuple[tuple[int, Through], ...] = ()
+    turns: tuple[tuple[int, Filter], ...] = ()
     reaching: Filter | None = None
     node: Node | None = None
 
@@ -86,7 +87,7 @@ class Walk(msgspec.Struct, frozen=True):
     @property
     def index(self) -> str | None:
         """The index in whose order the walk goes; None where what it finds is sorted."""
-        if self.order.span is not None:
+        if self.order.span is not None or (self.order.through is not None and self.driver is not None):
             return INDEX_KEYS
         if not self.order.paths:
             return self.hint
@@ -242,12 +243,14 @@ def _one_by_one(plan: Plan) -> tuple[Plan, ...]:
 
 def walks_of(plan: Plan) -> tuple[Walk, ...]:
     """The walks of a search without _sort, which may be answered in any order: exact keys and dates in the order of the
-    primary date, ranges of keys as the index has them."""
+    primary date, ranges of keys and what joins lead to as the index has them."""
     filters, order = plan.conditions, unsorted(plan.type)
+    turns = [Walk(as_met(place), part) for place, part in plan.turns]
     few = next((part for part in filters if _is_few(part)), None)
     if few is not None:
-        return (Walk(order, few),)
-    exact = [Walk(order, part) for part in filters if is_exact(part)]
+        return next(((walk,) for walk in turns if walk.driver == few), (Walk(order, few),))
+    listed = [walk.driver for walk in turns]
+    exact = [*turns, *(Walk(order, part) for part in filters if is_exact(part) and part not in listed)]
     spans = [Walk(along(span), part) for part in filters if (span := _span(part)) is not None]
     dates = [Walk(order, part) for part in filters if set(part) == {"o"}][-1:] if not exact else []
     changed = [Walk(BY_CHANGE, part) for part in filters if set(part) == {"u"}][-1:]

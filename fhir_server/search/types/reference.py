@@ -8,7 +8,7 @@ from typing import Any
 from fhir_server.model.references import is_id, literal
 from fhir_server.model.remember import remembered
 from fhir_server.search.clauses import Few, beginning, between, key
-from fhir_server.search.compile import disjunction
+from fhir_server.search.compile import disjunction, one_of
 from fhir_server.search.entry import IDENTIFIER, PART, Entry, Write, plain
 from fhir_server.search.escapes import split, unescape
 from fhir_server.search.lookup import Lookup, Setting, unknown_modifier, unusable
@@ -119,7 +119,7 @@ def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
     types = {path.type for path in lookup.paths(leaf.type, leaf.param)}
     match leaf.modifier:
         case None:
-            return disjunction(_one(leaf, value, letters, lookup) for value in leaf.values)
+            return _pointing(leaf, letters, lookup)
         case "identifier" if "Reference" in types:
             return disjunction(_identifier(leaf, value, letters + IDENTIFIER, lookup) for value in leaf.values)
         case "below" if types & _CANONICAL:
@@ -127,14 +127,15 @@ def filter(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
     raise unknown_modifier(leaf)
 
 
-def _one(leaf: Leaf, value: str, letters: str, lookup: Lookup) -> Filter:
-    homes = lookup.homes(leaf.type, leaf.param.code)
-    targets = _targets(leaf, value, lookup)
-    if len(homes) == 1:
-        found = disjunction(key(letters + target) for target, _ in targets)
+def _pointing(leaf: Leaf, letters: str, lookup: Lookup) -> Filter:
+    code = leaf.param.code
+    values = [_targets(leaf, value, lookup) for value in leaf.values]
+    targets = [target for ways in values for target in ways]
+    if len(lookup.homes(leaf.type, code)) == 1:
+        found = one_of("k", [letters + target for target, _ in targets])
     else:
-        found = disjunction(key(lookup.letters(leaf.type, leaf.param.code, type) + target) for target, type in targets)
-    return Few(found) if any(type in _OF_ONE_PERSON for _, type in targets) else found
+        found = one_of("k", [lookup.letters(leaf.type, code, type) + target for target, type in targets])
+    return Few(found) if all(any(type in _OF_ONE_PERSON for _, type in ways) for ways in values) else found
 
 
 def seek(leaf: Leaf, value: str, paths: tuple[Path, ...], lookup: Lookup) -> Sought:

@@ -21,7 +21,7 @@ from fhir_server.model.resources import decode
 from fhir_server.search.parse import query_pairs
 from fhir_server.store import reads
 from fhir_server.store.values import NOTHING, View
-from tests.api.search.conftest import Searcher, names
+from tests.api.search.conftest import Searcher, following, names
 from tests.api.search.test_search_parameters import FOUND
 
 JOINED = {
@@ -45,6 +45,7 @@ def long_lists(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
         monkeypatch.setattr(module, "AT_MOST", at_most)
         monkeypatch.setattr(module, "LARGEST_BATCH", 2)
     monkeypatch.setattr("fhir_server.interactions.search.AT_ONCE", Reach(0, 1))
+    monkeypatch.setattr("fhir_server.interactions.search.AT_FIRST", Reach(0, 1))
     monkeypatch.setattr(finder, "PATIENCE", patience)
     monkeypatch.setattr(finder, "_FIRST_BATCH", 1)
 
@@ -202,6 +203,34 @@ async def test_a_sort_that_is_asked_again_for_each_batch_of_a_join_counts_each_t
     with pytest.raises(FhirError) as fault:
         await ask(weak, query)
     assert fault.value.kind is Kind.TOO_COSTLY
+
+
+def an_observation(id: str, *performers: str) -> dict[str, Any]:
+    pointing = [{"reference": f"Patient/{performer}"} for performer in performers]
+    return {"resourceType": "Observation", "id": id, "status": "final", "code": {"text": "x"}, "performer": pointing}
+
+
+async def test_pages_through_a_list_of_people_go_on_when_the_list_has_grown(
+    empty: Searcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beyond what a first page would put into its query; and what several of them made comes once."""
+    for module in ("finder", "search"):
+        monkeypatch.setattr(f"fhir_server.interactions.{module}.AT_FIRST", Reach(2, 2))
+    people = [{"resourceType": "Patient", "id": f"p{n}", "name": [{"family": "Ngọ"}]} for n in range(5)]
+    made = [
+        an_observation("a", "p1"),
+        an_observation("b", "p3", "p1"),
+        an_observation("c", "p3"),
+        an_observation("d", "p3"),
+    ]
+    await empty.put(people[1], people[3], *made)
+    page = await empty.bundle("Observation?performer:Patient.name=ngo&_count=1")
+    await empty.put(people[0], people[2], people[4], an_observation("e", "p2", "p3"))
+    told = names(page)
+    while (link := following(page)) is not None:
+        page = await empty.bundle(link)
+        told += names(page)
+    assert sorted(told) == [f"Observation/{id}" for id in "abcde"]
 
 
 # Searches that look at more than two people, of whom few fit; and the part that is told.

@@ -13,7 +13,7 @@ from fhir_server.app import open_context
 from fhir_server.config import Settings
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.finder import Finder
-from fhir_server.interactions.joins import NOWHERE
+from fhir_server.interactions.joins import AT_FIRST, NOWHERE, Reach
 from fhir_server.interactions.planning import draft
 from fhir_server.search.paging import BY_DATE, advance
 from fhir_server.search.parse import parse, query_pairs
@@ -139,11 +139,11 @@ async def context(own_settings: Settings) -> AsyncIterator[Context]:
         yield context
 
 
-async def asked(context: Context, finding: Finder, query: str) -> tuple[Plan, tuple[Part, ...]]:
+async def asked(context: Context, finding: Finder, query: str, reach: Reach = NOWHERE) -> tuple[Plan, tuple[Part, ...]]:
     """query: of a Patient when no type stands in front."""
     type, _, text = query.rpartition("?")
     parsed = parse(context.search.parameters, [type or "Patient"], query_pairs(text), strict=True)
-    plan = await finding.plan(type or "Patient", parsed.trees[0][1], NOWHERE)
+    plan = await finding.plan(type or "Patient", parsed.trees[0][1], reach)
     return plan, context.search.parts(plan, parsed.results.sort, context.store.registry, False)
 
 
@@ -174,6 +174,21 @@ async def test_every_walk_of_every_part_finds_each_match_once(context: Context, 
     assert wanted
     if query in (*JOINED, *CHAINED):
         assert any(walk.through for part in parts for walk in part.walks)
+
+
+@pytest.mark.parametrize("query", CHAINED)
+async def test_what_points_at_a_list_of_resources_is_met_once(context: Context, query: str) -> None:
+    finding, resolving = Finder(context), Finder(context)
+    plan, _ = await asked(context, finding, query)
+    wanted = {stored.id for stored in await finding.page(plan, 1000)}
+    _, parts = await asked(context, resolving, query, AT_FIRST)
+    for size in (1, 3, 50):
+        found: list[str] = []
+        for part in parts:
+            ways = [await walked(resolving, part, walk, size) for walk in part.walks]
+            assert all(sorted(way) == sorted(ways[0]) for way in ways)
+            found += ways[0]
+        assert sorted(found) == sorted(wanted)
 
 
 @pytest.mark.parametrize("direction", ["", "-"])
