@@ -27,16 +27,19 @@ class PetitionRules(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Holidays(msgspec.Struct, frozen=True, rename="camel"):
-    """every_year: month and day. dated: what moves with the moon, and the days off in place of those on a weekend, as
-    they were announced for the years up to dated_until; later ones count as working days until they are added."""
+    """every_year: month and day. dated: what moves with the moon, and the days off in place of others, as they were
+    announced for the years up to dated_until; later ones count as working days until they are added. worked_saturdays:
+    those that are worked in place of a day off."""
 
     law: str
     every_year: frozenset[str]
     dated: frozenset[date]
     dated_until: date
+    worked_saturdays: frozenset[date]
 
-    def has(self, day: date) -> bool:
-        return day in self.dated or f"{day:%m-%d}" in self.every_year
+    def has_work(self, day: date) -> bool:
+        is_off = day.weekday() > 4 or day in self.dated or f"{day:%m-%d}" in self.every_year
+        return not is_off or day in self.worked_saturdays
 
 
 class Label(msgspec.Struct, frozen=True):

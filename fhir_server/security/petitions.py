@@ -67,9 +67,9 @@ def is_late(entry: Mapping[str, Any], on: date) -> bool:
 
 
 def working_days_after(day: date, days: int) -> date:
-    """Saturdays, Sundays and public holidays do not count."""
+    """Saturdays, Sundays and public holidays do not count, but for Saturdays that are worked in their place."""
     holidays = rules().holidays
     while days:
         day += timedelta(days=1)
-        days -= day.weekday() < 5 and not holidays.has(day)
+        days -= holidays.has_work(day)
     return day

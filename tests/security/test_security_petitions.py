@@ -51,3 +51,9 @@ def test_public_holidays_are_no_working_days_also_those_that_move_with_the_moon(
     assert working_days_after(date(2026, 4, 29), 1) == date(2026, 5, 4)
     assert working_days_after(date(2026, 2, 13), 2) == date(2026, 2, 24)
     assert working_days_after(date(2030, 8, 30), 1) == date(2030, 9, 3)
+    assert working_days_after(date(2026, 11, 22), 2) == date(2026, 11, 25)
+
+
+def test_a_saturday_that_is_worked_in_place_of_a_day_off_counts() -> None:
+    assert working_days_after(date(2026, 8, 21), 1) == date(2026, 8, 22)
+    assert working_days_after(date(2026, 8, 28), 1) == date(2026, 9, 3)
