@@ -1,6 +1,6 @@
 """`fhir-server hand-over`: everything that is stored as files, for whoever takes the data over: every version of every
 resource, deletions, the record of accesses with what proves it, packages, code tables, the registers, and a hash of
-each file.
+each file. All of it is read at one moment, though a server writes meanwhile.
 
 Files are written in parts. A part that is complete is noted in `parts.ndjson`; run again, the command goes on behind
 the last one. Memory holds one step of the database at a time.
@@ -23,6 +23,7 @@ from fhir_server.cli.desk import Desk, at_desk
 from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.progress import progress
 from fhir_server.config import FHIR_VERSION, VERSION, Settings
+from fhir_server.errors import FhirError, Kind
 from fhir_server.model.dates import instant
 from fhir_server.model.ids import now
 from fhir_server.model.resources import decode, encode
@@ -38,6 +39,7 @@ from fhir_server.store.values import EVERYTHING, LEDGER_TYPE, HistoryQuery, Inst
 PART_BYTES = 256 << 20
 NOTED, SUMS, MANIFEST = "parts.ndjson", "SHA256SUMS", "manifest.json"
 _MARGIN_MS = 120_000  # longer than a transaction takes
+_KEPT_SECONDS = 86_400  # for which the moment can be read while the files are written
 _CODES = 1_000  # concepts of a table that are read together
 _SECRET = ("code", "tries")  # of an entry of the register of erasures
 
@@ -57,10 +59,14 @@ class Part(msgspec.Struct, frozen=True):
 
 
 class Begun(msgspec.Struct, frozen=True, rename="camel"):
-    """When the first part was begun, ms since the epoch, and how many versions `_written` told then."""
+    """Of which moment the files are, as the database counts and in ms since the epoch; how many versions `_written`
+    told then; the types that were there, and those of them that had old versions."""
 
+    moment: int
     begun_at: int
     versions_before: int
+    types: list[str]
+    old_types: list[str]
 
 
 _decode_parts = msgspec.json.Decoder(Part).decode_lines
@@ -79,13 +85,15 @@ def hand_over(settings: Settings, out: Path) -> None:
 
     async def work(desk: Desk) -> None:
         folder = _Folder(out)
-        begun = folder.begin(Begun(now(), await _written(desk.store, now())))
         await desk.note("export", (("everything", "hand-over"),))
-        with progress("Handing over", "lines") as report:
-            async for source in _sources(desk.store):
-                await folder.write(source, lambda done: report(done, None))
-        meanwhile = await _written(desk.store, begun.begun_at) - begun.versions_before
-        folder.end(await _registers(desk.store), settings.mongodb_database, begun, meanwhile)
+        async with desk.store.keeping_moments(_KEPT_SECONDS):
+            begun = await _moment(desk.store, folder.begun)
+            folder.begin(begun)
+            store = desk.store.at(begun.moment)
+            with progress("Handing over", "lines") as report:
+                async for source in _sources(store, begun):
+                    await folder.write(source, lambda done: report(done, None))
+            folder.end(await _registers(store), settings.mongodb_database, begun)
         for line in folder.told():
             print(line)
 
@@ -100,18 +108,43 @@ async def _written(store: Store, since: int) -> int:
     return await store.history_count(HistoryQuery(since=since - _MARGIN_MS), EVERYTHING)
 
 
-async def _sources(store: Store) -> AsyncIterator[Source]:
-    for type in sorted(await store.types()):
-        yield Source(f"resources/{type}", lambda after, type=type: _bodies(store, type, False, after))  # type: ignore[misc]
-        yield Source(f"history/{type}", lambda after, type=type: _bodies(store, type, True, after))  # type: ignore[misc]
-        for old, folder in ((False, "deleted"), (True, "deleted-before")):
-            yield Source(
-                f"{folder}/{type}",
-                lambda after, type=type, old=old: _deletions(store, type, old, after),  # type: ignore[misc]
-            )
+async def _moment(store: Store, begun: Begun | None) -> Begun:
+    """Of which moment the files are: of now, or of when an earlier run began. Where the database keeps that no more,
+    now is as good while nothing was written since. Raises CannotRun."""
+    if begun is None:
+        at, before, after = now(), None, await _types(store)
+        while before != after:  # a type that is new must not be missed, nor looked for before it was there
+            written, before = await _written(store, at), after
+            moment, after = await store.moment(), await _types(store)
+        return Begun(moment, at, written, *after)
+    try:
+        await store.at(begun.moment).entries(PETITIONS)
+    except FhirError as fault:
+        if fault.kind is not Kind.DELETED:
+            raise
+        if await _written(store, begun.begun_at) != begun.versions_before:
+            text = "What is there is of a moment that the database keeps no more: hand over into a new folder."
+            raise CannotRun(text) from None
+        return msgspec.structs.replace(begun, moment=await store.moment())
+    return begun
+
+
+async def _types(store: Store) -> tuple[list[str], list[str]]:
+    return sorted(await store.types()), sorted(await store.old_types())
+
+
+async def _sources(store: Store, begun: Begun) -> AsyncIterator[Source]:
+    for old, types, told, gone in (
+        (False, begun.types, "resources", "deleted"),
+        (True, begun.old_types, "history", "deleted-before"),
+    ):
+        for type in types:
+            yield Source(f"{told}/{type}", partial(_bodies, store, type, old))
+            yield Source(f"{gone}/{type}", partial(_deletions, store, type, old))
     yield Source(f"audit/{LEDGER_TYPE}", lambda after: _pages(store, after, lambda page, raws: raws))
     yield Source("audit/pages", lambda after: _pages(store, after, lambda page, raws: [encode(_page(page))]))
     yield Source("audit/seals", lambda after: _seals(store, after))
+    yield Source("audit/waiting", store.ledger.waiting)
     for package in await store.packages():
         name = f"packages/{_file_name(package.identity)}"
         yield Source(name, partial(_package, store, package))
@@ -211,25 +244,23 @@ async def _registers(store: Store) -> dict[str, list[dict[str, Any]]]:
 
 
 class _Folder:
-    """What is written, and what was before. Nobody but its owner may read it."""
+    """What is written, and what was before. Nobody but its owner may read it. begun: what an earlier run noted."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
         noted = path / NOTED
         self._parts = _decode_parts(noted.read_bytes()) if noted.exists() else []
-        self._meanwhile = 0
+        manifest = path / MANIFEST
+        self.begun = msgspec.json.decode(manifest.read_bytes(), type=Begun) if manifest.exists() else None
         self._lines = sum(part.lines for part in self._parts)
 
-    def begin(self, begun: Begun) -> Begun:
-        """`begun`, or what was noted when an earlier run began."""
-        path = self._path / MANIFEST
-        if path.exists():
-            return msgspec.json.decode(path.read_bytes(), type=Begun)
-        file = self._open(MANIFEST)
-        file.add(msgspec.json.encode(begun))
-        file.close()
-        return begun
+    def begin(self, begun: Begun) -> None:
+        """Notes it, unless an earlier run has."""
+        if begun != self.begun:
+            file = self._open(MANIFEST)
+            file.add(msgspec.json.encode(begun))
+            file.close()
 
     async def write(self, source: Source, report: Callable[[int], None]) -> None:
         """The parts that are missing of a source."""
@@ -264,10 +295,8 @@ class _Folder:
             file.add(msgspec.json.encode(one))
         file.close()
 
-    def end(self, registers: dict[str, list[dict[str, Any]]], database: str, begun: Begun, meanwhile: int) -> None:
-        """The registers, which are small and written whole each time, the manifest and the hashes. meanwhile: versions
-        that were written since it was begun."""
-        self._meanwhile = meanwhile
+    def end(self, registers: dict[str, list[dict[str, Any]]], database: str, begun: Begun) -> None:
+        """The registers, which are small and written whole each time, the manifest and the hashes."""
         sums = {part.file: part.sha256 for part in self._parts if part.lines}
         for register, entries in registers.items():
             file = self._open(f"registers/{register}.ndjson")
@@ -275,8 +304,8 @@ class _Folder:
                 file.add(encode(entry))
             hash = file.close()
             sums |= {file.name: hash} if entries else {}
-        manifest = {"fhirVersion": FHIR_VERSION, "server": VERSION, "database": database, "at": instant(now())}
-        told = {**msgspec.to_builtins(begun), **manifest, "writtenMeanwhile": meanwhile, "lines": self._counts()}
+        manifest = {"fhirVersion": FHIR_VERSION, "server": VERSION, "database": database, "at": instant(begun.begun_at)}
+        told = {**msgspec.to_builtins(begun), **manifest, "lines": self._counts()}
         file = self._open(MANIFEST)
         file.add(encode(told))
         sums[file.name] = file.close()
@@ -291,9 +320,6 @@ class _Folder:
     def told(self) -> Iterable[str]:
         for source, count in self._counts().items():
             yield f"{count:>12,}  {source}"
-        if self._meanwhile:
-            yield f"{self._meanwhile:,} versions were written meanwhile: what is told is not the state of one moment."
-            yield "Stop the server and hand over into a new folder."
         yield f"Everything is in {self._path}; `cd {self._path} && sha256sum -c {SUMS}` proves that it is whole."
 
 

@@ -168,6 +168,11 @@ class Changes:
             if code_of(fault) != DUPLICATE_KEY:
                 raise
 
+    async def moment(self) -> int:
+        """As contract.Store.moment."""
+        found = await self._operation_time()
+        return found.time << 32 | found.inc
+
     async def _operation_time(self) -> Timestamp:
         """Now, in the time that the oplog counts in."""
         async with self._client.start_session() as session:

@@ -171,6 +171,10 @@ class Store(Protocol):
         """The resource types that have ever been written: the others need not be asked."""
         ...
 
+    async def old_types(self) -> set[str]:
+        """Those of which a version ever had a successor."""
+        ...
+
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]: ...
 
     async def history_count(self, query: HistoryQuery, view: View) -> int: ...
@@ -232,6 +236,20 @@ class Store(Protocol):
 
     def walk(self, type: str, view: View, raw: bool = True) -> AsyncIterator[Stored]:
         """Every live resource of a type in `_id` order, in bounded memory."""
+        ...
+
+    async def moment(self) -> int:
+        """Now, as the database counts; everything that was acknowledged is in it."""
+        ...
+
+    def at(self, moment: int) -> Store:
+        """What was stored at a moment, for reading alone, however long that takes. Reading raises FhirError DELETED
+        when the database keeps the moment no more."""
+        ...
+
+    def keeping_moments(self, seconds: int) -> AbstractAsyncContextManager[None]:
+        """While it is open, and after a fault in it, moments of up to so long ago can be read, where the account may
+        ask the database for that; else those of five minutes, unless it was set up otherwise."""
         ...
 
     def versions(

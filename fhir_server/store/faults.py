@@ -28,6 +28,7 @@ WRITE_CONFLICT, DUPLICATE_KEY, TOO_LARGE_FOR_CACHE = 112, 11000, 388
 _TOO_LONG = frozenset({10334, 17280, 17419, 17420})  # BSONObjectTooLarge and the like
 _TOO_COSTLY = frozenset({50, 262, 292, 96})  # MaxTimeMSExpired, ExceededTimeLimit, memory limits of a sort
 _UNAVAILABLE = frozenset({91, 11600, 11602, 14031, 189, 10107, 13435, 13436, 317})  # shutdown, failover, disk full
+_MOMENT_GONE = frozenset({239, 246})  # SnapshotTooOld; SnapshotUnavailable: a collection was made or changed since
 _BAD_VALUE, _NO_SUCH_INDEX = 2, "hint provided does not correspond"
 _RETRY = {"Retry-After": "2"}
 OUTCOME_UNKNOWN = "whether it was written is told by reading it"
@@ -95,6 +96,8 @@ def fhir_error(fault: PyMongoError, doing: str, limit_seconds: float | None = No
     if code == TOO_LARGE_FOR_CACHE:
         text = f"{doing} is more at once than the database's cache holds; nothing was written, send it in parts"
         return FhirError(Kind.TOO_COSTLY, text)
+    if code in _MOMENT_GONE and not fault.has_error_label(TRANSIENT):
+        return FhirError(Kind.DELETED, f"{doing}: the moment to be read is gone")
     if isinstance(fault, WaitQueueTimeoutError):
         return FhirError(Kind.UNAVAILABLE, "every connection to the database is busy", headers=_RETRY)
     if isinstance(fault, ConnectionFailure) or code in _UNAVAILABLE:

@@ -265,6 +265,10 @@ class MongoLedger:
         async for document in self._walk(self._pages, span, 50):
             yield page_of(document), _bytes_of(document)
 
+    async def waiting(self, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        async for document in self._walk(self._recorded, {"$gt": after}):
+            yield document["_id"], bytes(document["raw"])
+
     async def unfindable(self) -> AsyncIterator[tuple[str, int]]:
         async for document in self._walk(self._pages, {"$gt": ""}, 50):
             try:

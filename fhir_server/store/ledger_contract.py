@@ -140,6 +140,10 @@ class Ledger(Protocol):
         """Pages in order with the bytes of their events, from the one after this number."""
         ...
 
+    def waiting(self, after: str = "") -> AsyncIterator[tuple[str, bytes]]:
+        """Ids and bytes of the events that transactions have kept and that are in no page yet."""
+        ...
+
     def unfindable(self) -> AsyncIterator[tuple[str, int]]:
         """Chain and number of each page that is not found by what its events say: what they are searched by, or their
         times, are not theirs. Pages with events that were not written so are passed over."""

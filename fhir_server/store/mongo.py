@@ -25,7 +25,7 @@ from fhir_server.store.documents import Document
 from fhir_server.store.erasing import erase
 from fhir_server.store.faults import wrapped
 from fhir_server.store.history import History
-from fhir_server.store.indexes import Collections, types_of
+from fhir_server.store.indexes import HISTORY, Collections, types_of
 from fhir_server.store.keeping import Keeping
 from fhir_server.store.ledger import MongoLedger
 from fhir_server.store.ledger_contract import Ledger
@@ -62,6 +62,8 @@ T = TypeVar("T")
 TERMINOLOGY = {"CodeSystem", "ValueSet", "ConceptMap", "NamingSystem"}
 SELECTION_MS = 5_000  # how long an operation waits for a primary: a restart of the embedded mongod takes one second
 _LEAST_WIRE_VERSION = 13  # MongoDB 5.0
+_WINDOW, _USUAL_WINDOW = "minSnapshotHistoryWindowInSeconds", 300
+_UNAUTHORIZED = 13
 
 
 def _now() -> int:
@@ -84,7 +86,7 @@ async def open_store(uri: str, settings: Settings, clock: Callable[[], int] = _n
         await store.open()
     except BaseException as fault:
         await store.close()
-        if isinstance(fault, OperationFailure) and fault.code in (13, 18):
+        if isinstance(fault, OperationFailure) and fault.code in (_UNAUTHORIZED, 18):
             raise StartError(f"MongoDB refuses the user or the password of FHIR_MONGODB_URI: {fault.code}.") from None
         if isinstance(fault, PyMongoError):
             raise StartError(f"MongoDB cannot be used: {_first_sentence(fault)}.") from None
@@ -117,9 +119,17 @@ def _first_sentence(fault: PyMongoError) -> str:
 class MongoStore:
     """contract.Store on one MongoDB database; see there for what each method promises."""
 
-    def __init__(self, client: AsyncMongoClient[Document], settings: Settings, clock: Callable[[], int]) -> None:
+    def __init__(
+        self,
+        client: AsyncMongoClient[Document],
+        settings: Settings,
+        clock: Callable[[], int],
+        moment: int | None = None,
+    ) -> None:
         self._client = client
-        self._database = database_of(client, settings.mongodb_database)
+        self._settings = settings
+        self._clock = clock
+        self._database = database_of(client, settings.mongodb_database, moment)
         self._collections = Collections(self._database, settings.ward_index)
         self._durable = DurableRegistry(self._database)
         self._keeping = Keeping(self._database)
@@ -160,6 +170,33 @@ class MongoStore:
 
     async def close(self) -> None:
         await self._client.close()
+
+    async def moment(self) -> int:
+        with wrapped("asking for the time"):
+            return await self._changes.moment()
+
+    def at(self, moment: int) -> MongoStore:
+        return MongoStore(self._client, self._settings, self._clock, moment)
+
+    @asynccontextmanager
+    async def keeping_moments(self, seconds: int) -> AsyncIterator[None]:
+        with wrapped("keeping moments"):
+            before = await self._keep_moments(seconds)
+        yield
+        if before is not None:
+            with wrapped("keeping moments"):
+                await self._keep_moments(_USUAL_WINDOW if before == seconds else before)
+
+    async def _keep_moments(self, seconds: int) -> int | None:
+        """For how many seconds they were kept; None where the account may not ask."""
+        try:
+            before = await self._client.admin.command({"getParameter": 1, _WINDOW: 1})
+            await self._client.admin.command({"setParameter": 1, _WINDOW: seconds})
+        except OperationFailure as fault:
+            if fault.code == _UNAUTHORIZED:
+                return None
+            raise
+        return int(before[_WINDOW])
 
     async def ready(self) -> dict[str, int]:
         """What is in place: types and generation. Raises FhirError UNAVAILABLE when something is missing."""
@@ -241,6 +278,11 @@ class MongoStore:
     async def types(self) -> set[str]:
         with wrapped("listing the resource types"):
             return await self._types()
+
+    async def old_types(self) -> set[str]:
+        with wrapped("listing the resource types"):
+            existing = await self._collections.existing()
+        return {type for type in types_of(existing) if type + HISTORY in existing}
 
     async def _types(self) -> set[str]:
         existing = await self._collections.existing()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from fhir_server.cli import handing_over
+from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.handing_over import MANIFEST, NOTED, SUMS, hand_over
 from fhir_server.config import Settings
 from fhir_server.security.petitions import Petitions
@@ -77,11 +78,11 @@ async def test_every_version_deletion_access_and_register_is_handed_over(
         heads[page["chain"]] = fold(bytes.fromhex(page["before"]), told)
     assert lines(out, "audit/seals-*")
     manifest = json.loads((out / MANIFEST).read_text())
-    assert (manifest["lines"]["history/Patient"], manifest["writtenMeanwhile"]) == (3, 0)
+    assert manifest["lines"]["history/Patient"] == 3
 
 
-async def test_packages_and_code_tables_are_handed_over_and_what_is_written_meanwhile_is_told(
-    stored: None, own_settings: Settings, served: Client, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+async def test_packages_and_code_tables_are_handed_over(
+    stored: None, own_settings: Settings, served: Client, tmp_path: Path
 ) -> None:
     store = served.app.state.context().store
     await store.install(Installed("a.b#1.0|urn:x", {"name": "a.b"}), [b'{"resourceType":"Basic"}'])
@@ -90,7 +91,6 @@ async def test_packages_and_code_tables_are_handed_over_and_what_is_written_mean
     await store.tables.finish(number, 2)
     out = tmp_path / "out"
     await asyncio.to_thread(hand_over, own_settings, out)
-    assert "meanwhile" not in capsys.readouterr().out
     assert [one.get("name") or one["resourceType"] for one in lines(out, "packages/a.b-*")] == ["a.b", "Basic"]
     head, *concepts = lines(out, "tables/*-urn-x-*")
     assert head["url"] == "urn:x"
@@ -98,10 +98,6 @@ async def test_packages_and_code_tables_are_handed_over_and_what_is_written_mean
         {"code": "1", "display": "Một"},
         {"code": "2", "display": "Hai", "inactive": True, "parents": ["1"]},
     ]
-    assert (await served.send("POST", "Condition", a_condition("Patient/p"))).status_code == 201
-    await asyncio.to_thread(hand_over, own_settings, out)
-    assert json.loads((out / MANIFEST).read_text())["writtenMeanwhile"] == 1
-    assert "1 versions were written meanwhile" in capsys.readouterr().out
 
 
 async def test_what_was_cut_off_is_completed(
@@ -122,3 +118,53 @@ async def test_what_was_cut_off_is_completed(
             name for name in first if name.startswith(folder)
         }
     assert versions(out, "history/Patient-*") == {"p/1", "q/1", "r/1"}
+
+
+async def test_the_files_are_of_one_moment_though_a_server_writes_meanwhile(
+    stored: None, own_settings: Settings, served: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, out = served.app.state.context().store, tmp_path / "out"
+    await Petitions(store).add("p2", "access", "p", "staff", date(2026, 1, 2))
+    assert (await served.send("PUT", "Basic/b", {"resourceType": "Basic", "id": "b", "code": {"text": "x"}})).is_success
+    note, written = handing_over._Folder._note, False
+
+    def writing(folder: Any, part: Any) -> None:
+        """As a server does between two parts."""
+        nonlocal written
+        note(folder, part)
+        if not written:
+            written = True
+            future = asyncio.run_coroutine_threadsafe(meanwhile(), loop)
+            future.result(timeout=60)
+
+    async def meanwhile() -> None:
+        assert (await served.send("DELETE", "Basic/b")).status_code == 204
+        assert (await served.send("PUT", "Patient/p", a_patient(id="p", name="Nguyễn Ba"))).is_success
+        assert (await served.send("PUT", "Patient/s", a_patient(id="s"))).is_success
+        assert await Petitions(store).step("p2", "closed", "other", "given", date(2026, 1, 3)) is not None
+
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(handing_over._Folder, "_note", writing)
+    await asyncio.to_thread(hand_over, own_settings, out)
+    assert written
+    whole(out)
+    assert versions(out, "resources/Patient-*") == {"p/2", "q/3"}
+    assert versions(out, "history/Patient-*") == {"p/1", "q/1", "r/1"}
+    assert versions(out, "resources/Basic-*") == {"b/1"}
+    assert not list(out.glob("deleted*/Basic-*"))
+    assert [one["closed"] for one in lines(out, "registers/petitions.ndjson") if one["id"] == "p2"] == [None]
+
+
+async def test_a_moment_that_is_gone_is_told_unless_nothing_was_written_since(
+    stored: None, own_settings: Settings, served: Client, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    await asyncio.to_thread(hand_over, own_settings, out)
+    long_ago = {**json.loads((out / MANIFEST).read_text()), "moment": 1_700_000_000 << 32}
+    (out / MANIFEST).write_text(json.dumps(long_ago))
+    await asyncio.to_thread(hand_over, own_settings, out)
+    assert json.loads((out / MANIFEST).read_text())["moment"] > long_ago["moment"]
+    (out / MANIFEST).write_text(json.dumps(long_ago))
+    assert (await served.send("POST", "Condition", a_condition("Patient/p"))).status_code == 201
+    with pytest.raises(CannotRun, match="a new folder"):
+        await asyncio.to_thread(hand_over, own_settings, out)

@@ -25,6 +25,15 @@ async def walk(store: MongoStore) -> None:
         pass
 
 
+async def as_it_was(store: MongoStore) -> None:
+    await store.at(await store.moment()).entries("clients")
+
+
+async def keep_moments(store: MongoStore) -> None:
+    async with store.keeping_moments(300):
+        await store.moment()
+
+
 async def load(store: MongoStore) -> None:
     async with store.bulk_load():
         await put(store, a_draft())
@@ -59,6 +68,10 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "note_reindexed": lambda store: store.note_reindexed(1, 2),
     "reindexed": lambda store: store.reindexed(),
     "types": lambda store: store.types(),
+    "old_types": lambda store: store.old_types(),
+    "moment": lambda store: store.moment(),
+    "at": as_it_was,
+    "keeping_moments": keep_moments,
     "secret": lambda store: store.secret("new"),
     "keep": lambda store: store.keep(b"content"),
     "kept": lambda store: store.kept("hash"),
@@ -135,7 +148,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "transact: remove": inside(lambda transaction: transaction.apply([Remove("Organization", "1")])),
 }
 COMMANDS = ["find", "getMore", "aggregate", "count", "insert", "update", "delete", "findAndModify", "commitTransaction"]
-COMMANDS += ["create", "createIndexes", "listCollections", "listIndexes", "ping"]
+COMMANDS += ["create", "createIndexes", "listCollections", "listIndexes", "ping", "getParameter"]
 KINDS = {Kind.UNAVAILABLE, Kind.TOO_COSTLY, Kind.TIMEOUT, Kind.CONFLICT, Kind.UNEXPECTED}
 FAULTS: dict[str, dict[str, Any]] = {
     "connection closed": {"closeConnection": True},
