@@ -82,10 +82,7 @@ async def test_the_report_can_be_fetched_later(client: Client) -> None:
     answer = await send(client, encode([person(1)]), "application/json", prefer="respond-async")
     assert answer.status_code == 202
     url = answer.headers["content-location"].partition("/fhir/")[2]
-    for _ in range(200):
-        told = await client.get(url)
-        if told.status_code == 200:
-            break
+    while (told := await client.get(url)).status_code == 202:
         await asyncio.sleep(0.02)
     (entry,) = told.json()["entry"]
     assert entry["response"]["status"].startswith("200")

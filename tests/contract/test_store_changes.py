@@ -110,17 +110,18 @@ async def test_nothing_is_missed_or_told_twice_while_several_write_and_followers
         last[one.id] = one.version
 
 
-async def test_one_of_two_followers_numbers_and_the_other_stands_by(sequence: MongoStore, settings: Settings) -> None:
+async def test_one_of_two_followers_numbers_and_the_other_stands_by(
+    sequence: MongoStore, settings: Settings, mongodb: MongoClient[dict[str, Any]], database_name: str
+) -> None:
     other = await open_store(str(settings.mongodb_uri), settings)
     try:
         async with following(sequence, "one"):
-            await asyncio.sleep(0.1)
+            while not mongodb[database_name]["follower"].find_one({"owner": "one"}):
+                await asyncio.sleep(0.01)
             assert not await other.catch_up_changes("two")
             await put(other, a_patient("a"))
-            for _ in range(100):
-                if found := await other.changes(0, END, 10):
-                    break
-                await asyncio.sleep(0.05)
+            while not (found := await other.changes(0, END, 10)):
+                await asyncio.sleep(0.02)
             assert names(found) == ["Patient/a/1"]
     finally:
         await other.close()

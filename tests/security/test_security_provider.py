@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import socket
 import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -31,14 +30,10 @@ def provider() -> Iterator[str]:
         pytest.skip("Node is not installed")
     if not (FOLDER / "node_modules" / ".package-lock.json").exists():
         subprocess.run([npm, "ci", "--no-audit", "--no-fund"], cwd=FOLDER, check=True, capture_output=True, timeout=170)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = str(free.getsockname()[1])
-    command = [node, "provider.mjs", port, AUDIENCE, json.dumps({"patient": "an"})]
+    command = [node, "provider.mjs", AUDIENCE, json.dumps({"patient": "an"})]
     with subprocess.Popen(command, cwd=FOLDER, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
-        assert any(line.strip() == "ready" for line in process.stdout)
-        yield f"http://127.0.0.1:{port}"
+        yield next(line.strip() for line in process.stdout if line.startswith("http"))
         process.terminate()
 
 

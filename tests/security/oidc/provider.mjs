@@ -1,9 +1,12 @@
-// node provider.mjs PORT AUDIENCE CLAIMS: a provider with one client, whose access tokens for AUDIENCE are JWTs and for
-// urn:opaque are opaque ones, with more claims.
+// node provider.mjs AUDIENCE CLAIMS: a provider with one client, whose access tokens for AUDIENCE are JWTs and for
+// urn:opaque are opaque ones, with more claims. It prints its URL when it is ready.
+import { createServer } from "node:http";
 import { Provider } from "oidc-provider";
 
-const [port, audience, claims] = process.argv.slice(2);
-const issuer = `http://127.0.0.1:${port}`;
+const [audience, claims] = process.argv.slice(2);
+const server = createServer();
+await new Promise((listens) => server.listen(0, "127.0.0.1", listens));
+const issuer = `http://127.0.0.1:${server.address().port}`;
 const client = { client_id: "app", client_secret: "of-the-app", redirect_uris: [], response_types: [] };
 const provider = new Provider(issuer, {
   clients: [{ ...client, grant_types: ["client_credentials"] }],
@@ -24,4 +27,5 @@ const provider = new Provider(issuer, {
   },
   extraTokenClaims: () => JSON.parse(claims),
 });
-provider.listen(Number(port), "127.0.0.1", () => console.log("ready"));
+server.on("request", provider.callback());
+console.log(issuer);
