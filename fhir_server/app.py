@@ -33,13 +33,11 @@ from fhir_server.http.secure_headers import SecureHeaders
 from fhir_server.interactions.deferral import Deferrals
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
-from fhir_server.interactions.packages import adopt_packages
-from fhir_server.interactions.parameters import adopt
 from fhir_server.model.ids import new_id, now
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import decode
 from fhir_server.operations.records_changed import numbering
-from fhir_server.operations.reindex import following
+from fhir_server.operations.reindex import following, take_up
 from fhir_server.operations.renarrow import require_rules
 from fhir_server.routes import dispatch
 from fhir_server.search.extract import Extractor
@@ -228,9 +226,8 @@ async def _context_on(settings: Settings, uri: str) -> AsyncIterator[Context]:
             trail=trail,
         )
         store.ledger.index_by(lambda resource: search.index(resource, store.registry))
-        await adopt(context)
         await terminology.adopt()
-        await adopt_packages(context)
+        await take_up(context)
         yield context
     finally:
         await deferrals.close()

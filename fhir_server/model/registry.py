@@ -20,13 +20,15 @@ class Registry:
 
     letters: {(resource type, parameter code): two characters}. Two characters always, so that no parameter's keys are
     a prefix of another's. systems: {URI after normalisation: number}. pending: the letters of a newer generation that
-    is being built, {(type, code): two characters}; both are written until the re-index ends.
+    is being built, {(type, code): two characters}; both are written until the re-index ends. taken_up: the announcement
+    (`Store.announced`) until which this process has taken up the definitions and packages of the others.
     """
 
     letters: dict[tuple[str, str], str] = field(default_factory=dict)
     systems: dict[str, int] = field(default_factory=dict)
     pending: dict[tuple[str, str], str] = field(default_factory=dict)
     generation: int = 1
+    taken_up: int = 0
 
     def numbers(self, uris: Iterable[str]) -> Mapping[str, int]:
         """The number of each URI. Raises UnknownSystems for those that have none."""

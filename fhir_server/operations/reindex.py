@@ -110,10 +110,17 @@ def following(context: Context, owner: str) -> AbstractAsyncContextManager[None]
     return again_and_again(partial(_follow, context, owner), LOOK_SECONDS, "re-indexing", log)
 
 
-async def _follow(context: Context, owner: str) -> None:
-    if await context.store.refresh_registry():
+async def take_up(context: Context) -> None:
+    """The parameters and packages that other processes have announced; all again where it was cut off."""
+    announced = await context.store.announced()  # first: what is announced meanwhile is taken up at the next look
+    if announced != context.store.registry.taken_up:
         await adopt(context)
         await adopt_packages(context)
+        context.store.registry.taken_up = announced
+
+
+async def _follow(context: Context, owner: str) -> None:
+    await take_up(context)
     await context.terminology.follow()
     lead = partial(context.store.lead_reindex, owner, LEASE_SECONDS)
     if context.store.registry.pending and await lead():
@@ -123,8 +130,8 @@ async def _follow(context: Context, owner: str) -> None:
 
 async def reindex_operation(context: Context, request: FhirRequest) -> FhirResponse:
     """`$reindex`: GET tells how far a re-index is; POST makes this process look for one to do at once."""
-    if request.method == "POST" and await context.store.refresh_registry():
-        await adopt(context)
+    if request.method == "POST":
+        await take_up(context)
     waiting = sorted({f"{type}.{code}" for type, code in context.store.registry.pending})
     if not waiting:
         return _told(200, "every search parameter is indexed")

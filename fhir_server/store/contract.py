@@ -190,11 +190,11 @@ class Store(Protocol):
         ...
 
     async def announce_parameters(self) -> None:
-        """Makes `refresh_registry` true once in every process."""
+        """Makes `announced` grow."""
         ...
 
-    async def refresh_registry(self) -> bool:
-        """Loads the registry again if another process has changed the search parameters; true when that was so."""
+    async def announced(self) -> int:
+        """A number that grows whenever parameters or packages have changed."""
         ...
 
     async def renarrow_versions(self, type: str, narrow: Callable[[Resource, str], Narrowing]) -> None:
@@ -380,7 +380,7 @@ class Store(Protocol):
         ...
 
     async def install(self, package: Installed, resources: Sequence[bytes]) -> None:
-        """Keeps a package in the place of one with its identity; makes `refresh_registry` true in every process."""
+        """Keeps a package in the place of one with its identity, and makes `announced` grow."""
         ...
 
     async def uninstall(self, identity: str) -> bool:

@@ -220,9 +220,9 @@ class MongoStore:
         with wrapped("announcing changed search parameters"):
             await self._durable.announce()
 
-    async def refresh_registry(self) -> bool:
+    async def announced(self) -> int:
         with wrapped("reading the registry"):
-            return await self._durable.refresh()
+            return await self._durable.generation()
 
     async def lead_reindex(self, owner: str, seconds: float) -> bool:
         with wrapped("leasing a re-index"):

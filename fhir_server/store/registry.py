@@ -47,6 +47,7 @@ class DurableRegistry:
 
     def __init__(self, database: AsyncDatabase[Document]) -> None:
         self.snapshot = Registry()
+        self._definitions: Definitions = {}
         self._registry: AsyncCollection[Document] = database["registry"]
         self._systems: AsyncCollection[Document] = database["systems"]
 
@@ -64,15 +65,16 @@ class DurableRegistry:
         await self._registry.update_one({"_id": "schema"}, {"$set": {"version": version}})
 
     async def load(self) -> None:
-        """Fills the snapshot with what the database holds."""
-        generation = await self._generation()  # first: what changes while rows are read is then read again
+        """Fills the snapshot with what the database holds. Pending are the letters of definitions that this process has
+        heard of: it could write no keys for others."""
+        generation = await self.generation()
         letters: dict[tuple[str, str], str] = {}
         pending: dict[tuple[str, str], str] = {}
         async for row in self._registry.find({"type": {"$exists": True}}):
             name = (row["type"], row["code"])
             if "letters" in row:
                 letters[name] = row["letters"]
-            if "pending" in row:
+            if "pending" in row and row["pending"]["definition"] == self._definitions.get(name):
                 pending[name] = row["pending"]["letters"]
         self.snapshot.letters.update(letters)
         self.snapshot.pending.clear()
@@ -81,16 +83,9 @@ class DurableRegistry:
         async for row in self._systems.find():
             self.snapshot.systems[row["_id"]] = row["n"]
 
-    async def _generation(self) -> int:
+    async def generation(self) -> int:
         found = await self._registry.find_one({"_id": "generation"})
         return found["number"] if found else 1
-
-    async def refresh(self) -> bool:
-        """Loads again when another process has changed the parameters; true when that was so."""
-        if await self._generation() == self.snapshot.generation:
-            return False
-        await self.load()
-        return True
 
     async def announce(self) -> None:
         """Tells every process that the parameters have changed."""
@@ -102,6 +97,7 @@ class DurableRegistry:
 
         in_use: the types that have stored resources: what is new there is pending until they have been re-indexed.
         """
+        self._definitions = definitions
         known = {(row["type"], row["code"]): row async for row in self._registry.find({"type": {"$exists": True}})}
         changed = [name for name, row in known.items() if name in definitions and _is_news(row, definitions[name])]
         absent = [name for name in definitions if name not in known]

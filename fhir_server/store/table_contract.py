@@ -85,7 +85,8 @@ class Tables(Protocol):
         ...
 
     async def finish(self, number: int, count: int) -> None:
-        """The table is whole and takes the place of another with the same URL and version, which is removed."""
+        """The table is whole and takes the place of another with the same URL and version, which is removed. Raises
+        FhirError(CONFLICT) when one begun later has taken that place already."""
         ...
 
     async def remove(self, number: int) -> None:

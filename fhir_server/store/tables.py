@@ -17,6 +17,7 @@ from pymongo.asynchronous.collection import AsyncCollection
 from pymongo.asynchronous.database import AsyncDatabase
 from pymongo.errors import BulkWriteError
 
+from fhir_server.errors import FhirError, Kind
 from fhir_server.model.resources import Resource, decode, encode
 from fhir_server.store.documents import Document
 from fhir_server.store.faults import DUPLICATE_KEY, wrapped
@@ -110,11 +111,13 @@ class MongoTables:
     async def finish(self, number: int, count: int) -> None:
         with wrapped("ending a table"):
             table = await self._tables.find_one_and_update(
-                {"_id": number}, {"$set": {"state": _READY, "count": count}}, return_document=ReturnDocument.AFTER
+                {"_id": number, "state": {"$ne": _REMOVING}}, {"$set": {"state": _READY, "count": count}}
             )
-            if table is not None:
-                others = {"key": table["key"], "_id": {"$ne": number}}
-                await self._tables.update_many(others, {"$set": {"state": _REMOVING}})
+            if table is None:
+                raise FhirError(Kind.CONFLICT, "another file was loaded for this code system and version meanwhile")
+            # Those begun before: of two that end at one time the one begun later stays.
+            older = {"key": table["key"], "_id": {"$lt": number}}
+            await self._tables.update_many(older, {"$set": {"state": _REMOVING}})
         await self.sweep()
 
     async def remove(self, number: int) -> None:

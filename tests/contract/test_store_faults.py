@@ -63,7 +63,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "ensure_letters": lambda store: store.ensure_letters({("Organization", "name"): "x"}),
     "switch_letters": lambda store: store.switch_letters({("Organization", "name"): "aa"}),
     "announce_parameters": lambda store: store.announce_parameters(),
-    "refresh_registry": lambda store: store.refresh_registry(),
+    "announced": lambda store: store.announced(),
     "lead_reindex": lambda store: store.lead_reindex("me", 1),
     "note_reindexed": lambda store: store.note_reindexed(1, 2),
     "reindexed": lambda store: store.reindexed(),

@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-from pymongo import AsyncMongoClient, MongoClient
-from pymongo.collection import Collection
-from pymongo.monitoring import CommandFailedEvent, CommandListener, CommandStartedEvent, CommandSucceededEvent
 
 from fhir_server.config import Settings
-from fhir_server.store.concerns import database_of
 from fhir_server.store.mongo import MongoStore, open_store
-from fhir_server.store.registry import DurableRegistry, letters_of
+from fhir_server.store.registry import letters_of
 from fhir_server.store.values import StartError
 from tests.contract.drafts import a_draft, put
 
@@ -103,51 +98,35 @@ async def test_a_definition_that_changed_again_during_a_re_index_stays_pending(s
     assert store.registry.pending["Organization", "name"] != done["Organization", "name"]
 
 
-async def test_every_process_learns_once_of_changed_parameters(settings: Settings) -> None:
+async def test_every_process_is_told_of_changed_parameters(settings: Settings) -> None:
     one, other = await opened(settings, 2)
     try:
+        before = await other.announced()
         await put(one, a_draft())
         await one.ensure_letters({("Organization", "name"): "x"})
-        assert await other.refresh_registry()
-        assert other.registry.pending == one.registry.pending
-        assert not await other.refresh_registry()
+        announced = await other.announced()
+        assert announced > before
         await one.switch_letters(dict(one.registry.pending))
-        assert await other.refresh_registry()
+        assert await other.announced() > announced
+        await other.ensure_letters({("Organization", "name"): "x"})
         assert (other.registry.pending, other.registry.letters) == ({}, one.registry.letters)
-        await one.announce_parameters()
-        assert await other.refresh_registry()
     finally:
         await one.close()
         await other.close()
 
 
-class AtOnce(CommandListener):
-    """Another process, which changes the parameters as soon as this one has read them."""
-
-    def __init__(self, registry: Collection[dict[str, Any]]) -> None:
-        self._registry = registry
-
-    def started(self, event: CommandStartedEvent) -> None:
-        """It waits for the answer."""
-
-    def succeeded(self, event: CommandSucceededEvent) -> None:
-        if event.command_name == "find" and not self._registry.find_one({"_id": "generation"}):
-            self._registry.insert_one({"_id": "letters Slot start", "type": "Slot", "code": "start", "letters": "zz"})
-            self._registry.insert_one({"_id": "generation", "number": 2})
-
-    def failed(self, event: CommandFailedEvent) -> None:
-        """Nothing was read."""
-
-
-async def test_what_changes_while_a_process_reads_the_parameters_is_not_missed(
-    settings: Settings, mongodb: MongoClient[dict[str, Any]], database_name: str
-) -> None:
-    other = AtOnce(mongodb[database_name]["registry"])
-    async with AsyncMongoClient[dict[str, Any]](str(settings.mongodb_uri), event_listeners=[other]) as client:
-        registry = DurableRegistry(database_of(client, database_name))
-        await registry.load()
-        await registry.refresh()
-        assert registry.snapshot.letters == {("Slot", "start"): "zz"}
+async def test_who_has_not_heard_of_a_definition_does_not_take_its_letters_for_pending(settings: Settings) -> None:
+    one, other = await opened(settings, 2)
+    try:
+        await put(one, a_draft())
+        await other.ensure_letters({("Organization", "name"): "old"})
+        await one.ensure_letters({("Organization", "name"): "new", ("Organization", "alias"): "new"})
+        await other.switch_letters({})
+        assert other.registry.pending == {}
+        assert one.registry.pending.keys() == {("Organization", "name"), ("Organization", "alias")}
+    finally:
+        await one.close()
+        await other.close()
 
 
 async def test_one_process_re_indexes_until_it_stops_to_ask(settings: Settings) -> None:

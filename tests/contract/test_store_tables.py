@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
+from fhir_server.errors import FhirError, Kind
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.table_contract import ABOVE, WORDS, Row, beginning_with, with_codes
 
@@ -60,6 +63,17 @@ async def test_a_file_that_has_changed_is_begun_anew_and_takes_the_place_of_the_
     await store.tables.finish(new, 1)
     assert [table.number for table in await store.tables.ready()] == [new]
     assert await store.tables.count(old, {}) == 0
+
+
+async def test_what_was_begun_before_another_file_does_not_take_its_place(store: MongoStore) -> None:
+    (old, _), (new, _) = [await store.tables.begin(a_head(), digest) for digest in ("a", "b")]
+    await store.tables.write(new, rows("A", "B"))
+    await store.tables.finish(new, 2)
+    with pytest.raises(FhirError) as refused:
+        await store.tables.finish(old, 1)
+    assert refused.value.kind is Kind.CONFLICT
+    assert [table.number for table in await store.tables.ready()] == [new]
+    assert await store.tables.count(new, {}) == 2
 
 
 async def test_versions_are_kept_apart_and_removed_apart(store: MongoStore) -> None:

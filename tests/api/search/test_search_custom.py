@@ -7,8 +7,12 @@ from typing import Any
 
 import pytest
 
+from fhir_server.app import open_context
 from fhir_server.config import Settings
+from fhir_server.interactions.exchange import Context, FhirRequest
+from fhir_server.model.resources import decode, encode
 from fhir_server.operations import reindex
+from fhir_server.routes import dispatch
 from tests.api.search.conftest import Searcher, serving
 from tests.api.search.world import patient
 
@@ -97,6 +101,31 @@ async def test_an_interrupted_re_index_is_done_by_the_next_process(
     async with serving(settings) as second:
         await indexed(second)
         assert await second.ids("Patient?marital=M") == ["Patient/one"]
+
+
+async def test_a_parameter_posted_to_another_worker_during_a_re_index_is_indexed_too(
+    mongodb_uri: str, database_name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reindex, "PATIENCE_SECONDS", 1.0)
+    settings = Settings(mongodb_uri=mongodb_uri, mongodb_database=database_name)
+    later = a_parameter(id="later", url="http://example.org/SearchParameter/later", code="later")
+    async with open_context(settings) as one, open_context(settings) as other:
+        await put(one, married("one", "M"))
+        await put(one, a_parameter())
+        re_index = asyncio.create_task(reindex._follow(one, "one"))
+        while await one.store.reindexed() is None:  # it holds the lease, and waits for the others to hear of it
+            await asyncio.sleep(0.01)
+        await put(other, later)
+        await re_index
+        for worker in (one, other):
+            await reindex._follow(worker, "one")
+            answer = await dispatch(worker, FhirRequest("GET", ("Patient",), (("later", "M"),)))
+            assert decode(bytes(answer.body))["total"] == 1
+
+
+async def put(context: Context, resource: dict[str, Any]) -> None:
+    segments = (resource["resourceType"], resource["id"])
+    await dispatch(context, FhirRequest("PUT", segments, (), {}, encode(resource)))
 
 
 UNFIT = {
