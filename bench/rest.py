@@ -22,8 +22,9 @@ import uvloop
 from pymongo import AsyncMongoClient
 from pymongo.read_concern import ReadConcern
 
+from fhir_server.store.concerns import MAJORITY
 from fhir_server.store.embedded import running_uri
-from fhir_server.store.indexes import MAJORITY, Collections
+from fhir_server.store.indexes import Collections
 from tests.many_clients import Caller, at_once, callers, until_all_answer
 from tests.running_server import RunningServer, environment, processes_of, running_server
 

@@ -83,11 +83,10 @@ def _asks(method: str, segments: tuple[str, ...]) -> bool:
 
 
 def _refuse_other_than_texts(item: Resource, asked: Resource, place: str) -> None:
-    texts = {f"{place}.fullUrl": item.get("fullUrl")}
-    texts |= {f"{place}.request.{name}": asked.get(name) for name in _HEADERS}
-    for where, value in texts.items():
-        if value is not None and not isinstance(value, str):
-            raise FhirError(Kind.STRUCTURE, "this is written as a JSON string", (where,))
+    for holder, names, where in ((item, ("fullUrl",), place), (asked, _HEADERS, f"{place}.request")):
+        for name in names:
+            if name in holder and not isinstance(holder[name], str):
+                raise FhirError(Kind.STRUCTURE, "this is written as a JSON string", (f"{where}.{name}",))
 
 
 def _refuse_another_url(item: Resource, place: str) -> None:

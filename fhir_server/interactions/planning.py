@@ -59,7 +59,7 @@ async def draft(context: Context, resource: Resource, id: str) -> Draft:
     placed = resource if resource.get("id") == id else {**resource, "id": id}
     context.search.refuse_unfit(placed)
     indexed = await index(context, placed)
-    patients = [key[1:] for key in indexed.keys if key.startswith("@") and ":" not in key]
+    patients = [key[1:] for key in indexed.keys if key[0] == "@" and ":" not in key]
     if len(patients) > 1:
         patients = _in_order(placed, patients)
     return Draft(placed["resourceType"], id, placed, indexed, context.rules.narrow(placed, id, patients))

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, encode
 
 # R4 Data Types, primitive types: the id type, and the shape of a RESTful reference.
 ID = re.compile(r"[A-Za-z0-9\-.]{1,64}")
@@ -59,16 +59,8 @@ def references(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
 
 
 def has_conditional(resource: Resource) -> bool:
-    """True when a reference of the resource is a conditional one. Every write asks, so it makes no paths."""
-    waiting: list[Any] = [resource]
-    for value in waiting:
-        if value.__class__ is dict:
-            text = value.get("reference")
-            if text.__class__ is str and "?" in text and conditional(text):
-                return True
-            value = value.values()
-        waiting.extend([item for item in value if item.__class__ is dict or item.__class__ is list])
-    return False
+    """True when a reference of the resource is a conditional one. Every write asks, and few have any `?`."""
+    return b"?" in encode(resource) and any(conditional(text) for _, text in references(resource))
 
 
 def rewriter(change: Callable[[str], str], uri_names: Collection[str]) -> Callable[[Resource], Resource]:
