@@ -15,6 +15,7 @@ import uvloop
 
 STEP_SECONDS = 0.001  # the time by which a process lets those go first that have one connection less
 MOST_STEPS = 8
+PART = 4  # it takes so many at a time as are a quarter of those that it has: a crowd of clients is let in soon
 PAUSE_SECONDS = 1.0  # after which it is tried again when the process has no file descriptor left
 
 
@@ -29,7 +30,7 @@ class SharingLoop(uvloop.Loop):
 
 
 class _Sharing:
-    """One listening socket, of which other processes take connections too: one at a time, and the later the more it
+    """One listening socket, of which other processes take connections too: few at a time, and the later the more it
     has already."""
 
     def __init__(self, loop: uvloop.Loop, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -55,21 +56,25 @@ class _Sharing:
 
     def _accept_late(self) -> None:
         self._watch()
-        self._accept()
+        for _ in range(1 + len(self._connections) // PART):
+            if not self._accept():
+                return
 
-    def _accept(self) -> None:
+    def _accept(self) -> bool:
+        """Whether it got one."""
         try:
             connection, _ = self._listener.accept()
         except (BlockingIOError, ConnectionAbortedError, InterruptedError):
-            return  # another process was first, or the client has gone again
+            return False  # another process was first, or the client has gone again
         except OSError:
             self._loop.remove_reader(self._listener.fileno())
             self._waiting = self._loop.call_later(PAUSE_SECONDS, self._watch)
-            return
+            return False
         connection.setblocking(False)
         opening = self._loop.create_task(self._open(connection))
         self._opening.add(opening)
         opening.add_done_callback(self._opening.discard)
+        return True
 
     async def _open(self, connection: socket.socket) -> None:
         try:
