@@ -17,6 +17,7 @@ from fhir_server.http.gateway import RECEIVE_PATH, TOKEN_PATH
 from fhir_server.model.passwords import hashed
 from fhir_server.records.gateway import BODY_LIMIT, is_password
 from tests.api.conftest import Client, serving
+from tests.conftest import new_database
 
 
 def message(
@@ -37,17 +38,16 @@ async def gateway(
     accounts = tmp_path_factory.mktemp("gateway") / "accounts.json"
     rows = [{"username": "tyt", "secret": hashed("mật khẩu"), "facility": "38280"}]
     accounts.write_text(json.dumps(rows), "utf-8")
-    database = f"test_gateway_{accounts.parent.name}"
-    settings = Settings(
-        mongodb_uri=mongodb_uri,
-        mongodb_database=database,
-        gateway_accounts=accounts,
-        gateway_pace=40,
-        number_changes=False,
-    )
-    async with serving(settings) as made:
-        yield made
-    mongodb.drop_database(database)
+    with new_database(mongodb) as database:
+        settings = Settings(
+            mongodb_uri=mongodb_uri,
+            mongodb_database=database,
+            gateway_accounts=accounts,
+            gateway_pace=40,
+            number_changes=False,
+        )
+        async with serving(settings) as made:
+            yield made
 
 
 async def log_in(gateway: Client, username: str = "tyt", password: str = "mật khẩu") -> httpx.Response:
