@@ -2,7 +2,7 @@
 
 code_tables: {_id: number, key: "url|version", head: JSON, digest, state: filling | ready | removing, count}
              {_id: "numbers", last: the number given last}     {_id: "generation", number}
-             {_id: "published", of: {"CodeSystem/ward": [version, digest], …}}
+             {_id: "published", of: [["CodeSystem/ward", version, digest], …]}
 concepts:    {_id: "3|J02.9", t: table, d: display, p: parents, a: above, w: words, v: values, i: inactive,
               n: abstract, m: the rest as JSON}
 """
@@ -62,10 +62,13 @@ class MongoTables:
         return {name: (version, digest) for name, version, digest in (found or {}).get("of", ())}
 
     async def note_published(self, noted: Mapping[str, tuple[int, str]]) -> None:
-        whole = {**await self.published(), **noted}
-        rows = [[name, version, digest] for name, (version, digest) in sorted(whole.items())]
+        rows = [[name, version, digest] for name, (version, digest) in sorted(noted.items())]
+        is_other = {"$not": {"$in": [{"$first": "$$this"}, {"$literal": list(noted)}]}}
+        others = {"$filter": {"input": {"$ifNull": ["$of", []]}, "cond": is_other}}
         with wrapped("noting the published terminology"):
-            await self._tables.update_one({"_id": "published"}, {"$set": {"of": rows}}, upsert=True)
+            # One command, for another process may note what it has stored at the same time.
+            merge = [{"$set": {"of": {"$concatArrays": [others, {"$literal": rows}]}}}]
+            await self._tables.update_one({"_id": "published"}, merge, upsert=True)
 
     # --- filling and removing -----------------------------------------------------------------------------------------
 

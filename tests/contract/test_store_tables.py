@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -118,3 +119,10 @@ async def test_the_removal_that_was_cut_off_is_ended_later(store: MongoStore) ->
     assert await store.tables.ready() == []
     await store.tables.sweep()
     assert await store.tables.count(number, {}) == 0
+
+
+async def test_what_two_processes_note_as_published_at_once_is_all_noted(store: MongoStore) -> None:
+    names = [f"CodeSystem/{number}" for number in range(8)]
+    await asyncio.gather(*[store.tables.note_published({name: (1, "old")}) for name in names])
+    await store.tables.note_published({names[0]: (2, "new")})
+    assert await store.tables.published() == {name: (1, "old") for name in names} | {names[0]: (2, "new")}
