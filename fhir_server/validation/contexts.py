@@ -191,7 +191,8 @@ def _is_in_slices(root: Root, line: Sequence[Step], slices: Sequence[str], walk:
         for one in slice_line(slice):
             if node is None or reading is None or one not in node.slices:
                 return True  # no such slice: that cannot be told
-            if root.classify(node, reading)(item, walk) != list(node.slices).index(one):
+            places = root.places(node, reading)([item], walk)
+            if places is not None and places[0] != list(node.slices).index(one):
                 return False
             node = node.slices[one]
     return True

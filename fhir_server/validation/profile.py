@@ -103,7 +103,9 @@ class ProfileValidator:
             yield own
         for item in items:
             yield from self._absent_below(root, node, item, own, walk)
-        places = [root.classify(node, reading)(item, walk) for item in items] if node.slices else []
+        places = root.places(node, reading)(items, walk) if node.slices else None
+        if places is None:
+            return
         for number, slice in enumerate(node.slices.values()):
             inside = [item for item, place in zip(items, places, strict=True) if place == number]
             yield from self._absent(root, slice, reading, inside, path, walk)

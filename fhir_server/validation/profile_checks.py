@@ -27,7 +27,7 @@ from fhir_server.validation.profile_types import TypeChecks
 from fhir_server.validation.profile_values import value_checks
 from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Told, Walk
 from fhir_server.validation.questions import QUESTIONS, CannotTellError
-from fhir_server.validation.slices import Classify, OrderCheck, Slicer, order_check
+from fhir_server.validation.slices import OrderCheck, Places, Slicer, order_check
 
 # The values of one element, and where it stands.
 ItemsCheck = Callable[[list[Item], Place, Walk], None]
@@ -52,8 +52,8 @@ class Root:
     types: frozenset[str]
     run: ItemCheck
     context: ContextCheck
-    # Which slice of an element an item is in, by its place among them.
-    classify: Callable[[ProfileElement, Reading], Classify]
+    # Which slices of an element its items are in, by their places among them.
+    places: Callable[[ProfileElement, Reading], Places]
     # What is wrong with the profile that only compiling it finds.
     problems: tuple[str, ...] = ()
 
@@ -96,7 +96,7 @@ class ProfileChecks:
         compiler = _Compiler(self, profile)
         run, context = compiler.root(), ContextCheck(self.definitions, profile.context, self.root)
         problems = (*compiler.problems, *context.problems())
-        return Root(profile, name_of(profile.url), types, run, context, compiler.classify, problems)
+        return Root(profile, name_of(profile.url), types, run, context, compiler.places, problems)
 
     def test(self, constraint: Constraint, owner: str, path: str) -> Test | None:
         key = (constraint.expression, owner, path)
@@ -126,7 +126,7 @@ class _Compiler:
     profile: Profile
     problems: list[str] = field(default_factory=list)
     _contents: dict[tuple[int, tuple[str, str]], ContentCheck | None] = field(default_factory=dict)
-    _classified: dict[int, Classify] = field(default_factory=dict)
+    _places: dict[int, Places] = field(default_factory=dict)
 
     def root(self) -> ItemCheck:
         node, type = self.profile.root, self.profile.type
@@ -267,18 +267,19 @@ class _Compiler:
             return None
         names = list(node.slices)
         made = [self._element(one, reading, is_slice=True) for one in node.slices.values()]
-        classify = self.classify(node, reading)
         slicing = node.slicing
         order = order_check(slicing.rules, slicing.ordered, ", ".join(names)) if slicing else None
         if order is None and not any(made):
             return None
-        return _Element(_check_slices(classify, made, order), any(one is not None and one.needed for one in made))
+        return _Element(
+            _check_slices(self.places(node, reading), made, order), any(one is not None and one.needed for one in made)
+        )
 
-    def classify(self, node: ProfileElement, reading: Reading) -> Classify:
-        if id(node) not in self._classified:
+    def places(self, node: ProfileElement, reading: Reading) -> Places:
+        if id(node) not in self._places:
             conforms = {name: self._conforms(one, reading) for name, one in node.slices.items()}
-            self._classified[id(node)] = self.kept.slicer.classify(node, conforms, self.problems)
-        return self._classified[id(node)]
+            self._places[id(node)] = self.kept.slicer.places(node, conforms, self.problems)
+        return self._places[id(node)]
 
     def _conforms(self, slice: ProfileElement, reading: Reading) -> Callable[[Item, Walk], bool]:
         """Whether an item satisfies a slice's own rules."""
@@ -348,9 +349,11 @@ def _rule(constraint: Constraint, test: Test, asking: Callable[[Walk], Environme
     return check
 
 
-def _check_slices(classify: Classify, slices: list[_Element | None], order: OrderCheck | None) -> ItemsCheck:
+def _check_slices(places_of: Places, slices: list[_Element | None], order: OrderCheck | None) -> ItemsCheck:
     def check(items: list[Item], place: Place, walk: Walk) -> None:
-        places = [classify(item, walk) for item in items]
+        places = places_of(items, walk)
+        if places is None:
+            return
         for number, one in enumerate(slices):
             if one is not None:
                 found = [item for item, own in zip(items, places, strict=True) if own == number]

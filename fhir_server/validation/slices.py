@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from fhir_server.definitions.profiles import Discriminator, ProfileElement, Profiles
 from fhir_server.model.references import literal
+from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.patterns import codes, has_pattern, is_equal
 from fhir_server.validation.profile_walk import Probe, Walk, contained
+from fhir_server.validation.questions import CannotTellError
 
 if TYPE_CHECKING:
     from fhir_server.validation.profile_checks import Root
@@ -30,6 +32,8 @@ Steps = tuple[tuple[str, str], ...]
 # Whether an item is in a slice, and the place of the slice that an item is in (None: in none of them).
 IsIn = Callable[[Item, Walk], bool]
 Classify = Callable[[Item, Walk], int | None]
+# The places of the slices that the items are in; None where only a reference that cannot be followed would tell.
+Places = Callable[[list[Item], Walk], list[int | None] | None]
 # The items of an element, the place of the slice that each is in.
 OrderCheck = Callable[[list[Item], list[int | None], Walk], None]
 
@@ -41,12 +45,23 @@ class Slicer:
     profiles: Profiles
     root: Callable[[str], Root | None]
 
-    def classify(self, node: ProfileElement, conforms: Mapping[str, IsIn], problems: list[str]) -> Classify:
-        """Which slice of an element an item is in, the first that it fits.
+    def places(self, node: ProfileElement, conforms: Mapping[str, IsIn], problems: list[str]) -> Places:
+        """Which slices of an element its items are in, each in the first that it fits.
 
         conforms: by slice name whether an item satisfies the slice's own rules, which tells where there is no
         discriminator. problems: gets what makes a slice impossible to tell.
         """
+        classify = self._classify(node, conforms, problems)
+
+        def places(items: list[Item], walk: Walk) -> list[int | None] | None:
+            try:
+                return [classify(item, walk) for item in items]
+            except CannotTellError:
+                return None
+
+        return places
+
+    def _classify(self, node: ProfileElement, conforms: Mapping[str, IsIn], problems: list[str]) -> Classify:
         discriminators = node.slicing.discriminators if node.slicing else ()
         table = self._table(node, discriminators)
         if table is not None:
@@ -102,40 +117,46 @@ class Slicer:
         """What a discriminator asks of an item of a slice; None when the slice says nothing at its path."""
         steps = _steps(one.path)
         if one.type == "type":
-            return lambda item, walk: self._is_of_type(item, slice, steps)
+            return self._by_type(slice, steps)
         if one.type == "profile":
-            urls = tuple(url for type in slice.types for url in (*type.profiles, *type.targets))
-            return self._by_profile(urls) if urls else None
+            types = [type for element in self._elements(slice, steps) for type in element.types]
+            urls = tuple(url for type in types for url in (*type.profiles, *type.targets))
+            return self._by_profile(urls, steps) if urls else None
         if one.type == "exists":
             wanted = not any(element.max == 0 for element in self._elements(slice, steps))
-            return lambda item, walk: bool(_values(item, steps)) is wanted
+            return lambda item, walk: bool(_values(item, steps, walk)) is wanted
         asked = tuple(self._asks(slice, steps))
         if not asked:
             return None
 
         def by_value(item: Item, walk: Walk) -> bool:
-            found = _values(item, steps)
+            found = _values(item, steps, walk)
             return all(any(ask(value, walk) for value in found) for ask in asked)
 
         return by_value
 
-    def _by_profile(self, urls: tuple[str, ...]) -> IsIn:
-        """The item, or the contained resource that it refers to, satisfies one of the profiles."""
+    def _by_profile(self, urls: tuple[str, ...], steps: Steps) -> IsIn:
+        """What stands at the path, or the contained resource that it refers to, satisfies one of the profiles."""
+
+        def satisfies(value: Any, item: Item, root: Root, walk: Walk) -> bool:
+            is_followed = bool(steps) and steps[-1][0] == "resolve"
+            if is_followed and _type_referred_to(value, walk) not in root.types:
+                return False
+            inside = _followed(value, walk) if is_followed else _referred(value, walk) or value
+            environment, probe = walk.environment, Probe()
+            if isinstance(inside, dict) and "resourceType" in inside:
+                type = inside["resourceType"]
+                environment = Environment(inside, inside if inside is value else environment.root)
+                item = Item(inside, None, type, (type, ""), item.place)
+            elif value is not item.value:
+                item = Item(value, None, root.profile.type, (root.profile.type, ""), item.place)
+            root.check(item, environment, probe, walk.known)
+            return not probe.failed
 
         def conforms(item: Item, walk: Walk) -> bool:
-            text = item.content.get("reference")
-            inside = contained(text, walk.environment.root) if isinstance(text, str) else None
-            environment = walk.environment
-            if inside is not None:
-                item = Item(inside, None, inside["resourceType"], (inside["resourceType"], ""), item.place)
-                environment = Environment(inside, environment.root)
-            for url in urls:
-                root, probe = self.root(url), Probe()
-                if root is not None:
-                    root.check(item, environment, probe, walk.known)
-                    if not probe.failed:
-                        return True
-            return False
+            roots = [root for url in urls if (root := self.root(url)) is not None]
+            found = _values(item, _unresolved(steps), walk)
+            return any(satisfies(value, item, root, walk) for value in found for root in roots)
 
         return conforms
 
@@ -192,17 +213,56 @@ class Slicer:
                 if profile is not None:
                     yield profile.root
 
-    def _is_of_type(self, item: Item, slice: ProfileElement, steps: Steps) -> bool:
-        if [kind for kind, _ in steps if kind != "this"] == ["resolve"]:
-            parts = literal(str(item.content.get("reference")))
-            targets = {self.profiles.type_of(url) for type in slice.types for url in type.targets}
-            return parts is not None and parts.type in targets
-        elements = list(self._elements(slice, steps))
-        allowed = {type.code for element in elements for type in element.types}
-        if not steps or steps == (("this", "$this"),):
-            return item.type in allowed
-        key = steps[-1][1]
-        return any(name.removeprefix(key).casefold() in {code.casefold() for code in allowed} for name in item.content)
+    def _by_type(self, slice: ProfileElement, steps: Steps) -> IsIn:
+        """The type of what stands at the path, a choice or a resource, or of what is referred to there."""
+        types = [type for element in self._elements(slice, steps) for type in element.types]
+        codes = {type.code for type in types}
+        *above, (kind, name) = steps or (("this", "$this"),)
+        if kind == "resolve":
+            targets = {self.profiles.type_of(url) for type in types for url in type.targets}
+            return lambda item, walk: any(
+                _type_referred_to(value, walk) in targets for value in _values(item, tuple(above), walk)
+            )
+        if kind == "this":
+            return lambda item, walk: item.type in codes
+        keys = {name + code[0].upper() + code[1:] for code in codes}
+
+        def is_of_type(item: Item, walk: Walk) -> bool:
+            parents = [value for value in _values(item, tuple(above), walk) if isinstance(value, dict)]
+            resources = (value for parent in parents for value in _named(parent, name) if isinstance(value, dict))
+            return any(not keys.isdisjoint(parent) for parent in parents) or any(
+                value.get("resourceType") in codes for value in resources
+            )
+
+        return is_of_type
+
+
+def _referred(value: Any, walk: Walk) -> Resource | None:
+    """The contained resource that a value refers to."""
+    text = value.get("reference") if isinstance(value, dict) else None
+    return contained(text, walk.environment.root) if isinstance(text, str) else None
+
+
+def _followed(value: Any, walk: Walk) -> Resource | None:
+    """The same; raises CannotTellError for a reference to what is not contained."""
+    found = _referred(value, walk)
+    if found is None and isinstance(value, dict) and "reference" in value:
+        raise CannotTellError(value["reference"])
+    return found
+
+
+def _type_referred_to(value: Any, walk: Walk) -> str | None:
+    """Raises CannotTellError where the reference does not say it, as `urn:uuid:` does not."""
+    inside = _referred(value, walk)
+    if inside is not None:
+        return str(inside["resourceType"])
+    text = value.get("reference") if isinstance(value, dict) else None
+    if not isinstance(text, str):
+        return None
+    parts = literal(text)
+    if parts is None:
+        raise CannotTellError(text)
+    return parts.type
 
 
 def order_check(rules: str, ordered: bool, allowed: str) -> OrderCheck | None:
@@ -277,14 +337,21 @@ def _is_pinned(element: ProfileElement) -> bool:
     return any(one.fixed is not None or one.pattern is not None for _, one in element.walk(""))
 
 
-def _values(item: Item, steps: tuple[tuple[str, str], ...]) -> list[Any]:
-    """What stands at a path below an item; the item itself for `$this`."""
+def _unresolved(steps: Steps) -> Steps:
+    """The path to the references that its last step would follow."""
+    return steps[:-1] if steps and steps[-1][0] == "resolve" else steps
+
+
+def _values(item: Item, steps: Steps, walk: Walk) -> list[Any]:
+    """What stands at a path below an item, references followed to what is contained; the item itself for `$this`."""
     found: list[Any] = [item.content if item.value is None else item.value]
     for kind, name in steps:
         if kind == "name":
             found = [one for value in found for one in _named(value, name)]
         elif kind == "extension":
             found = [one for value in found for one in _named(value, "extension") if one.get("url") == name]
+        elif kind == "resolve":
+            found = [_followed(value, walk) for value in found]
     return [value for value in found if value is not None]
 
 

@@ -186,6 +186,79 @@ def test_references_are_sliced_by_the_type_they_are_to() -> None:
     )
 
 
+FINAL = a_profile("final", "Observation", {"id": "Observation.status", "fixedCode": "final"})
+
+
+@pytest.mark.parametrize(
+    ("type", "path", "element", "outside"),
+    [
+        ("type", "resource", {"type": [{"code": "Observation"}]}, {"resourceType": "Patient"}),
+        (
+            "profile",
+            "resource",
+            {"type": [{"code": "Observation", "profile": [BASE + "final"]}]},
+            {"resourceType": "Observation", "status": "amended"},
+        ),
+        (
+            "value",
+            "resource.status",
+            {"type": [{"code": "Observation", "profile": [BASE + "final"]}]},
+            {"resourceType": "Observation", "status": "amended"},
+        ),
+    ],
+)
+def test_the_entries_of_a_bundle_are_sliced_by_their_resources(
+    type: str, path: str, element: Resource, outside: Resource
+) -> None:
+    slicing = {"discriminator": [{"type": type, "path": path}], "rules": "closed"}
+    rows = [
+        {"id": "Bundle.entry", "slicing": slicing},
+        {"id": "Bundle.entry:o", "min": 1},
+        {"id": "Bundle.entry:o.resource", **element},
+    ]
+    validator = a_validator(a_profile("p", "Bundle", *rows), FINAL)
+    inside = {"resource": {"resourceType": "Observation", "status": "final"}}
+    assert faults(validator, {"resourceType": "Bundle", "entry": [inside]}) == []
+    bundle = {"resourceType": "Bundle", "entry": [inside, {"resource": outside}]}
+    assert faults(validator, bundle) == error("structure", "Bundle.entry[1]")
+
+
+@pytest.mark.parametrize(
+    ("type", "path", "refused"),
+    [
+        ("type", "member.resolve()", ["#other", "Patient/1"]),
+        ("profile", "member.resolve()", ["#other", "#idle", "Patient/1"]),
+        ("value", "member.resolve().active", ["#other", "#idle"]),
+    ],
+)
+def test_what_a_reference_leads_to_tells_a_slice_and_nothing_is_told_where_it_cannot_be_followed(
+    type: str, path: str, refused: list[str]
+) -> None:
+    slicing = {"discriminator": [{"type": type, "path": path}], "rules": "closed"}
+    target = {"code": "Reference", "targetProfile": [BASE + "active"]}
+    rows = [
+        {"id": "CareTeam.participant", "slicing": slicing},
+        {"id": "CareTeam.participant:o", "min": 1},
+        {"id": "CareTeam.participant:o.member", "type": [target]},
+    ]
+    active = a_profile("active", "Practitioner", {"id": "Practitioner.active", "fixedBoolean": True})
+    validator = a_validator(a_profile("p", "CareTeam", *rows), active)
+    contained = [
+        {"resourceType": "Practitioner", "id": "active", "active": True},
+        {"resourceType": "Practitioner", "id": "idle", "active": False},
+        {"resourceType": "Organization", "id": "other"},
+    ]
+    for reference in ("#active", "#idle", "#other", "Patient/1", "Practitioner/1", "urn:uuid:0"):
+        team = {
+            "resourceType": "CareTeam",
+            "contained": contained,
+            "participant": [{"member": {"reference": reference}}],
+        }
+        found = [place for _, _, place in faults(validator, team)]
+        for place in ("CareTeam.participant", "CareTeam.participant[0]"):
+            assert (place in found) is (reference in refused), reference
+
+
 def test_a_discriminator_of_which_a_slice_says_nothing_is_a_problem_of_the_profile() -> None:
     profile = sliced()
     slicing = profile["differential"]["element"][0]["slicing"]
