@@ -139,10 +139,11 @@ class Faults:
             raise self.together()
 
     def together(self) -> FhirError:
-        """One or more faults as one, with the issues of all. Its status is theirs where all have the same, else 400."""
+        """One or more faults as one, with the issues of all, each once. Its status is theirs where all have the same,
+        else 400."""
         first, *others = self._gathered
         if not others:
             return first
         kind = first.kind if all(fault.kind.status == first.kind.status for fault in others) else Kind.INVALID
-        issues = tuple(issue for fault in self._gathered for issue in fault.all_issues())
+        issues = tuple(dict.fromkeys(issue for fault in self._gathered for issue in fault.all_issues()))
         return FhirError(kind, first.diagnostics, issues=issues)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from functools import partial
 
 from msgspec.structs import replace
@@ -12,7 +13,7 @@ from fhir_server.errors import Faults, FhirError, Kind
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle_consents
 from fhir_server.interactions.exchange import Context
-from fhir_server.interactions.guard import RightsGuard, refuse_strangers
+from fhir_server.interactions.guard import RightsGuard, refuse_links, refuse_strangers
 from fhir_server.interactions.integrity import refuse_dangling, refuse_orphans
 from fhir_server.interactions.planning import draft, let_others_run
 from fhir_server.interactions.provenance import record
@@ -79,6 +80,10 @@ async def apply(
     if context.settings.check_references:
         await _refuse_broken_links(context, transaction, targets, drafts, faults)
     guard = None if context.rights is ALL_RIGHTS else RightsGuard(context.rights, _named(targets))
+    entered = _entered(targets, drafts) if guard is not None else {}
+    with faults.gathering(partial(_at_entries, targets)):
+        # Before anything is written, so that who is hidden by a Consent is looked for as who is unknown is.
+        await refuse_strangers(context.rights, transaction, entered)
     applied: list[Written] = []
     with faults.gathering(partial(_at_entries, targets)):
         if faults:
@@ -86,17 +91,32 @@ async def apply(
         else:
             applied = await _written(context, transaction, ops, guard)
     if guard is not None:
-        # Patients of its own, which it has not written.
-        own = {target.id for target in targets if target.write.type == "Patient"} if faults else set()
-        joined = {patient: members for patient, members in guard.joined.items() if patient not in own}
+        known = {*entered, *_patients(targets)}
+        joined = {patient: members for patient, members in guard.joined.items() if patient not in known}
         with faults.gathering(partial(_at_entries, targets)):
-            await refuse_strangers(context.rights, transaction, joined, applied)
+            await refuse_strangers(context.rights, transaction, joined)
+            await refuse_links(context.rights, transaction, applied)
     faults.refuse()
     done = [Done(target.found) for target in targets]
     for place, written in zip(owners, applied, strict=True):
         first = done[place]
         done[place] = _done(written) if first.stored is None else replace(first, more=(*first.more, written.stored))
     return done
+
+
+def _patients(targets: Iterable[Target]) -> set[str | None]:
+    """The Patients that are written themselves, and so held against the rights by themselves."""
+    return {target.id for target in targets if target.write.type == "Patient"}
+
+
+def _entered(targets: Sequence[Target], drafts: Mapping[int, Draft]) -> dict[str, list[str]]:
+    """The patients whose compartments get what is new, with its identities."""
+    own, entered = _patients(targets), defaultdict(list)
+    for place, made in drafts.items():
+        patient = made.narrowing.patient
+        if targets[place].write.method == "POST" and patient is not None and patient not in own:
+            entered[patient].append(f"{made.type}/{made.id}")
+    return entered
 
 
 async def _refuse_broken_links(

@@ -65,12 +65,9 @@ class RightsGuard:
         return allowed is None or satisfies(document, allowed)
 
 
-async def refuse_strangers(
-    rights: Rights, transaction: Transaction, joined: Mapping[str, Iterable[str]], written: Iterable[Written]
-) -> None:
-    """What is written must not bring in people who are not there for the caller: patients whose compartment it joins,
-    and whom a Person links, for whoever is linked acts for the others. Raises FhirError FORBIDDEN with the identities
-    (`Type/id`) of what does."""
+async def refuse_strangers(rights: Rights, transaction: Transaction, joined: Mapping[str, Iterable[str]]) -> None:
+    """What is written must not join the compartment of a patient who is not there for the caller. joined: by patient
+    the identities (`Type/id`) of what does. Raises FhirError FORBIDDEN with these as places."""
     if rights.places_patients:
         issues = [
             Issue("error", Kind.FORBIDDEN.code, _OUTSIDE, (member,))
@@ -78,6 +75,11 @@ async def refuse_strangers(
             for member in joined[patient]
         ]
         refuse_faults(issues, Kind.FORBIDDEN)
+
+
+async def refuse_links(rights: Rights, transaction: Transaction, written: Iterable[Written]) -> None:
+    """A Person must not link who is not there for the caller, for whoever is linked acts for the others. Raises
+    FhirError FORBIDDEN with the identity of the Person."""
     for one in written:
         if one.changed and one.stored.type == "Person" and not one.stored.deleted:
             linked: dict[str, set[str]] = defaultdict(set)

@@ -11,7 +11,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.security.consents import sweep
 from tests.builders import a_condition, a_patient
 from tests.security.callers import Caller, living_in
-from tests.security.conftest import Ask
+from tests.security.conftest import Ask, Commands
 from tests.security.people import THANH_HOA, consent, names_of, patient, settle
 
 MINE = names_of("an", hiv=False)
@@ -324,19 +324,23 @@ async def test_an_answer_that_waits_is_not_told_once_the_patient_denies(ask: Ask
 
 
 async def test_a_patient_who_denies_cannot_be_told_from_an_unknown_one_by_what_is_written(
-    ask: Ask, admin: Caller
+    ask: Ask, admin: Caller, commands: Commands
 ) -> None:
     hospital = ask("user/*.cruds", **HOSPITAL)
     known = (await hospital.post("Patient", a_patient("Lê Văn Mới"))).json()["id"]
     own = (await hospital.post("Condition", a_condition(f"Patient/{known}"))).json()
     assert (await admin.put(consent({"type": "deny", "actor": actor("Organization/h1")}))).is_success
-    created, moved = [], []
+    created, moved, asked = [], [], []
     for name in ("Patient/an", "Patient/unknown"):
+        commands.seen.clear()
         answer = await hospital.post("Condition", a_condition(name))
         created.append((answer.status_code, answer.text))
+        of_resources = ("Condition", "Patient", "compartments")
+        asked.append([(verb, told[verb]) for verb, told in commands.seen if told[verb] in of_resources])
         answer = await hospital.put({**own, "subject": {"reference": name}})
         moved.append((answer.status_code, answer.text))
     assert created[0] == created[1]
+    assert asked[0] == asked[1] != []
     assert moved[0] == moved[1]
     assert {status for status, _ in created + moved} == {403}
     assert (await admin.send("DELETE", "Consent/of-an")).is_success
