@@ -12,7 +12,7 @@ from functools import partial
 from msgspec.structs import replace
 
 from fhir_server.audit.access import Touched
-from fhir_server.errors import Faults, FhirError, Issue, Kind, refuse_faults
+from fhir_server.errors import Faults, FhirError, Issue, refuse_faults
 from fhir_server.interactions.applying import apply, drafted
 from fhir_server.interactions.evidence import evidence
 from fhir_server.interactions.exchange import Context, FhirResponse, Shown
@@ -58,14 +58,15 @@ async def perform_all(
     faults = Faults()
     with faults.gathering():
         refuse_faults(told)
+    allowed = []
     for write in writes:
         try:
             _require(context, write)
+            allowed.append(write)
         except FhirError as fault:
             faults.keep(fault, write.located)
-    if any(fault.kind is Kind.FORBIDDEN for fault in faults):
-        faults.refuse()  # who may not write learns nothing of what is stored
-    return await _commit(context, writes, respond, faults, refused)
+            allowed.append(_bare(write))
+    return await _commit(context, allowed, respond, faults, refused)
 
 
 async def _commit(
@@ -141,6 +142,12 @@ def _require(context: Context, write: Write) -> None:
         rights.require("search", write.type)
     if write.change is not None:
         rights.require("read", write.type)
+
+
+def _bare(write: Write) -> Write:
+    """What is left of one that the caller may not make: an identity that others may link to. Nothing is looked up for
+    it, so the caller learns nothing of what is stored."""
+    return replace(write, method="PUT", criteria=None, resource=None, change=None)
 
 
 def _is_settled(write: Write) -> bool:

@@ -292,6 +292,24 @@ async def test_a_transaction_is_told_of_every_entry_that_its_caller_may_not_writ
     assert (all_told.status_code, _entries(all_told)) == (403, [2, 3, 4])
 
 
+async def test_who_may_not_write_a_type_is_told_what_else_is_wrong_and_nothing_of_what_is_stored(ask: Ask) -> None:
+    citizen = ask("patient/Condition.cruds", patient="an")
+    person, condition = a_patient("Lê Văn Mới"), a_condition("Patient/an")
+    answer = await citizen.post(
+        "",
+        _transaction(
+            an_entry("PUT", "Patient/an", {**person, "id": "an"}, ifMatch='W/"99"'),
+            an_entry("POST", "Patient", person, full_url="urn:uuid:p", ifNoneExist="name=an"),
+            an_entry("DELETE", "Patient?name=an"),
+            an_entry("PUT", "Condition/an-plain", {**condition, "id": "an-plain"}, ifMatch='W/"99"'),
+            an_entry("POST", "Condition", condition, ifNoneExist="cod=1"),
+        ),
+    )
+    assert _entries(answer) == [0, 1, 2, 3, 4]
+    told = [issue["code"] for issue in answer.json()["issue"]]
+    assert told == ["forbidden", "forbidden", "forbidden", "conflict", "not-supported"]
+
+
 def _entries(answer: httpx.Response) -> list[int]:
     return [int(issue["expression"][0].split("[")[1].split("]")[0]) for issue in answer.json()["issue"]]
 
