@@ -81,11 +81,21 @@ def _matches(text: str, pattern: str) -> bool:
     return re.fullmatch(pattern, text) is not None
 
 
-def _substring(items: Focus, start: Focus) -> Focus:
+def _substring(items: Focus, start: Focus, length: Focus | None = None) -> Focus:
     text, place = (items or [None])[0], (start or [None])[0]
     if not isinstance(text, str) or not isinstance(place, int) or not 0 <= place < len(text):
         return []
-    return [text[place:]]
+    return [text[place:] if length is None else text[place : place + _whole(length)]]
+
+
+def _whole(number: Focus) -> int:
+    """A number of items or letters: 0 for what is none."""
+    return max(number[0], 0) if len(number) == 1 and isinstance(number[0], int) else 0
+
+
+def _exclude(items: Focus, others: Focus) -> Focus:
+    left_out = of.identities(others)
+    return [item for item in items if of.identity(item) not in left_out]
 
 
 FUNCTIONS: Mapping[tuple[str, int], Callable[..., Focus]] = {
@@ -93,6 +103,15 @@ FUNCTIONS: Mapping[tuple[str, int], Callable[..., Focus]] = {
     ("first", 0): lambda items: items[:1],
     ("last", 0): lambda items: items[-1:],
     ("tail", 0): lambda items: items[1:],
+    ("skip", 1): lambda items, number: items[_whole(number) :],
+    ("take", 1): lambda items, number: items[: _whole(number)],
+    ("exclude", 1): _exclude,
+    ("subsetOf", 1): lambda items, others: [of.identities(items) <= of.identities(others)],
+    ("supersetOf", 1): lambda items, others: [of.identities(items) >= of.identities(others)],
+    ("allTrue", 0): lambda items: [all(item is True for item in items)],
+    ("anyTrue", 0): lambda items: [any(item is True for item in items)],
+    ("allFalse", 0): lambda items: [all(item is False for item in items)],
+    ("anyFalse", 0): lambda items: [any(item is False for item in items)],
     ("distinct", 0): of.distinct,
     ("isDistinct", 0): lambda items: [of.is_distinct(items)],
     ("combine", 1): lambda items, others: [*items, *others],
@@ -113,5 +132,7 @@ FUNCTIONS: Mapping[tuple[str, int], Callable[..., Focus]] = {
     ("replaceMatches", 2): _on_text(lambda text, pattern, other: re.sub(pattern, other, text)),
     ("replace", 2): _on_text(str.replace),
     ("substring", 1): _substring,
+    ("substring", 2): _substring,
+    ("indexOf", 1): _on_text(str.find),
 }
-SAME_SHAPE = ("first", "last", "tail", "distinct")
+SAME_SHAPE = ("first", "last", "tail", "skip", "take", "exclude", "distinct")
