@@ -25,6 +25,7 @@ from bench.record_parts import account
 from fhir_server.config import Settings
 from fhir_server.records.importing import formats_of, map_records
 
+HELD_AT_ONCE = 200  # people whose records `parts` holds, however many are imported
 PROGRAM = (sys.executable, "-m", "fhir_server")
 WRITTEN = re.compile(r"(\d+) of (\d+) resources written in ([\d.]+) s")
 
@@ -32,13 +33,14 @@ WRITTEN = re.compile(r"(\d+) of (\d+) resources written in ([\d.]+) s")
 def main() -> None:
     people = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
     with tempfile.TemporaryDirectory(prefix="fhir-bench-") as folder:
-        first, second, data = Path(folder, "first"), Path(folder, "second"), Path(folder, "data")
+        first, second, few, data = (Path(folder, name) for name in ("first", "second", "few", "data"))
         env = os.environ | {"FHIR_DATA_DIR": str(data), "FHIR_NUMBER_CHANGES": "no"}
         env.pop("FHIR_MONGODB_URI", None)
         sample(people, 1, first, env)
         sample(max(people // 5, 100), 2, second, env)
+        sample(min(people, HELD_AT_ONCE), 1, few, env)
         mapped(first)
-        parts(first)
+        parts(few)
         timed("empty store, base validation", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("the same files again", first, env | {"FHIR_RECORD_VALIDATION": "base"}, data)
         timed("full store, base validation", second, env | {"FHIR_RECORD_VALIDATION": "base"}, data)

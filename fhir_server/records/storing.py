@@ -89,6 +89,7 @@ class Stores:
         self._claims = context.settings.record_validation == "profiles"
         # What this import has stored, or found stored, of resources that many records speak of: facilities, staff.
         self._shared: dict[tuple[str, ...], Resource] = {}
+        self._sound: dict[tuple[str, ...], Resource] = {}  # as they came last and were without fault
         self.received: dict[str, Received] = {}  # path -> what is kept of the file
 
     def people(self, records: Iterable[Record]) -> frozenset[object]:
@@ -256,13 +257,19 @@ class Stores:
 
     def _check(self, record: Record) -> None:
         """Base R4 and, unless the setting says otherwise, the profiles that are claimed; each fault with the source
-        fields that the element came from. What was found sound is not validated again when a group is planned anew."""
+        fields that the element came from. What was found sound is not validated again when a group is planned anew,
+        nor a facility when the next record says the same of it."""
         if record.sound:
             return
         told = len(record.mapped.problems)
         for one in record.mapped.made:
-            type = one.resource["resourceType"]
-            for issue in self._context.validator.validate(one.resource, type, claims=self._claims):
+            type, name = one.resource["resourceType"], _shared_name(one)
+            if one.owner == "shared" and self._sound.get(name) == one.resource:
+                continue
+            issues = self._context.validator.validate(one.resource, type, claims=self._claims)
+            if one.owner == "shared" and not issues:
+                self._sound[name] = one.resource
+            for issue in issues:
                 if issue.severity == "information":  # a guide that is not installed is no news of a record
                     continue
                 severity = "error" if issue.is_error else "warning"
@@ -328,7 +335,9 @@ class Stores:
     def _says_nothing_new(self, one: Made) -> bool:
         """True for a shared resource that this import knows to be stored with all that this one says."""
         known = self._shared.get(_shared_name(one)) if one.owner == "shared" else None
-        return known is not None and same_content(known, merge(known, one.resource)[0])
+        return known is not None and (
+            known == one.resource or same_content(known, merge(known, one.resource)[0])  # the first is the usual case
+        )
 
     async def _own(self, plan: Plan, careful: bool) -> list[Op]:
         """What the record alone owns, what of it is no more, and the head that says so."""
