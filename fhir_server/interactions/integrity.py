@@ -34,19 +34,25 @@ async def refuse_dangling(
     entries of a bundle. Raises FhirError BUSINESS_RULE naming each reference to nothing."""
     issues = []
     wanted: dict[Identity, list[str]] = defaultdict(list)
+    versions: dict[str, dict[tuple[str, int], list[Issue]]] = defaultdict(lambda: defaultdict(list))
     for place, draft in drafts.items():
         for path, text in references(draft.resource):
             target = literal(text)
             if target is not None and _is_ours(context, target) and (target.type, target.id) not in written:
                 if target.version is None:
                     wanted[target.type, target.id].append(f"{place}.{path}")
-                elif not await _is_version(transaction, target, target.version, context.view):
-                    issues.append(_to_nothing(text, f"{place}.{path}"))
+                else:
+                    number = int(target.version) if target.version.isdigit() and len(target.version) < 10 else 0
+                    versions[target.type][target.id, number].append(_to_nothing(text, f"{place}.{path}"))
             elif text.startswith(("urn:uuid:", "urn:oid:")) and text not in urls:
                 issues.append(_to_nothing(f"{text[:80]}, which is no entry of the bundle,", f"{place}.{path}"))
     await transaction.rely_on([_name(identity) for identity in wanted])
     missing = wanted.keys() - (await _live(transaction, wanted, context.view)).difference(removed)
     issues += [_to_nothing("/".join(name), path) for name in sorted(missing) for path in wanted[name]]
+    for type, named in versions.items():
+        # A version can be referred to as long as it can be read, be it of something that was deleted since.
+        there = await transaction.versions(type, named, context.view)
+        issues += [issue for version, told in named.items() if version not in there for issue in told]
     refuse_faults(issues, Kind.BUSINESS_RULE)
 
 
@@ -60,13 +66,6 @@ def _name(identity: Identity) -> str:
 
 def _is_ours(context: Context, target: Literal) -> bool:
     return target.type in context.capability.types and target.base in (None, f"{context.base}/")
-
-
-async def _is_version(transaction: Transaction, target: Literal, version: str, view: View) -> bool:
-    """True for a version that can be read, be it of something that was deleted since."""
-    number = int(version) if version.isdigit() and len(version) < 10 else 0
-    stored = await transaction.vread(target.type, target.id, number, view)
-    return stored is not None and not stored.deleted
 
 
 async def _live(transaction: Transaction, wanted: Iterable[Identity], view: View) -> set[Identity]:

@@ -7,7 +7,7 @@ bodies are read. So a page of the whole system costs one page of bodies, not one
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
@@ -17,7 +17,7 @@ from pymongo.asynchronous.client_session import AsyncClientSession
 from fhir_server.store.documents import BODY, HISTORY_BODY, Document, history_id, stored
 from fhir_server.store.faults import wrapped
 from fhir_server.store.indexes import HISTORY, Collections
-from fhir_server.store.reads import Reads, is_id
+from fhir_server.store.reads import MOST_IDS_A_QUERY, Reads, is_id
 from fhir_server.store.values import Filter, HistoryQuery, Stored, View
 
 _LEAST_INT64 = -(1 << 63)
@@ -62,6 +62,25 @@ class History:
                 query = view.narrow(type, {"_id": history_id(id, version)})
                 found = await old.find_one(query, HISTORY_BODY, **how)
         return stored(type, found) if found else None
+
+    async def readable(
+        self, type: str, versions: Collection[tuple[str, int]], view: View, session: AsyncClientSession
+    ) -> set[tuple[str, int]]:
+        """As contract.Transaction.versions."""
+        wanted = [(id, version) for id, version in versions if is_id(id) and 0 < version < 100_000_000]
+        found: set[tuple[str, int]] = set()
+        with wrapped(f"reading versions of {type}", self._reads.limit_seconds, in_transaction=True):
+            for start in range(0, len(wanted), MOST_IDS_A_QUERY):
+                some = wanted[start : start + MOST_IDS_A_QUERY]
+                for source, ids in (
+                    (_Source(type, False), [id for id, _ in some]),
+                    (_Source(type, True), [history_id(id, version) for id, version in some]),
+                ):
+                    query = view.narrow(type, {"_id": {"$in": ids}, "d": {"$ne": True}})
+                    fields = {source.id_field: 1, "v": 1}
+                    cursor = self._reads.database[source.name].find(query, fields, session=session)
+                    found |= {(one[source.id_field], one["v"]) async for one in cursor}
+        return found.intersection(wanted)
 
     async def page(self, query: HistoryQuery, view: View, session: AsyncClientSession | None = None) -> list[Stored]:
         """One page, as contract.Store.history. Raises FhirError TOO_COSTLY when it takes longer than the limit."""

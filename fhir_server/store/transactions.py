@@ -78,6 +78,9 @@ class MongoTransaction:
     async def vread(self, type: str, id: str, version: int, view: View) -> Stored | None:
         return await _heeding(self._history.vread(type, id, version, view, self._writes.session))
 
+    async def versions(self, type: str, versions: Collection[tuple[str, int]], view: View) -> set[tuple[str, int]]:
+        return await _heeding(self._history.readable(type, versions, view, self._writes.session))
+
     async def history(self, query: HistoryQuery, view: View) -> list[Stored]:
         return await _heeding(self._history.page(query, view, self._writes.session))
 

@@ -73,6 +73,11 @@ async def test_a_reference_to_a_version_leads_there_though_the_resource_is_delet
     assert (await strict.send("DELETE", "Patient/an")).status_code == 204
     assert (await strict.send("POST", "Provenance", provenance)).status_code == 201
     assert (await strict.send("POST", "Condition", a_condition("Patient/an"))).status_code == 422
+    await strict.send("PUT", "Patient/an", a_patient(id="an"))
+    several = [{"reference": f"Patient/an/_history/{number}"} for number in (1, 2, 3, 4)]
+    refused = await strict.send("POST", "Provenance", {**provenance, "target": several})
+    places = [issue["expression"][0] for issue in refused.json()["issue"]]
+    assert (refused.status_code, places) == (422, ["Provenance.target[1].reference", "Provenance.target[3].reference"])
 
 
 async def test_broken_links_are_told_beside_all_else_that_the_store_alone_can_tell(strict: Client) -> None:

@@ -119,6 +119,7 @@ ATTEMPTS: dict[str, Callable[[MongoStore], Awaitable[Any]]] = {
     "check": check,
     "transact": lambda store: put(store, a_draft(name="other")),
     "transact: vread": inside(lambda transaction: transaction.vread("Organization", "1", 2, EVERYTHING)),
+    "transact: versions": inside(lambda transaction: transaction.versions("Organization", [("1", 2)], EVERYTHING)),
     "transact: history": inside(lambda transaction: transaction.history(HistoryQuery(limit=1), EVERYTHING)),
     "transact: history_count": inside(lambda transaction: transaction.history_count(HistoryQuery(), EVERYTHING)),
     "transact: rely_on": inside(lambda transaction: transaction.rely_on(["name"])),
