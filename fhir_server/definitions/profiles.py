@@ -58,6 +58,7 @@ class ProfileElement:
     """What a profile says of one element, or of one slice of it; None and () where it says nothing.
 
     children: by the name in the path, `value[x]` for a choice. slices: by slice name. max None: no limit of its own.
+    is_modifier None: it contradicts itself.
     """
 
     name: str
@@ -75,7 +76,7 @@ class ProfileElement:
     min_value: Any = None
     max_value: Any = None
     must_support: bool = False
-    is_modifier: bool = False
+    is_modifier: bool | None = False
     slicing: Slicing | None = None
     children: dict[str, ProfileElement] = field(default_factory=dict)
     slices: dict[str, ProfileElement] = field(default_factory=dict)
@@ -367,7 +368,8 @@ def _lay(node: ProfileElement, row: Resource, url: str) -> None:
     lengths = (one.get("valueInteger") for one in row.get("extension", ()) if one.get("url") == _MIN_LENGTH)
     node.min_length = next(lengths, node.min_length)
     node.must_support = row.get("mustSupport", node.must_support)
-    node.is_modifier = row.get("isModifier", node.is_modifier)
+    if "isModifier" in row:  # one that gives no reason breaks eld-18, and cannot be taken at its word
+        node.is_modifier = None if row["isModifier"] and "isModifierReason" not in row else row["isModifier"]
     if "slicing" in row:
         node.slicing = _slicing(row["slicing"], node.slicing)
 

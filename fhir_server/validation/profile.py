@@ -66,8 +66,9 @@ class ProfileValidator:
         report, root = Report(), self._root(canonical)
         item = Item(extension, None, "Extension", ("Extension", ""), place)
         root.check(item, environment, report, known)
-        if root.profile.root.is_modifier is not (place[1] == "modifierExtension"):
-            kind = "extension-modifier" if root.profile.root.is_modifier else "extension-no-modifier"
+        is_modifier = root.profile.root.is_modifier
+        if is_modifier is not None and is_modifier is not (place[1] == "modifierExtension"):
+            kind = "extension-modifier" if is_modifier else "extension-no-modifier"
             report.tell(kind, render(place), profile=root.name)
         holder = self._checks.holders.of(whole, place)
         if holder is not None:

@@ -265,12 +265,20 @@ def test_an_extension_that_modifies_stands_in_modifier_extension_and_no_other_do
     is_modifier: bool, name: str
 ) -> None:
     definition = an_extension("urn:test:x", ("element", "Patient"))
-    definition["differential"]["element"].insert(0, {"path": "Extension", "isModifier": is_modifier})
+    root = {"path": "Extension", "isModifier": is_modifier, "isModifierReason": "x"}
+    definition["differential"]["element"].insert(0, root)
     found = a_validator("error", definition).validate({"resourceType": "Patient", name: [DAY]})
     is_right = is_modifier is (name == "modifierExtension")
     assert [(one.code, one.expression[0]) for one in found] == (
         [] if is_right else [("extension", f"Patient.{name}[0]")]
     )
+
+
+@pytest.mark.parametrize("name", ["extension", "modifierExtension"])
+def test_a_modifier_without_a_reason_may_stand_in_both_since_its_definition_breaks_eld_18(name: str) -> None:
+    definition = an_extension("urn:test:x", ("element", "Patient"))
+    definition["differential"]["element"].insert(0, {"path": "Extension", "isModifier": True})
+    assert faults({"resourceType": "Patient", name: [DAY]}, a_validator("error", definition)) == []
 
 
 def test_the_invariants_of_a_context_are_about_what_the_extension_stands_on() -> None:
