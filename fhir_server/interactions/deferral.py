@@ -21,6 +21,7 @@ from fhir_server.interactions.entries import answered, refused
 from fhir_server.interactions.exchange import Context, FhirRequest, FhirResponse, Pairs
 from fhir_server.interactions.headers import http_date, prefer
 from fhir_server.interactions.once import Once, told_again
+from fhir_server.interactions.rights import ALL_RIGHTS
 from fhir_server.model.bundles import bundle
 from fhir_server.model.resources import encode
 
@@ -137,7 +138,8 @@ async def deferred_answer(context: Context, request: FhirRequest) -> FhirRespons
         if not found.held:
             context.deferrals.go_on(context, id)
         return FhirResponse(202, b"", {"X-Progress": "working" if found.held else "waiting", **_RETRY_AFTER})
-    if found.answer is None or await told_again(context, found.answer) is None:
+    is_hidden = context.rights is not ALL_RIGHTS and await told_again(context, found.answer or b"") is None
+    if found.answer is None or is_hidden:
         raise _unknown()
     return FhirResponse(200, found.answer, {"Expires": http_date(found.expires)})
 
