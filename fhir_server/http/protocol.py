@@ -163,11 +163,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, status: int, text: str) -> None:
-        """Answers and closes: what follows on this connection cannot be told apart any more."""
+        """Answers and closes: what follows on this connection cannot be told apart any more. What is sent behind a
+        whole request that waits for its answer must not be taken for that."""
         self._head_is_over()
         if self._refused or self.transport.is_closing():
             return
         self._refused = True
+        if self.cycle is not None and not self.cycle.more_body and not self.cycle.response_complete:
+            self.cycle.keep_alive = False  # the answer to the request before comes first, and ends the connection
+            return
         body = encode(outcome([Issue("error", _CODES[status], text)]))
         head = (
             f"HTTP/1.1 {status} {_PHRASES[status]}\r\ncontent-type: application/fhir+json; charset=utf-8\r\n"

@@ -133,6 +133,17 @@ async def test_what_is_no_http_is_refused_with_an_outcome(wire: Wire, bytes_sent
     assert await wire.is_alive()
 
 
+async def test_what_is_refused_behind_a_request_does_not_stand_in_for_its_answer(wire: Wire) -> None:
+    body = json.dumps(a_patient("An")).encode()
+    sent = request(*POST, f"content-length: {len(body)}", body=body)
+    async with wire.connected() as (reader, writer):
+        writer.write(sent + b"GET /fhir/metadata HTTP/1.1\r\n\r\n")
+        status, made = await answer(reader)
+        assert (status, made and made["resourceType"]) == (201, "Patient")
+        assert await reader.read() == b""
+    assert await wire.is_alive()
+
+
 async def test_http_1_0_needs_no_host(wire: Wire) -> None:
     status, _ = await wire.told(b"GET /fhir/Patient/nobody HTTP/1.0\r\n\r\n")
     assert status == 404
