@@ -30,10 +30,6 @@ STDIN = Path("-")
 # A generator of samples writes this beside its records.
 _NO_RECORDS = frozenset({"manifest.json"})
 _HEAD = 65_536
-# A file of this size is read by every process of an import, each taking its share of the records; a smaller one by one
-# process.
-LARGE = 1 << 20
-_BYTES_OF_A_FILE = 500  # of content, as long as it takes to open one
 # An entry of an archive may be this large, and so many times larger than it is packed: text packs 10 to 30 times.
 ENTRY_LIMIT = 4 << 30
 EXPANSION_LIMIT = 200
@@ -123,20 +119,17 @@ def read_files(
     """Every record of every file, and of the files in archives. A file that cannot be opened is one record without
     content. share: which of the records, where several processes read the same files. reading: told how far it is.
     look: asked (stream, size, name) what there is to tell of each file itself, by one of the processes."""
-    turns = _Turns(share)
     for path in find_files(paths):
         size = path.stat().st_size if path != STDIN else 0
         for name, stream in _streams(path):
             if stream is None or not isinstance(stream, _Opened):
-                if turns.is_mine(0):
+                if share.number == 0:
                     yield _unread(name, stream)
                 continue
-            mine = share if stream.size >= LARGE else ALL_OF_IT if turns.is_mine(stream.size) else None
-            if mine is not None:
-                if look is not None and mine.number == 0:
-                    yield from _of_the_file(name, look(stream.file, stream.size, name))
-                records = _of_the_share(read_stream(stream.file, name, formats), formats, mine)
-                yield from _told(records, stream, size, reading)
+            if look is not None and share.number == 0:
+                yield from _of_the_file(name, look(stream.file, stream.size, name))
+            records = _of_the_share(read_stream(stream.file, name, formats), formats, share)
+            yield from _told(records, stream, size, reading)
         if reading is not None:
             reading.done += size
 
@@ -154,23 +147,10 @@ class _Opened:
     size: int
 
 
-class _Turns:
-    """Whose turn it is to take a small file: of the process that has been given the fewest bytes so far. All processes
-    count alike."""
-
-    def __init__(self, share: Share) -> None:
-        self._share = share
-        self._given = [0] * share.of
-
-    def is_mine(self, size: int) -> bool:
-        number = self._given.index(min(self._given))
-        self._given[number] += size + _BYTES_OF_A_FILE
-        return number == self._share.number
-
-
 def _of_the_share(records: Iterator[SourceRecord], formats: Formats, share: Share) -> Iterator[SourceRecord]:
-    """The records of a share. One process takes all of a key, in the order of the file; what has none is told apart by
-    its number."""
+    """The records of a share. One process takes all of a key, in the order of the files and of the records in each, so
+    that of two versions the last one counts; to that end every process reads every file, which is a fiftieth of its
+    work. What has no key is told apart by its number."""
     if share == ALL_OF_IT:
         return records
     return (one for one in records if share.takes(_key_number(one, formats)))

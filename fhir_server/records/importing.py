@@ -24,7 +24,7 @@ from fhir_server.records.misread import refuse_misread_names
 from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
-from fhir_server.records.requests import REGISTER, conflict, used_for, uses_of
+from fhir_server.records.requests import REGISTER, request_name, used_otherwise, uses_of
 from fhir_server.records.signatures import signature_notes
 from fhir_server.records.signers import signers_of
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
@@ -163,6 +163,7 @@ class _Run:
     done: int = 0
     keys_of: str = ""  # the file whose keys are held
     keys: dict[str, tuple[str, int]] = field(default_factory=dict)  # id of a record -> its digest and its number
+    gathered: set[str] = field(default_factory=set)  # ids of records and names of messages in the group to come
 
     def __post_init__(self) -> None:
         self.stores = Stores(self.context, self.formats)
@@ -198,29 +199,31 @@ class _Run:
                 self._tell(_outcome(source, record, "refused"))
                 await asyncio.sleep(0)
                 continue
-            if group and size + len(record.mapped.made) > GROUP_RESOURCES:
+            names = {record.id, request_name(record)} - {""}
+            # What says one thing twice is stored one after the other, so that the later one counts.
+            if group and (size + len(record.mapped.made) > GROUP_RESOURCES or not names.isdisjoint(self.gathered)):
                 yield group
                 group, size = [], 0
+                self.gathered.clear()
             group.append(record)
+            self.gathered |= names
             size += len(record.mapped.made) + 1
             await asyncio.sleep(0)  # the store's answers are taken up between two records
         if group:
             yield group
 
     async def _news(self, sources: Iterable[SourceRecord]) -> AsyncIterator[tuple[SourceRecord, Identity | None]]:
-        """Records that are not stored already just as they are; of the others it is told that nothing changed, or that
-        their sender used the number of the message for something else before."""
+        """Records that are not stored already just as they are; of the others it is told that nothing changed."""
         waiting = iter(sources)
         while some := list(islice(waiting, LOOKED_UP)):
             known = {number: self._identify(source) for number, source in enumerate(some)}
-            ids = sorted({identity.id for identity in known.values() if identity is not None})
-            heads = await self.context.store.read_many("Provenance", ids, EVERYTHING) if ids else {}
-            used = await used_for(self.context.store, ((known[n], source.place) for n, source in enumerate(some)))
+            ids = {identity.id for identity in known.values() if identity is not None}
+            settled = sorted(id for id in ids if not self._is_under_way(id))
+            heads = dict(await self.context.store.read_many("Provenance", settled, EVERYTHING)) if settled else {}
             heed_cancellation()
             for number, source in enumerate(some):
                 identity = known[number]
                 clash = self._twice(identity, source.place) if identity else None
-                clash = clash or (conflict(identity, source.place, used) if identity else None)
                 if identity and clash:
                     place = replace(source.place, key=identity.key)
                     self._tell(RecordOutcome(place, source.format, "refused", (*source.problems, clash)))
@@ -230,7 +233,13 @@ class _Run:
                     place = replace(source.place, key=identity.key)
                     self._tell(RecordOutcome(place, source.format, "unchanged", source.problems))
                     continue
+                if identity:  # from here on its head is another one
+                    heads.pop(identity.id, None)
                 yield source, identity
+
+    def _is_under_way(self, id: str) -> bool:
+        """True for a record of which an earlier version is not stored yet, so that its head does not count."""
+        return id in self.gathered or any(id in people for people in self.busy.values())
 
     def _twice(self, identity: Identity, place: Place) -> Problem | None:
         """Why a record is refused whose key another record of its file has, with other content: nobody knows which of
@@ -314,6 +323,9 @@ class _Run:
             await self.stores.confirm(group, transaction)
             written = await transaction.apply(ops, guard)
             if uses:
+                # What another one enters from here on is a conflict of the two.
+                if await used_otherwise(transaction, [plan.record for plan in group.plans]):
+                    raise FhirError(Kind.CONFLICT, "a number of these messages was used meanwhile by another import")
                 await transaction.enter_all(REGISTER, uses)
             changes = [one.stored for one in written if one.changed]
             events[:] = await self.context.trail.write(transaction, imported(self.context, changes))

@@ -34,7 +34,7 @@ def merge(stored: Resource, fresh: Resource) -> tuple[Resource, list[str]]:
     Both carry Meta.source (`sender#record`) and the date of their record; neither is changed.
     """
     if _sender(stored) == _sender(fresh):
-        return (_replace(stored, fresh), []) if _rank(stored) <= _rank(fresh) else (_add_numbers(stored, fresh), [])
+        return (_replace(stored, fresh), []) if _rank(stored) <= _rank(fresh) else (add_numbers(stored, fresh), [])
     return add_missing(stored, fresh), differing(stored, fresh)
 
 
@@ -91,7 +91,8 @@ def _replace(stored: Resource, fresh: Resource) -> Resource:
     return made
 
 
-def _add_numbers(stored: Resource, fresh: Resource) -> Resource:
+def add_numbers(stored: Resource, fresh: Resource) -> Resource:
+    """What is stored, with the identifiers of an older record."""
     made = copied(stored)
     _grow(made, "identifier", fresh.get("identifier", []))
     return made

@@ -33,7 +33,7 @@ def link_bearer(bearer: Known, relative: str, newborn: Resource) -> None:
     bearer.resource = linked
 
 
-async def noted(store: Store, wanted: Iterable[Number]) -> Noted:
+async def noted(store: Store | Transaction, wanted: Iterable[Number]) -> Noted:
     """What is known of these numbers from newborns that came before."""
     names = {_name(number): number for number in wanted}
     found = await store.entries_named(REGISTER, list(names)) if names else {}

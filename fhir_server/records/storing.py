@@ -17,11 +17,12 @@ from fhir_server.records.filing import Identity, guard_of, hold
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import head_of, is_stored, owned_before, patient_before, written_before
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers, tell_apart
-from fhir_server.records.merging import merge
+from fhir_server.records.merging import add_numbers, merge
 from fhir_server.records.newborns import Noted, link_bearer, link_to_earlier, note, noted
 from fhir_server.records.patient_merge import replaced
 from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
+from fhir_server.records.requests import conflict, request_name, used_otherwise
 from fhir_server.records.scopes import Made
 from fhir_server.records.source import Problem
 from fhir_server.store.contract import Guard, Transaction
@@ -93,11 +94,11 @@ class Stores:
         self.received: dict[str, Received] = {}  # path -> what is kept of the file
 
     def people(self, records: Iterable[Record]) -> frozenset[object]:
-        """What two groups must not share while both are under way: numbers of people, records themselves, and what all
-        people share as long as it is not known to be stored."""
+        """What two groups must not share while both are under way: numbers of people, records themselves, the messages
+        they came in, and what all people share as long as it is not known to be stored."""
         found: set[object] = set()
         for record in records:
-            found.add(record.id)
+            found.update({record.id, request_name(record)} - {""})
             found.update(self._numbers(record))
             found.update(
                 name
@@ -114,7 +115,9 @@ class Stores:
         """Settles every record of a group: ids, references, people. What is faulty is told in the record's problems."""
         heads = await self._context.store.read_many("Provenance", [record.id for record in records], EVERYTHING)
         plans = [Plan(record, _live(heads.get(record.id))) for record in records]
-        waiting = [plan for plan in plans if not _is_stored_already(plan)]
+        for record in await used_otherwise(self._context.store, records):
+            record.mapped.problems.append(conflict(record))
+        waiting = [plan for plan in plans if not (plan.record.refused or _is_stored_already(plan))]
         wanted = {number for plan in waiting for number in self._numbers(plan.record)}
         ids = {id for plan in waiting if (id := patient_before(plan.head))}
         ids |= {own_id(plan.record, one) for plan in waiting for one in plan.record.others}
@@ -147,7 +150,7 @@ class Stores:
         await transaction.claim_all(f"person {number.system}|{number.value}" for number in wanted)
         if await self._bearers.among(transaction, wanted) - group.bearers:
             raise FhirError(Kind.CONFLICT, "a person of this import was stored meanwhile by another one")
-        known = await noted(self._context.store, wanted)  # whoever claimed these numbers before has stored it
+        known = await noted(transaction, wanted)  # whoever claimed these numbers before has stored it
         if any(ids - group.newborns.get(number, set()) for number, ids in known.items() if number in gained):
             raise FhirError(Kind.CONFLICT, "a newborn came before under the number of a person of this import")
         await note(transaction, parents, known)
@@ -182,7 +185,7 @@ class Stores:
         plan.identities = {(one.resource["resourceType"], one.id) for one in record.mapped.made}
         for one, made in zip((known, *plan.others), (record.patient, *record.others), strict=True):
             people[one.id] = one
-            self._join(one, made.resource, record)
+            self._join(one, made.resource, plan)
             for number in numbers(one.resource, self._naming):
                 if one not in by_number[number]:
                     by_number[number].append(one)
@@ -238,14 +241,15 @@ class Stores:
         plan.stored_as = stored
         plan.identities = {(one.resource["resourceType"], one.id) for one in record.mapped.made}
 
-    def _join(self, known: Known, fresh: Resource, record: Record) -> None:
+    def _join(self, known: Known, fresh: Resource, plan: Plan) -> None:
         """Brings what the record says of the person together with what is known."""
         if not known.resource:
             known.resource, known.changed = fresh, True
             return
         if known.hidden:
             return
-        merged, differing = merge(known.resource, fresh)
+        older = plan.is_older
+        merged, differing = (add_numbers(known.resource, fresh), []) if older else merge(known.resource, fresh)
         if not known.fixed and not same_content(merged, known.resource):
             known.resource, known.changed = merged, True
         for name in differing:
@@ -253,7 +257,7 @@ class Stores:
                 f"{name}: the record says otherwise than what another sender said; that stays",
                 f"{name}: hồ sơ ghi khác với dữ liệu đã có từ nơi khác; giữ dữ liệu đã có",
             )
-            record.mapped.problems.append(Problem("warning", "differs", text, name))
+            plan.record.mapped.problems.append(Problem("warning", "differs", text, name))
 
     def _check(self, record: Record) -> None:
         """Base R4 and, unless the setting says otherwise, the profiles that are claimed; each fault with the source

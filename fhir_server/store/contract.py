@@ -108,6 +108,10 @@ class Transaction(Protocol):
         """As Store.enter."""
         ...
 
+    async def entries_named(self, register: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """As Store.entries_named, as this transaction sees them."""
+        ...
+
     async def enter_all(self, register: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
         """Keeps several entries of a register for ever, whatever was there under their names."""
         ...

@@ -140,6 +140,10 @@ class MongoTransaction:
             await Registers(self._writes.reads.database, self._writes.session).put(register, name, entry)
         return True
 
+    async def entries_named(self, register: str, names: Sequence[str]) -> dict[str, dict[str, Any]]:
+        with wrapped(f"looking into {register}", in_transaction=True):
+            return await Registers(self._writes.reads.database, self._writes.session).named(register, names)
+
     async def enter_all(self, register: str, entries: Mapping[str, Mapping[str, Any]]) -> None:
         with wrapped(f"entering into {register}", in_transaction=True):
             await Registers(self._writes.reads.database, self._writes.session).put_all(register, entries)

@@ -306,9 +306,7 @@ async def test_two_processes_that_meet_a_new_person_under_different_numbers_make
 
 async def test_parts_of_an_import_take_every_record_once_and_refuse_the_second_of_a_key(desk: Desk) -> None:
     write_sample(25, 3, desk.folder / "commune")
-    sheet = b"".join(
-        orjson.dumps(basic(ma_ho_so=f"L{number}")) + b" " * 500_000 + b"\n" for number in range(11)
-    )  # large enough to be shared
+    sheet = b"".join(orjson.dumps(basic(ma_ho_so=f"L{number}")) + b"\n" for number in range(11))
     sheet += b"".join(
         orjson.dumps(basic(ma_ho_so=f"L{number}", ngay_cap_nhat="2026-03-09")) + b"\n" for number in range(11)
     )
@@ -323,6 +321,17 @@ async def test_parts_of_an_import_take_every_record_once_and_refuse_the_second_o
     refused = [one for one in whole.records if one.status == "refused"]
     assert sorted(one.place.record for one in refused) == list(range(12, 23))
     assert {problem.rule for one in refused for problem in one.problems} == {"duplicate-key"}
+
+
+async def test_the_last_file_counts_whichever_process_is_the_first(desk: Desk) -> None:
+    for name, main in (("a", "I10"), ("b", "I11.9")):
+        visits = [total(MA_LK=f"LK{number}", MA_BENH_CHINH=main) for number in range(5)]
+        for number, visit in enumerate(visits):
+            desk.put(dossier(visit), f"{name}{number}.xml")
+    for number in (1, 0):
+        await import_records(desk.context, [desk.folder], part=Part(Share(number, 2), puts_off_indexes=False))
+    codes = Counter(coding["code"] for one in await desk.stored("Condition") for coding in one["code"].get("coding", ()))
+    assert (codes["I10"], codes["I11.9"]) == (0, 5)
 
 
 async def test_how_far_an_import_is_can_be_estimated(desk: Desk) -> None:
@@ -373,3 +382,35 @@ async def test_another_sender_may_use_the_same_number(desk: Desk) -> None:
     assert (await desk.send(health_record(person(), request="R-4"))).stored == 1
     other = health_record(person(MADINHDANH="038185000124", GIOITINH="2"), request="R-4", sender="38281")
     assert (await desk.send(other, "b.xml")).stored == 1
+
+
+async def test_of_versions_in_several_files_of_one_import_the_last_file_wins_with_all_its_parts(desk: Desk) -> None:
+    first, second = total(MA_BENH_KT="J02.9;E11.9"), total(MA_BENH_KT="J02.9")
+    for name, visit in zip("abc", (first, second, first), strict=True):
+        desk.put(dossier(visit), f"{name}.xml")
+    await import_records(desk.context, [desk.folder / "a.xml", desk.folder / "b.xml"])
+    assert len(await desk.stored("Condition")) == 3
+    await import_records(desk.context, [desk.folder / "c.xml", desk.folder / "b.xml", desk.folder / "a.xml"])
+    assert len(await desk.stored("Condition")) == 4
+    report = await import_records(desk.context, [desk.folder])  # the first is what is stored, then two that are not
+    assert counts(report) == (3, 2, 1, 0)
+    assert len(await desk.stored("Condition")) == 4
+
+
+async def test_an_older_version_that_comes_late_changes_nothing_of_the_person(desk: Desk) -> None:
+    late = dossier(total(DIA_CHI="Nhà cũ", MA_THE_BHYT="DN4383820000123"))
+    await desk.send(dossier(total(DIA_CHI="Nhà mới")))
+    await desk.send(late.replace(b"20260302</NGAYLAP>", b"20260301</NGAYLAP>"), "b.xml")
+    (patient,) = await desk.stored("Patient")
+    assert [one["text"] for one in patient["address"]] == ["Nhà mới"]
+    assert "DN4383820000123" in [one["value"] for one in patient["identifier"]]
+
+
+async def test_a_number_of_a_message_used_twice_in_one_import_is_refused_the_second_time(desk: Desk) -> None:
+    other = person(MADINHDANH="038185000124", GIOITINH="2", MABHXH=None)
+    desk.put(health_record(person(), request="R-5"), "a.xml")
+    desk.put(health_record(other, request="R-5"), "b.xml")
+    report = await import_records(desk.context, [desk.folder])
+    assert counts(report) == (2, 1, 0, 1)
+    (refused,) = [one for one in report.records if one.status == "refused"]
+    assert (Path(refused.place.file).name, refused.problems[-1].rule) == ("b.xml", "request-id-conflict")
