@@ -330,7 +330,8 @@ async def test_the_last_file_counts_whichever_process_is_the_first(desk: Desk) -
             desk.put(dossier(visit), f"{name}{number}.xml")
     for number in (1, 0):
         await import_records(desk.context, [desk.folder], part=Part(Share(number, 2), puts_off_indexes=False))
-    codes = Counter(coding["code"] for one in await desk.stored("Condition") for coding in one["code"].get("coding", ()))
+    conditions = await desk.stored("Condition")
+    codes = Counter(coding["code"] for one in conditions for coding in one["code"].get("coding", ()))
     assert (codes["I10"], codes["I11.9"]) == (0, 5)
 
 

@@ -253,14 +253,10 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         list(find_files([tmp_path / "none.xml"]))
 
 
-def test_processes_share_small_files_by_their_size(tmp_path: Path) -> None:
-    (tmp_path / "a.ndjson").write_bytes(as_json_lines(30))
-    for number in range(30):
-        (tmp_path / f"b{number:02d}.ndjson").write_bytes(as_json_lines(1))
-    read = [len(list(read_files([tmp_path], FORMATS, Share(number, 2)))) for number in range(2)]
-    assert sum(read) == 60
-    assert min(read) > 20
-
-
-def as_json_lines(count: int) -> bytes:
-    return b"".join(as_json(basic(ma_ho_so=str(number), ghi_chu="x" * 2_000))[1:-1] + b"\n" for number in range(count))
+def test_of_processes_that_share_files_one_takes_all_of_a_key(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.json").write_bytes(as_json(*(basic(ma_ho_so=str(number)) for number in range(60))))
+    shares = [[one.place.record for one in read_files([tmp_path], FORMATS, Share(number, 2))] for number in range(2)]
+    assert sorted(shares[0] + shares[1]) == sorted([*range(1, 61)] * 2)
+    assert set(shares[0]).isdisjoint(shares[1])
+    assert min(map(len, shares)) > 40
