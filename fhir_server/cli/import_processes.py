@@ -25,13 +25,15 @@ from fhir_server.cli.faults import CannotRun
 from fhir_server.cli.logs import places
 from fhir_server.cli.parents import end_with_the_parent
 from fhir_server.cli.person import acting
-from fhir_server.config import Settings
+from fhir_server.config import DATA_ROOT, Settings
+from fhir_server.definitions.load import Definitions
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.rare_collections import collect_rarely
 from fhir_server.records.files import STDIN, find_files, size_of
 from fhir_server.records.importing import OnRecord, Part, Progress
 from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.source import Share
+from fhir_server.validation.validate import Validator
 
 # Below this size of all files the start of further processes takes longer than they save.
 WORTH_SHARING = 6 << 20
@@ -115,6 +117,8 @@ def workers(count: int) -> Iterator[Workers]:
     """As many as an import is worth, until the end of the block; none for one that this process does itself."""
     if count > 1:
         import fhir_server.app  # noqa: F401  what each needs, imported once for all
+
+        Validator(Definitions.load(DATA_ROOT))  # makes the largest of it, the schema of all types, which is kept
     crew = Workers(count if count > 1 else 0)
     try:
         yield crew
