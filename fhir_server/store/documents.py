@@ -129,7 +129,9 @@ def history_id(id: str, version: int) -> str:
 def stored(type: str, document: Mapping[str, Any]) -> Stored:
     """A document, current or old, as the rest of the program sees it."""
     get = document.get
-    version = document["v"]
+    version, keys = document["v"], get("k")
+    if keys.__class__ is dict:  # an entry of the index over keys
+        keys = (keys["k"],)
     return Stored(
         type,
         get("i") or document["_id"],
@@ -139,7 +141,7 @@ def stored(type: str, document: Mapping[str, Any]) -> Stored:
         get("d", False),
         get("o", 0),
         get("x"),
-        tuple(document["k"]) if "k" in document else None,
+        tuple(keys) if keys is not None else None,
         document["m"],
         get("p"),
         version == 1 or get("n", False),

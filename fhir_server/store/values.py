@@ -203,9 +203,9 @@ class Find(msgspec.Struct, frozen=True):
 
     Over an `x.` path a list counts by its lowest value (descending: its highest), and a resource without a value comes
     last. raw: False leaves the bytes out. want_sort, want_keys: also give `x`, `k`. keys_within: (low, high), to give
-    those of `k` from low to before high alone. start: (key, order) at which the index over keys is entered, and walked
-    to the end of keys_within: it saves the way there and decides nothing. Time is bounded by the store's settings; what
-    a query that takes over a second may look at by `bound`, which needs an order that the index of the hint gives:
+    at least the first of `k` from low to before high. start: (key, order) at which the index over keys is entered, and
+    walked to the end of keys_within: it saves the way there and decides nothing. Time is bounded by the settings;
+    what a query that takes over a second may look at by `bound`, which needs an order that the index of the hint gives:
     FhirError TOO_COSTLY when the page is not full within it. Deleted resources are never found.
     """
 
