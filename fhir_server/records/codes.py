@@ -8,6 +8,7 @@ from functools import lru_cache
 from typing import Any
 
 from fhir_server.terminology.code_systems import CodeSystem
+from fhir_server.terminology.concept_maps import ConceptMap, Match
 from fhir_server.terminology.load import Terminology
 from fhir_server.terminology.validate_code import NEIGHBOURS, named
 
@@ -95,12 +96,23 @@ class Codes:
         return system.coding(concept).resource() if concept is not None else None
 
     def _translate(self, map: str, code: str, on: date | None) -> list[Coding]:
-        """What a concept map makes of a code, best first; [] for none. Raises KeyError for an unknown map."""
+        """What a concept map makes of a code, best first; [] for none, and for a code that its list came to have at
+        another time. Raises KeyError for an unknown map."""
         found = self._terminology.concept_map(map)
         if found is None:
             raise KeyError(f"no concept map {map!r}")
-        whole = ({"system": one.system, "code": one.code, "display": one.display} for one in found.matches(code))
+        whole = (
+            {"system": one.system, "code": one.code, "display": one.display} for one in self._matches(found, code, on)
+        )
         return [{name: value for name, value in coding.items() if value} for coding in whole]
+
+    def _matches(self, map: ConceptMap, code: str, on: date | None) -> list[Match]:
+        found: list[Match] = []
+        for source in map.sources:
+            system = self._terminology.code_system(source, on)
+            if system is None or not system.period.holds(on) or system.has(code) is not False:
+                found += map.matches(code, source)
+        return sorted(found, key=lambda match: match.rank)
 
     def allowed(self, map: str) -> str:
         """The codes that a map takes, for people: `1 (Nam), 2 (Nữ)`."""

@@ -161,6 +161,14 @@ def test_the_class_follows_from_visit_type_and_emergency(type: str, category: st
     assert encounter["class"]["code"] == meant
 
 
+@pytest.mark.parametrize(("day", "meant"), [("20260731", "UNK"), ("20260801", "HH")])
+def test_a_visit_type_means_nothing_before_its_list_has_it(day: str, meant: str) -> None:
+    record = visit(MA_LOAI_KCB="12", NGAY_VAO=f"{day}0815", NGAY_RA=f"{day}1130")
+    (encounter,) = of_type(record, "Encounter")
+    assert encounter["class"]["code"] == meant
+    assert (("warning", "unknown-code") in rules(record)) is (meant == "UNK")
+
+
 def test_a_class_that_is_not_told_is_unknown_and_not_guessed() -> None:
     (encounter,) = of_type(visit(MA_LOAI_KCB=None), "Encounter")
     assert encounter["class"]["code"] == "UNK"
