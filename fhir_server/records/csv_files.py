@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, zip_longest
 from typing import IO, Any
 
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
@@ -61,6 +61,12 @@ def read_csv(stream: IO[bytes], name: str, format: str, layout: CsvLayout) -> It
         if missing:
             yield SourceRecord(format, Place(name, 0, 1), None, (_no_column(missing),))
             return
+        twice = next((column for column in header if column and header.count(column) > 1), "")
+        if twice:
+            text = (f"two columns {twice}", f"có hai cột {twice}")
+            problem = Problem("error", "not-well-formed", text, field=twice)
+            yield SourceRecord(format, Place(name, 0, 1), None, (problem,))
+            return
         yield from _Collector(name, format, layout, header).records(rows)
     except csv.Error as fault:
         text = (f"not a CSV file: {fault}", f"không phải tệp CSV: {fault}")
@@ -93,7 +99,10 @@ class _Collector:
         line = start = 1
         for row in rows:
             line = rows.line_num  # type: ignore[attr-defined]
-            cells = {name: cell.strip() for name, cell in zip(self._header, row, strict=False) if name and cell.strip()}
+            # What stands under no name is kept under "", for its record to be refused.
+            cells = {
+                name: text for name, cell in zip_longest(self._header, row, fillvalue="") if (text := cell.strip())
+            }
             if not cells:
                 continue
             own = tuple(cells.get(column, "") for column in self._layout.key)
@@ -129,6 +138,12 @@ class _Collector:
             text = (f"more than {LINES_LIMIT} lines in one record", f"một hồ sơ có hơn {LINES_LIMIT} dòng")
             return Problem("error", "too-large", text)
         for row in rows:
+            if "" in row:
+                text = (
+                    "a value under no column; is a delimiter within a text?",
+                    "có giá trị nằm ngoài các cột; dấu phân cách trong chữ?",
+                )
+                return Problem("error", "not-well-formed", text, found=row[""])
             kind = row.get(self._layout.kind, "")
             if kind not in self._layout.rows:
                 names = ", ".join(self._layout.rows)

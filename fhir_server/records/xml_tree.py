@@ -19,7 +19,8 @@ _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']+)[\"']")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
 _BLANK = re.compile(rb"\s+")
 _ACCEPTED_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
-
+# Text beside elements, which a tree has no place for.
+_STRAY_TEXT = etree.XPath("boolean(//*[*]/text()[normalize-space()])", smart_strings=False)
 
 _PARSER = etree.XMLParser(
     encoding="utf-8",
@@ -75,6 +76,12 @@ def _parse(body: bytes, prefixes: bytes = b"") -> tuple[str, Any]:
         root = etree.fromstring(b"<_%s>%s</_>" % (prefixes, body), _PARSER)
     except etree.XMLSyntaxError as fault:
         raise _malformed(body, fault) from None
+    if len(root) > 1 or _STRAY_TEXT(root):
+        raise refusal(
+            "not-well-formed",
+            "text or a second document beside elements",
+            "có chữ hoặc văn bản thứ hai nằm ngoài phần tử",
+        )
     return (_local(root[0].tag), _value(root[0], 1, [1])) if len(root) else ("", {})
 
 

@@ -100,6 +100,20 @@ def test_a_control_character_is_named() -> None:
     assert (told(found), found.problems[0].found) == (["control-character"], "0x0b")
 
 
+@pytest.mark.parametrize(
+    "inner",
+    [
+        "rác" + total(),
+        total() + "rác",
+        total() + "<KHAC/>",
+        total(DIA_CHI="Thôn 3").replace("Thôn 3", "Thôn <b>3</b> cũ"),
+    ],
+)
+def test_text_beside_elements_and_a_second_document_are_refused_and_not_dropped(inner: str) -> None:
+    broken, whole = read(dossier(inner, total(MA_LK="LK2")))
+    assert (told(broken), told(whole)) == (["not-well-formed"], [])
+
+
 def test_a_record_too_deep_or_with_too_many_elements_is_refused() -> None:
     deep, wide = "<A>" * 100 + "</A>" * 100, "<A>1</A>" * 200_001
     body = health_record(f"<HOSOSUCKHOE>{deep}</HOSOSUCKHOE>", f"<HOSOSUCKHOE>{wide}</HOSOSUCKHOE>", person())
@@ -225,6 +239,15 @@ def test_the_columns_or_members_of_a_file_tell_its_format() -> None:
     assert read(b'{"ho_ten": "An"}', "a.json")[0].format == "basic"
     (alone,) = read(b'[{"ma_mui_tiem": "1", "ho_ten": "An"}]', "a.json")
     assert alone.format == "tiemchung"
+
+
+def test_a_value_under_no_column_refuses_its_line_alone_and_two_columns_of_one_name_the_file() -> None:
+    head = "ma_mui_tiem,ten_vac_xin,ngay_tiem,ten_co_so"
+    lines = f"{head}\n1,BCG,01/02/2026,Trạm Y tế, xã A\n2,BCG,01/02/2026,Trạm Y tế,\n"
+    broken, whole = read(lines.encode(), "a.csv")
+    assert (told(broken), broken.problems[0].found, told(whole)) == (["not-well-formed"], "xã A", [])
+    (refused,) = read(f"{head},ngay_tiem\n1,BCG,01/02/2026,A,02/02/2026\n".encode(), "a.csv")
+    assert (told(refused), refused.problems[0].field) == (["not-well-formed"], "ngay_tiem")
 
 
 def test_without_key_columns_every_line_is_a_record() -> None:
