@@ -101,7 +101,7 @@ class _Collector:
             line = rows.line_num  # type: ignore[attr-defined]
             # What stands under no name is kept under "", for its record to be refused.
             cells = {
-                name: text for name, cell in zip_longest(self._header, row, fillvalue="") if (text := cell.strip())
+                name: value for name, cell in zip_longest(self._header, row, fillvalue="") if (value := cell.strip())
             }
             if not cells:
                 continue

@@ -12,6 +12,7 @@ import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import IO
 from zlib import crc32
@@ -80,8 +81,13 @@ def size_of(files: Iterable[Path]) -> int:
     return sum(path.stat().st_size for path in files if path != STDIN)
 
 
-class _Copied(io.TextIOWrapper):
-    """Standard input that was copied, so that it can be read again."""
+@lru_cache(maxsize=1)
+def _copy_of(stream: IO[bytes]) -> IO[bytes]:
+    """What a stream that can be read once alone holds, to be read again and again; it goes with the process."""
+    copy = tempfile.TemporaryFile()  # noqa: SIM115
+    shutil.copyfileobj(stream, copy)
+    copy.flush()
+    return copy
 
 
 @contextmanager
@@ -91,12 +97,7 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
         with path.open("rb") as stream:
             yield stream
         return
-    if not isinstance(sys.stdin, _Copied):
-        copy = tempfile.TemporaryFile()  # noqa: SIM115  it goes with the process
-        shutil.copyfileobj(sys.stdin.buffer, copy)
-        copy.flush()
-        sys.stdin = _Copied(copy)
-    with open(sys.stdin.fileno(), "rb", closefd=False) as stream:
+    with open(_copy_of(sys.stdin.buffer).fileno(), "rb", closefd=False) as stream:
         stream.seek(0)
         yield stream
 
