@@ -52,6 +52,10 @@ class Parameters:
             return self.types
         return tuple(target for target in param.targets if target in self._capability.types)
 
+    def has_element(self, type: str, name: str) -> bool:
+        """Whether a type has an element of this name at its root (`value` for `value[x]`)."""
+        return any(element.name == name for element in self._definitions.structure(type).children())
+
     def parent(self, type: str) -> SearchParameter | None:
         """The reference by which resources of a type stand below others of it (Location.partof); None for none."""
         for code in ("partof", "part-of"):

@@ -111,6 +111,9 @@ class ResultReader:
             self.results = replace(self.results, count=min(_whole_number(value), self._page_limit))
         elif code == "_elements":
             names = tuple(name.rpartition(".")[2] for name in value.split(",") if name)
+            for name in names:
+                if not any(self._parameters.has_element(type, name) for type in self._types):
+                    raise Unusable(f"no resource type that is searched has an element {name[:64]!r}")
             self.results = replace(self.results, elements=names)
         else:
             field, choices = _CHOICES[code]

@@ -194,6 +194,14 @@ async def test_summaries_and_elements_are_cut_and_marked(world: Searcher) -> Non
     assert "tag" not in whole["entry"][0]["resource"]["meta"]
 
 
+async def test_an_element_that_no_type_has_is_told_and_cuts_nothing(world: Searcher) -> None:
+    asked = "Observation?_id=an-can-nang&_elements=value,subjekt"
+    found, outcome = [entry["resource"] for entry in (await world.bundle(asked))["entry"]]
+    assert "subject" in found
+    assert "'subjekt'" in outcome["issue"][0]["diagnostics"]
+    assert "'subjekt'" in await world.refusal(asked, Prefer="handling=strict")
+
+
 async def test_entries_carry_their_url_and_the_bytes_as_they_are_read(world: Searcher) -> None:
     entry = (await world.bundle("Patient?_id=an"))["entry"][0]
     assert entry["fullUrl"] == "http://test/fhir/Patient/an"
