@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from functools import partial
 from typing import Any
 
+import structlog
 from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -45,9 +46,11 @@ from fhir_server.search.lookup import Codes
 from fhir_server.search.model import SearchModel
 from fhir_server.security.consents import sweeping
 from fhir_server.security.gate import Gate, open_gate
+from fhir_server.security.issuers import IssuersError
 from fhir_server.security.pace import DAY, Pace
 from fhir_server.store.embedded import Embedded
 from fhir_server.store.mongo import open_store
+from fhir_server.store.values import StartError
 from fhir_server.terminology.catalogue import Catalogue
 from fhir_server.terminology.expand import codes
 from fhir_server.terminology.load import Terminology
@@ -57,6 +60,7 @@ from fhir_server.validation.conformance import Conformance, Severities
 from fhir_server.validation.validate import Validator
 
 BASE_PATH = "/fhir"
+log = structlog.get_logger("fhir_server.start")
 
 
 class Application(FastAPI):
@@ -80,7 +84,10 @@ def build_app(settings: Settings) -> FastAPI:
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with open_context(settings) as context, _gated(settings, context) as gate:
+        async with AsyncExitStack() as stack:
+            with _told_why():
+                context = await stack.enter_async_context(open_context(settings))
+                gate = await stack.enter_async_context(_gated(settings, context))
             held.append(context if gate is None else _bounded(context).with_(smart=gate.configuration))
             gates[:] = [gate] if gate else []
             async with following(context, new_id()), sweeping(context), numbering(context, new_id()):
@@ -111,6 +118,16 @@ def build_app(settings: Settings) -> FastAPI:
         app.user_middleware.insert(0, middleware)
         app.fhir = middleware.cls(app.fhir, *middleware.args, **middleware.kwargs)
     return app
+
+
+@contextmanager
+def _told_why() -> Iterator[None]:
+    """Of a start that fails the log would keep no more than where: what is at fault is told by itself."""
+    try:
+        yield
+    except (StartError, IssuersError) as fault:
+        log.error("cannot start", why=str(fault))
+        raise
 
 
 def _middleware(settings: Settings) -> Iterator[Middleware]:

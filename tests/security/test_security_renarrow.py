@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from pymongo import MongoClient
 
+from fhir_server.app import build_app
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.narrowing import NarrowingRules
@@ -129,6 +130,17 @@ async def test_a_denial_by_a_label_is_told_anew_where_the_class_of_the_label_has
     await renarrow(running, lambda done, total: None)
     assert said() == {"-*@*!2"}
     assert (await admin.send("DELETE", "Consent/of-an")).status_code == 204
+
+
+async def test_a_server_that_does_not_start_by_other_rules_says_why(
+    running: Context, guarded: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    await require_rules(running)
+    other = build_app(guarded.model_copy(update={"restricted": "conf/R"}))
+    with pytest.raises(StartError):
+        async with other.router.lifespan_context(other):
+            pass
+    assert "run `fhir-server migrate`" in capsys.readouterr().out
 
 
 def test_another_list_of_units_makes_other_rules(tmp_path: Path, running: Context) -> None:
