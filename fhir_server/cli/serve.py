@@ -156,7 +156,7 @@ def _run(settings: Settings, listener: socket.socket, tls: Mapping[str, Any]) ->
         "fhir_server.cli.serve:worker",
         factory=True,
         workers=settings.workers,
-        loop="fhir_server.http.accepting:SharingLoop" if settings.workers > 1 else "uvloop",
+        loop=f"fhir_server.http.accepting:{'SharingLoop' if settings.workers > 1 else 'LoneLoop'}",
         http=BoundedProtocol,
         ws="none",
         lifespan="on",

@@ -1,7 +1,8 @@
-"""An event loop under which the processes of one server share its connections evenly.
+"""Event loops that let clients in: at once where one process serves, and shared evenly where several do.
 
-The loops of uvloop and asyncio take every connection that waits whenever they look: of several processes on one socket
-the first to look gets a whole burst, and keeps it as long as the clients keep their connections.
+Of several processes on one socket the first to look gets a whole burst, and keeps it as long as the clients keep their
+connections. One alone should look for all that wait: uvloop takes one connection and then answers all that is asked by
+those that it has, so the last of a crowd would wait for many answers to others.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import uvloop
 
 STEP_SECONDS = 0.001  # the time by which a process lets those go first that have one connection less
 MOST_STEPS = 8
+MOST_AT_ONCE = 64  # by a process alone
 PART = 4  # it takes so many at a time as are a quarter of those that it has: a crowd of clients is let in soon
 PAUSE_SECONDS = 1.0  # after which it is tried again when the process has no file descriptor left
 
@@ -22,19 +24,30 @@ PAUSE_SECONDS = 1.0  # after which it is tried again when the process has no fil
 class SharingLoop(uvloop.Loop):
     """uvloop's, but for a server on a socket that listens already."""
 
+    is_alone = False
+
     async def create_server(self, protocol_factory: Any, *arguments: Any, **named: Any) -> Any:
         listener = named.get("sock")
         if listener is None or named.get("ssl") is not None:
             return await super().create_server(protocol_factory, *arguments, **named)
-        return _Sharing(self, listener, protocol_factory)
+        return _Sharing(self, listener, protocol_factory, self.is_alone)
+
+
+class LoneLoop(SharingLoop):
+    """That of the only process."""
+
+    is_alone = True
 
 
 class _Sharing:
-    """One listening socket, of which other processes take connections too: few at a time, and the later the more it
-    has already."""
+    """One listening socket. Where other processes take connections of it, too: few at a time, and the later the more
+    it has already."""
 
-    def __init__(self, loop: uvloop.Loop, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+    def __init__(
+        self, loop: uvloop.Loop, listener: socket.socket, protocol: Callable[[], asyncio.Protocol], is_alone: bool
+    ) -> None:
         self._loop = loop
+        self._is_alone = is_alone
         self._listener = listener
         self._protocol = protocol
         self._connections: list[asyncio.BaseTransport] = []
@@ -47,6 +60,9 @@ class _Sharing:
 
     def _somebody_waits(self) -> None:
         self._connections = [one for one in self._connections if not one.is_closing()]
+        if self._is_alone:
+            self._accept_some(MOST_AT_ONCE)
+            return
         steps = min(len(self._connections) + len(self._opening), MOST_STEPS)
         if not steps:
             self._accept()
@@ -56,7 +72,10 @@ class _Sharing:
 
     def _accept_late(self) -> None:
         self._watch()
-        for _ in range(1 + len(self._connections) // PART):
+        self._accept_some(1 + len(self._connections) // PART)
+
+    def _accept_some(self, most: int) -> None:
+        for _ in range(most):
             if not self._accept():
                 return
 
