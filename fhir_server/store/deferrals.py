@@ -46,6 +46,7 @@ class Deferrals:
 
     async def settle(self, id: str, owner: str, answer: bytes) -> None:
         """The answer under the owner's name first, so that two who both believe to own it cannot mix."""
+        await self._answers.forget(_answer(id, owner))  # of an earlier try that was cut off
         await self._answers.keep(_answer(id, owner), answer)
         settled = await self._deferrals.update_one({"_id": id, "owner": owner, "done": False}, {"$set": {"done": True}})
         await self._answers.forget(_request(id) if settled.matched_count else _answer(id, owner))

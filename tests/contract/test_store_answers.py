@@ -11,6 +11,7 @@ from fhir_server.store.answers import PART_BYTES
 from fhir_server.store.contract import Transaction
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.values import EVERYTHING, Put
+from tests.contract.conftest import FailPoints
 from tests.contract.drafts import a_draft
 
 LEASE = 30.0
@@ -104,3 +105,14 @@ async def test_a_cancelled_request_is_forgotten_and_its_owner_is_told(store: Mon
 async def test_a_deferred_request_is_nobody_elses_business(store: MongoStore) -> None:
     await store.defer("1", "an", b"request")
     assert await store.deferred("1", "binh") is None
+
+
+async def test_what_could_not_be_settled_is_settled_by_the_next_try(store: MongoStore, failpoints: FailPoints) -> None:
+    await store.defer("d", "caller", b"request")
+    assert await store.lease("d", "owner", 30) == b"request"
+    with failpoints("failCommand", failCommands=["update"], errorCode=10107), pytest.raises(FhirError):
+        await store.settle("d", "owner", b"first")
+    await store.settle("d", "owner", b"second")
+    found = await store.deferred("d", "caller")
+    assert found is not None
+    assert (found.done, found.answer) == (True, b"second")
