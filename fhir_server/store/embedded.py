@@ -84,7 +84,7 @@ class Embedded:
             self._guardian = _Guardian(self._command(binary, socket), socket, self.data_dir / "mongod.log", self._lock)
             self._guardian.start()
             self.uri = _uri(socket)
-            _await_primary(self.uri, str(socket), self._guardian)
+            _await_primary(str(socket), self._guardian)
         except BaseException:
             self.stop()
             raise
@@ -140,7 +140,9 @@ def running_uri(data_dir: Path) -> str | None:
 
 
 def _uri(socket: Path) -> str:
-    return f"mongodb://{quote(str(socket), safe='')}/?directConnection=true"
+    """Names the replica set, so that a client waits for the primary. A connection made directly, to a mongod that has
+    only just begun, would count as one without transactions for ever."""
+    return f"mongodb://{quote(str(socket), safe='')}/?replicaSet={REPLICA_SET}"
 
 
 class _Guardian(threading.Thread):
@@ -307,9 +309,10 @@ def _socket_path(data_dir: Path) -> Path:
     return folder / "mongod.sock"
 
 
-def _await_primary(uri: str, socket: str, guardian: _Guardian) -> None:
+def _await_primary(socket: str, guardian: _Guardian) -> None:
     """Waits until mongod takes writes, makes it a replica set of one at the first start."""
     deadline = time.monotonic() + START_SECONDS
+    uri = f"mongodb://{quote(socket, safe='')}/"
     asked = False
     while time.monotonic() < deadline:
         if not guardian.is_alive():
@@ -317,7 +320,7 @@ def _await_primary(uri: str, socket: str, guardian: _Guardian) -> None:
             raise fault if isinstance(fault, StartError) else StartError(f"The embedded MongoDB cannot start: {fault}.")
         # A client made before the replica set exists would not see it become primary.
         if Path(socket).exists():
-            with MongoClient[dict[str, Any]](uri, serverSelectionTimeoutMS=250) as client:
+            with MongoClient[dict[str, Any]](uri, directConnection=True, serverSelectionTimeoutMS=250) as client:
                 try:
                     if client.admin.command("hello").get("isWritablePrimary"):
                         guardian.started.set()

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
+from pymongo import MongoClient
+from pymongo.errors import AutoReconnect
 
 from fhir_server.config import Settings
 from fhir_server.errors import FhirError
@@ -80,3 +84,9 @@ async def test_every_acknowledged_write_survives_kills_of_mongod_with_its_exact_
     assert [problem async for problem in mortal.check(index)] == []
     members = await mortal.count("Condition", {}, EVERYTHING)
     assert members % 3 == 0
+
+
+async def test_a_write_waits_for_a_database_that_is_about_to_take_writes(server: Embedded, mortal: MongoStore) -> None:
+    with MongoClient[dict[str, Any]](server.uri) as client, suppress(AutoReconnect):
+        client.admin.command("replSetStepDown", 1, force=True)
+    assert await mortal.enter("names", "a", {})

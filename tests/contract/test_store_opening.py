@@ -7,6 +7,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from pymongo import MongoClient
@@ -26,7 +27,7 @@ def standalone(tmp_path: Path) -> Iterator[str]:
     socket = tmp_path / "s.sock"
     command = [str(embedded_module._binary()), "--dbpath", str(tmp_path), "--bind_ip", str(socket), "--nounixsocket"]
     process = subprocess.Popen([*command, "--wiredTigerCacheSizeGB", "0.25"], stdout=subprocess.DEVNULL)
-    yield embedded_module._uri(socket)
+    yield f"mongodb://{quote(str(socket), safe='')}/"
     process.kill()
     process.wait()
 
@@ -165,8 +166,9 @@ async def test_what_is_kept_and_claimed_expires_by_itself(
 
 async def test_no_uri_makes_the_store_read_elsewhere_or_write_less_surely(settings: Settings) -> None:
     """With one member, who reads of secondaries finds nobody; who writes without an answer learns of no refusal."""
-    member = str(settings.mongodb_uri).replace("directConnection=true", "replicaSet=fhir")
-    store = await open_store(f"{member}&readPreference=secondary&w=0&serverSelectionTimeoutMS=500", settings)
+    store = await open_store(
+        f"{settings.mongodb_uri}&readPreference=secondary&w=0&serverSelectionTimeoutMS=500", settings
+    )
     try:
         await put(store, a_draft(id="o"))
         assert await store.read("Organization", "o", EVERYTHING) is not None
