@@ -94,6 +94,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Row:
     chain = [TRANSFORMS[name] for name in (names if isinstance(names, list) else [names])]
     options: Mapping[str, Any] = row.get("with", {})
     default, absent, wrong = row.get("default"), row.get("absent", "leave"), row.get("wrong", "refuse")
+    takes_one = "[+]" not in row["target"]
     # Options whose value is read from the record: `facility_from` gives the transform its option `facility`.
     read_options = [
         (name.removesuffix("_from"), compile_source(at)) for name, at in options.items() if name.endswith("_from")
@@ -113,6 +114,10 @@ def _value(row: Mapping[str, Any], put: Put) -> Row:
             return
         chosen = {**options, **{name: read(scope) for name, read in read_options}} if read_options else options
         values: list[Any] = found if found.__class__ is list else [found]
+        if takes_one and any(one != values[0] for one in values[1:]):  # each would be written over the one before
+            several = "; ".join(one for one in values if isinstance(one, str))
+            mapped.problems.append(_wrong(path, WrongValue(several, ("one value", "một giá trị")), wrong))
+            return
         for transform in chain:
             values = _apply(transform, values, chosen, facts, mapped, path, wrong)
         if not values and default is not None:

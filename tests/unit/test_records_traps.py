@@ -446,3 +446,11 @@ def test_what_two_visits_of_one_record_hold_alike_stays_apart() -> None:
     record = one(health_record(person(visits=[visit("LK1", "01/02/2026"), visit("LK2", "01/03/2026")])))
     for type in ("Observation", "Condition"):
         assert len({resource["id"] for resource in of_type(record, type)}) == 2
+
+
+def test_a_field_that_stands_twice_with_two_values_is_refused_and_neither_is_chosen() -> None:
+    (twice,) = records(dossier(total(DIA_CHI="Thôn 3").replace("<DIA_CHI>", "<DIA_CHI>Thôn 2</DIA_CHI><DIA_CHI>")))
+    (problem,) = [one for one in twice.mapped.problems if one.severity == "error"]
+    assert (problem.field, problem.found, problem.allowed[0]) == ("DIA_CHI", "Thôn 2; Thôn 3", "one value")
+    (same,) = records(dossier(total(DIA_CHI="Thôn 3").replace("<DIA_CHI>", "<DIA_CHI>Thôn 3</DIA_CHI><DIA_CHI>")))
+    assert not same.refused
