@@ -336,10 +336,12 @@ class _Run:
         self.stores.remember(group)
         changed = {(one.stored.type, one.stored.id) for one in written if one.changed}
         outcomes = []
+        counted: set[tuple[str, str]] = set()  # what several records speak of is written once
         for plan in group.plans:
             mine = changed & plan.identities
             status: Status = "refused" if plan.record.refused else "stored" if mine else "unchanged"
-            told = _outcome(plan.record.source, plan.record, status, len(mine))
+            told = _outcome(plan.record.source, plan.record, status, len(mine - counted))
+            counted |= mine
             outcomes.append(replace(told, patient=None) if plan.known and plan.known.hidden else told)
         return outcomes
 

@@ -41,7 +41,8 @@ _COUNTS = ("read", "stored", "unchanged", "refused", "with_warnings")
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """What became of one record. resources: how many it holds; written: how many of them changed the store."""
+    """What became of one record. resources: how many it holds; written: how many of them changed the store;
+    what several records of a group speak of counts with one of them."""
 
     place: Place
     format: str

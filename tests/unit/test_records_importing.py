@@ -56,6 +56,7 @@ async def test_a_commune_sent_twice_in_all_formats_is_stored_once(desk: Desk, tm
     first = await import_records(desk.context, [folder])
     assert first.refused == 0
     before = await desk.versions()
+    assert first.written == sum(one for name, one in before.items() if not name.startswith(("Provenance/", "Task/")))
     again = await import_records(desk.context, [folder])
     assert (again.stored, again.unchanged) == (0, first.stored + first.unchanged)
     assert await desk.versions() == before
