@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from fhir_server.errors import FhirError, Kind
-from fhir_server.model.duplicates import first_duplicate
+from fhir_server.model.duplicates import Duplicate, first_duplicate
 from fhir_server.model.resources import decode, encode
 
 # Objects and arrays inside each other: 115 elements that repeat. What stands around a resource when it is served (an
@@ -28,13 +29,38 @@ def decode_body(body: bytes) -> Any:
     """
     body = body.removeprefix(_BYTE_ORDER_MARK)
     value = decode(body)
-    if not isinstance(value, dict | list):
+    twins = twins_in(body, value) if isinstance(value, dict | list) else None
+    if twins is None:
         return value
+    text = f"the name {twins.name[:64]!r} stands twice in one object"
+    if twins.second is None:
+        raise FhirError(Kind.STRUCTURE, f"{text}; one value would be lost")
+    root = value.get("resourceType") if isinstance(value, dict) else None
+    place = f"{root if isinstance(root, str) else ''}{twins.second.path}".removeprefix(".")
+    text += f" at line {twins.second.line}, column {twins.second.column}; one value would be lost"
+    raise FhirError(Kind.STRUCTURE, text, (place,))
+
+
+@dataclass(frozen=True, slots=True)
+class Twins:
+    """Two members of one object that have the same name. second: where it stands again; None in a very long body."""
+
+    name: str
+    second: Duplicate | None
+
+
+def twins_in(body: bytes, value: Any) -> Twins | None:
+    """The first twins of a JSON body. value: the object or array that it was read as. Raises FhirError as
+    `refuse_deep` does."""
     # Written anew, the value has every name once: a duplicate shows as a colon that is missing. Only escaped colons in
     # texts could make up for one.
-    if body.count(b":") != _written(value).count(b":") or b"\\u003" in body:
-        _refuse_duplicates(body, value)
-    return value
+    if body.count(b":") == _written(value).count(b":") and b"\\u003" not in body:
+        return None
+    try:
+        json.loads(body, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
+    except _TwinsError as fault:
+        return Twins(fault.args[0], first_duplicate(body) if len(body) <= _LOCATED else None)
+    return None
 
 
 def refuse_deep(value: Any) -> None:
@@ -74,23 +100,7 @@ def _is_deep(value: Any) -> bool:
     return any(isinstance(one, dict | list) for one in level)
 
 
-def _refuse_duplicates(body: bytes, value: Any) -> None:
-    try:
-        json.loads(body, object_pairs_hook=_refuse_twins, parse_int=str, parse_float=str)
-    except _Twins as twins:
-        text = f"the name {twins.args[0][:64]!r} stands twice in one object"
-    else:
-        return
-    found = first_duplicate(body) if len(body) <= _LOCATED else None
-    if found is None:
-        raise FhirError(Kind.STRUCTURE, f"{text}; one value would be lost")
-    root = value.get("resourceType") if isinstance(value, dict) else None
-    place = f"{root if isinstance(root, str) else ''}{found.path}".removeprefix(".")
-    text += f" at line {found.line}, column {found.column}; one value would be lost"
-    raise FhirError(Kind.STRUCTURE, text, (place,))
-
-
-class _Twins(Exception):
+class _TwinsError(Exception):
     """Two members of one object have the same name."""
 
 
@@ -98,5 +108,5 @@ def _refuse_twins(pairs: list[tuple[str, Any]]) -> None:
     names = set()
     for name, _ in pairs:
         if name in names:
-            raise _Twins(name)
+            raise _TwinsError(name)
         names.add(name)

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import IO
 
 from fhir_server.errors import FhirError
+from fhir_server.model.json_body import Twins, twins_in
 from fhir_server.model.resources import decode
 from fhir_server.records.source import (
     BOM,
@@ -19,6 +20,7 @@ from fhir_server.records.source import (
     Tree,
     UnreadableError,
     refusal,
+    within,
 )
 
 # A whole string, a bracket, or a quote whose string does not end in the window.
@@ -109,7 +111,7 @@ def _record(body: bytes, place: Place, format: str) -> SourceRecord:
     try:
         return SourceRecord(format, place, _object(body))
     except UnreadableError as fault:
-        return SourceRecord(format, place, None, (fault.problem,))
+        return SourceRecord(format, within(place, fault.problem), None, (fault.problem,))
 
 
 def _object(body: bytes) -> Tree:
@@ -129,7 +131,18 @@ def _object(body: bytes) -> Tree:
     if not isinstance(value, dict):
         raise refusal("not-an-object", "a record must be a JSON object", "hồ sơ phải là một đối tượng JSON")
     tree = _texts(value, 1)
+    twins = twins_in(body, value)
+    if twins is not None:
+        raise UnreadableError(_twice(twins))
     return tree if isinstance(tree, dict) else {}
+
+
+def _twice(twins: Twins) -> Problem:
+    second = twins.second
+    field = second.path.removeprefix(".").replace(".", "/") if second is not None else twins.name
+    text = ("a member stands twice in one object", "một trường có hai lần trong một đối tượng")
+    place = Place("", line=second.line) if second is not None else None
+    return Problem("error", "not-well-formed", text, field, place=place)
 
 
 def _texts(value: object, depth: int) -> object:

@@ -86,3 +86,11 @@ def refusal(rule: str, english: str, vietnamese: str, found: str = "", line: int
     """The error of a part that cannot be read, ready to raise. line: within the part."""
     place = Place("", 0, line) if line is not None else None
     return UnreadableError(Problem("error", rule, (english, vietnamese), found=found, place=place))
+
+
+def within(place: Place, problem: Problem) -> Place:
+    """The place of a record, with the line of what is wrong in it where that is known."""
+    inner = problem.place
+    if inner is None or inner.part or inner.line is None or place.line is None:
+        return place
+    return Place(place.file, place.record, place.line + inner.line - 1)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import IO
 
-from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError
+from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError, within
 from fhir_server.records.xml_cuts import Cut, XmlContainer, cuts
 from fhir_server.records.xml_tree import check_prolog, open_parts, parse
 
@@ -137,15 +137,8 @@ class _Assembler:
             parts = self._container.parts
             content: Tree = {**self._context, **(open_parts(tree, parts) if parts else {cut.tag: tree})}
         except UnreadableError as fault:
-            return SourceRecord(self._format, _within(place, fault.problem), None, (fault.problem,))
+            return SourceRecord(self._format, within(place, fault.problem), None, (fault.problem,))
         return SourceRecord(self._format, place, content)
-
-
-def _within(place: Place, problem: Problem) -> Place:
-    inner = problem.place
-    if inner is None or inner.part or inner.line is None or place.line is None:
-        return place
-    return Place(place.file, place.record, place.line + inner.line - 1)
 
 
 def _cut_short(text: tuple[str, str]) -> Problem:

@@ -6,6 +6,7 @@ import base64
 import io
 from pathlib import Path
 
+import orjson
 import pytest
 from records_sources import FORMATS, as_json, basic, dossier, file_part, health_record, person, read, records, total
 
@@ -283,3 +284,15 @@ def test_of_processes_that_share_files_one_takes_all_of_a_key(tmp_path: Path) ->
     assert sorted(shares[0] + shares[1]) == sorted([*range(1, 61)] * 2)
     assert set(shares[0]).isdisjoint(shares[1])
     assert min(map(len, shares)) > 40
+
+
+@pytest.mark.parametrize(("name", "gap"), [("a.ndjson", "\n"), ("a.json", ",\n"), ("a.json", "\n")])
+def test_a_record_with_one_member_twice_is_refused_with_its_place_and_no_value_of_it_is_chosen(
+    name: str, gap: str
+) -> None:
+    twice = '{"ma_ho_so": "H1", "hanh_chinh": {"ho_ten": "Xuân", "ho_ten": "An"}}'
+    rows = gap.join([orjson.dumps(basic()).decode(), twice, orjson.dumps(basic(ma_ho_so="H2")).decode()])
+    found = read((f"[{rows}]" if gap[0] == "," else rows).encode(), name)
+    assert [one.content is not None for one in found] == [True, False, True]
+    (problem,) = found[1].problems
+    assert (problem.severity, problem.field, found[1].place.line) == ("error", "hanh_chinh/ho_ten", 2)
