@@ -45,7 +45,7 @@ DateOf = tuple[tuple[Read, ...], Transform]  # where a date stands, and how it i
 class Key:
     """How a record is told from others: the first alternative whose values are all there. date: the day it speaks of.
     written: when its sender wrote it, which tells the older of two versions; no sources where the format does not say.
-    request: the number of the message, which a sender uses once for one content.
+    request: the number of the message, which a sender uses once for one content. paths: of all these.
     """
 
     alternatives: tuple[tuple[Read, ...], ...]
@@ -53,6 +53,7 @@ class Key:
     date: DateOf
     written: DateOf
     request: tuple[Read, ...]
+    paths: tuple[tuple[str, ...], ...]
 
 
 def _date_of(data: Mapping[str, Any]) -> DateOf:
@@ -85,6 +86,7 @@ class Format:
             _date_of(record["date"]),
             _date_of(record.get("written", {**record["date"], "source": ()})),
             tuple(compile_source(path) for path in record.get("request", ())),
+            tuple(dict.fromkeys(_key_paths(record))),
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))
         self.left_out: Mapping[tuple[str, ...], Mapping[str, str]] = {
@@ -278,12 +280,17 @@ def _digest(files: Iterable[Path]) -> str:
 
 
 def _known_paths(data: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
-    record = data["record"]
-    for path in (*(p for paths in record["key"] for p in paths), *record["facility"], *record["date"]["source"]):
-        yield split_path(path)
+    yield from _key_paths(data["record"])
     for path in (*data.get("also_read", ()), *_label_paths(data)):
         yield split_path(path)
     yield from _group_paths(data["resources"], ())
+
+
+def _key_paths(record: Mapping[str, Any]) -> Iterator[tuple[str, ...]]:
+    written, request = record.get("written", {"source": ()}), record.get("request", ())
+    keys = (path for paths in record["key"] for path in paths)
+    for path in (*keys, *record["facility"], *record["date"]["source"], *written["source"], *request):
+        yield split_path(path)
 
 
 def _group_paths(

@@ -15,7 +15,7 @@ import orjson
 from fhir_server.records.formats import DateOf, Format
 from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
-from fhir_server.records.scopes import Made, Mapped, Scope, walk
+from fhir_server.records.scopes import Made, Mapped, Read, Scope, walk, walk_all
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
 from fhir_server.records.targets import Building
 
@@ -106,6 +106,7 @@ def map_record(format: Format, source: SourceRecord, identity: Identity | None =
     mapped = Mapped(problems=list(source.problems))
     facts.problems = mapped.problems
     if source.content is not None:
+        mapped.problems += _with_two_values(format, top.root)
         _check_shape(format, content, mapped)
         mapped.labels = format.labels.of(top)
         for group in format.groups:
@@ -147,16 +148,33 @@ def _top(content: Tree) -> Scope:
 
 def _first(reads: Any, top: Scope) -> str:
     for read in reads:
-        found = read(top)
-        if isinstance(found, str):
+        found = _text(read, top)
+        if found is not None:
             return found
     return ""
 
 
+def _text(read: Read, top: Scope) -> str | None:
+    """The text of a field, also where it stands several times and always says the same."""
+    found = read(top)
+    if found.__class__ is list:
+        found = found[0] if all(one == found[0] for one in found) else None
+    return found if isinstance(found, str) else None
+
+
+def _with_two_values(format: Format, content: Tree) -> Iterator[Problem]:
+    """Refuses a record that is told from others in two ways."""
+    for path in format.key.paths:
+        values = dict.fromkeys(found for found in walk_all(content, path) if isinstance(found, str))
+        if len(values) > 1:
+            text = ("it stands several times and says different things", "có nhiều lần với giá trị khác nhau")
+            yield Problem("error", "value", text, "/".join(path), "; ".join(values), ("one value", "một giá trị"))
+
+
 def _key(format: Format, top: Scope) -> str:
     for reads in format.key.alternatives:
-        values = [read(top) for read in reads]
-        if all(isinstance(value, str) for value in values):
+        values = [found for read in reads if (found := _text(read, top)) is not None]
+        if len(values) == len(reads):
             return "|".join(values)
     return ""
 
@@ -165,8 +183,8 @@ def _moment(format: Format, date_of: DateOf, top: Scope) -> tuple[str, date | No
     reads, transform = date_of
     facts = format.tools.facts()
     for read in reads:
-        found = read(top)
-        if isinstance(found, str):
+        found = _text(read, top)
+        if found is not None:
             on = day_of(found, transform, facts)
             if on is not None:
                 return transform(found, {}, facts), on

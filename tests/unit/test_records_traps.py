@@ -454,3 +454,27 @@ def test_a_field_that_stands_twice_with_two_values_is_refused_and_neither_is_cho
     assert (problem.field, problem.found, problem.allowed[0]) == ("DIA_CHI", "Thôn 2; Thôn 3", "one value")
     (same,) = records(dossier(total(DIA_CHI="Thôn 3").replace("<DIA_CHI>", "<DIA_CHI>Thôn 3</DIA_CHI><DIA_CHI>")))
     assert not same.refused
+
+
+@pytest.mark.parametrize(
+    ("field", "body"),
+    [
+        ("MA_LK", dossier(total().replace("<MA_LK>", "<MA_LK>LK0</MA_LK><MA_LK>"))),
+        ("NGAY_VAO", dossier(total().replace("<NGAY_VAO>", "<NGAY_VAO>202601020815</NGAY_VAO><NGAY_VAO>"))),
+        ("MADINHDANH", health_record(person(MADINHDANH=["038085000123", "038085000124"]))),
+        (
+            "SENDER_CODE",
+            health_record(person()).replace(b"<SENDER_CODE>", b"<SENDER_CODE>1</SENDER_CODE><SENDER_CODE>"),
+        ),
+    ],
+)
+def test_a_record_whose_key_sender_or_day_stands_twice_with_two_values_is_refused(field: str, body: bytes) -> None:
+    (record,) = records(body)
+    assert field in {
+        problem.field.rpartition("/")[2] for problem in record.mapped.problems if problem.severity == "error"
+    }
+
+
+def test_a_key_that_stands_twice_with_one_value_is_that_key() -> None:
+    record = one(dossier(total().replace("<MA_LK>", "<MA_LK>LK1</MA_LK><MA_LK>")))
+    assert (record.key, record.refused) == ("LK1", False)
