@@ -13,7 +13,7 @@ from typing import IO
 
 from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError, within
 from fhir_server.records.xml_cuts import Cut, XmlContainer, cuts
-from fhir_server.records.xml_tree import check_prolog, open_parts, parse
+from fhir_server.records.xml_tree import beside_parts, check_prolog, open_parts, parse
 
 _ROOT = re.compile(rb"<([A-Za-z_][\w.\-]*)((?:\s[^<>]*)?)>")
 _NAMESPACE = re.compile(rb"\sxmlns(?::[\w.\-]+)?\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')")
@@ -135,7 +135,10 @@ class _Assembler:
         try:
             tree = parse(cut.body, self._prefixes)
             parts = self._container.parts
-            content: Tree = {**self._context, **(open_parts(tree, parts) if parts else {cut.tag: tree})}
+            content: Tree = {**self._context, **(open_parts(tree, parts) if parts else {})}
+            beside = beside_parts(tree, parts) if parts else tree
+            if beside:
+                content[cut.tag] = beside
         except UnreadableError as fault:
             return SourceRecord(self._format, within(place, fault.problem), None, (fault.problem,))
         return SourceRecord(self._format, place, content)

@@ -173,6 +173,20 @@ def open_parts(record: Any, parts: Parts) -> Tree:
     return opened
 
 
+def beside_parts(value: Any, parts: Parts, in_part: bool = False) -> Any:
+    """What a record holds beside the names and contents of its parts, which nothing reads; falsy for nothing."""
+    if isinstance(value, list):
+        return [held for item in value if (held := beside_parts(item, parts, in_part))]
+    if not isinstance(value, dict):
+        return value
+    read = (parts.name, parts.content) if in_part else ()
+    return {
+        name: held
+        for name, item in value.items()
+        if name not in read and (held := beside_parts(item, parts, name == parts.element))
+    }
+
+
 def _find(value: Any, name: str) -> Iterator[Any]:
     """Every value under `name`, however deep: real files nest the parts in odd ways."""
     if isinstance(value, list):

@@ -478,3 +478,13 @@ def test_a_record_whose_key_sender_or_day_stands_twice_with_two_values_is_refuse
 def test_a_key_that_stands_twice_with_one_value_is_that_key() -> None:
     record = one(dossier(total().replace("<MA_LK>", "<MA_LK>LK1</MA_LK><MA_LK>")))
     assert (record.key, record.refused) == ("LK1", False)
+
+
+def test_what_stands_beside_the_parts_of_a_dossier_is_told_as_unknown() -> None:
+    body = (
+        dossier(total())
+        .replace(b"<HOSO>", b"<HOSO><MA_LK>LK1</MA_LK><TRONG/><DS>")
+        .replace(b"</HOSO>", b"</DS></HOSO>")
+    )
+    record = one(body.replace(b"<LOAIHOSO>", b"<TENFILE>a.xml</TENFILE><LOAIHOSO>"))
+    assert record.unknown == {"HOSO/MA_LK": 1, "HOSO/DS/FILEHOSO/TENFILE": 1}
