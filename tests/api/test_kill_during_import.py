@@ -29,6 +29,7 @@ pytestmark = needs_embedded
 
 ROUNDS = int(os.environ.get("FHIR_TEST_ROUNDS", "1"))
 PEOPLE = 80
+CROWD = 800  # each has a record or more, which are far more than processes have under way
 ENOUGH = 10  # records stored before each kill
 
 
@@ -73,9 +74,9 @@ def record(resource: dict[str, object]) -> str:
     return source(resource).partition("#")[2]
 
 
-def endless(sample: Path, jobs: int = 1) -> list[str]:
+def endless(sample: Path) -> list[str]:
     """An import that has enough to read for it to be met in the middle, however busy the machine is."""
-    return [*PROGRAM, "records", "import", "--jobs", str(jobs), *[str(sample)] * 50]
+    return [*PROGRAM, "records", "import", "--jobs", "1", *[str(sample)] * 50]
 
 
 def cut_off(sample: Path, env: dict[str, str], records: int, server: RunningServer | None) -> None:
@@ -117,14 +118,17 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-def test_an_interrupted_import_says_what_to_do_and_leaves_no_mongod(sample: Path, tmp_path: Path, jobs: int) -> None:
-    data_dir = tmp_path / "data"
+def test_an_interrupted_import_ends_at_once_says_what_to_do_and_leaves_no_mongod(tmp_path: Path, jobs: int) -> None:
+    data_dir, crowd = tmp_path / "data", tmp_path / "records"
+    write_sample(CROWD, 3, crowd)
     heeding = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with `&` ignores it
-    command, env = endless(sample, jobs), environment(data_dir)
-    with subprocess.Popen(command, env=env, stderr=subprocess.PIPE, text=True) as importing:
+    command = [*PROGRAM, "records", "import", "--jobs", str(jobs), str(crowd)]
+    with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
         signal.signal(signal.SIGINT, heeding)
         wait_until_stored(data_dir, importing, ENOUGH)
         importing.send_signal(signal.SIGINT)
+        with pytest.raises(AssertionError, match="the process ended before"):
+            wait_until_stored(data_dir, importing, CROWD)
         _, told = importing.communicate(timeout=PATIENCE)
     assert importing.returncode == INTERRUPTED
     assert told == "fhir-server: interrupted; importing again completes what is missing\n"
