@@ -171,8 +171,13 @@ def _decimal(text: str) -> Digits | None:
     return value if value.is_finite() and len(text) <= 64 else None
 
 
+def _a(type: str) -> str:
+    """A type with its article: `an integer`, `an unsignedInt`, `a uri`."""
+    return f"{'an' if type.startswith((*'aeioAEIO', 'un')) else 'a'} {type}"
+
+
 def _wrong_format(name: str, type: str) -> str:
-    return f"{name} is a {type}" + (f", such as {PRIMITIVES[type].example}" if type in PRIMITIVES else "")
+    return f"{name} is {_a(type)}" + (f", such as {PRIMITIVES[type].example}" if type in PRIMITIVES else "")
 
 
 # --- the body --------------------------------------------------------------------------------------------------------
@@ -244,14 +249,14 @@ class _Body:
         else:
             key = next((key for key in one if key.startswith("value")), None)
             if key is None:
-                text = f"{parameter.name} has no value; it is a {parameter.type}"
+                text = f"{parameter.name} has no value; it is {_a(parameter.type)}"
                 self._issues.append(_fault("required", text, place))
                 return
             found, value, at = self._data_type(key), one[key], f"{place}.value"
         if self._fits(found, parameter.type):
             yield Argument(parameter.name, found, value, at)
         else:
-            text = f"{parameter.name} is a {parameter.type}, not a {found[:64]}"
+            text = f"{parameter.name} is {_a(parameter.type)}, not {_a(found[:64])}"
             self._issues.append(_fault("invalid", text, at))
 
     def _data_type(self, key: str) -> str:
