@@ -1,10 +1,11 @@
-"""FHIRPath text to a syntax tree: the grammar of FHIRPath 1 (N1) that R4 uses, without date and quantity literals."""
+"""FHIRPath text to a syntax tree: the grammar of FHIRPath 1 (N1) that R4 uses."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from decimal import Decimal
 from functools import lru_cache
 
 # An expression of an operator's profile is parsed too: bound its length and nesting.
@@ -18,9 +19,24 @@ class FhirPathError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Literal:
-    """value: str | bool | int | float; None is the empty collection `{}`."""
+    """value: None is the empty collection `{}`."""
 
-    value: str | bool | int | float | None
+    value: str | bool | int | Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Date:
+    """A date, dateTime or time, `@2020-01`, `@2020-01-01T12:00Z`, `@T12:00`, as FHIR writes it."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Quantity:
+    """`4 'kg'`, `3 days`; unit: a code of UCUM."""
+
+    value: int | Decimal
+    unit: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,16 +99,24 @@ class Negative:
     target: Tree
 
 
-Tree = Literal | This | Variable | Member | Call | Index | Binary | TypeTest | Negative
+Tree = Literal | Date | Quantity | This | Variable | Member | Call | Index | Binary | TypeTest | Negative
 
+_CLOCK = r"[0-2]\d:[0-5]\d(?::[0-5]\d(?:\.\d+)?)?"
 _TOKEN = re.compile(
-    r"\s*(?:(?P<number>\d+(?:\.\d+)?)|'(?P<text>(?:[^'\\]|\\.)*)'|`(?P<quoted>[^`]*)`"
+    r"\s*(?:(?P<number>\d{1,18}(?:\.\d{1,18})?(?!\d))|'(?P<text>(?:[^'\\]|\\.)*)'|`(?P<quoted>[^`]*)`"
+    rf"|@T(?P<time>{_CLOCK})|@(?P<date>\d{{4}}(?:-\d\d(?:-\d\d(?:T{_CLOCK}(?:Z|[+-]\d\d:\d\d)?)?)?)?)T?"
     r"|%(?:'(?P<quoted_variable>[^']*)'|`(?P<ticked_variable>[^`]*)`|(?P<variable>[A-Za-z][\w-]*))"
     r"|(?P<word>[$]?[A-Za-z_]\w*)|(?P<sign><=|>=|!=|!~|[-+*/&|=~<>().,\[\]{}]))",
     re.ASCII | re.DOTALL,
 )
 _ESCAPE = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED = {"n": "\n", "r": "\r", "t": "\t", "f": "\f"}
+
+# The UCUM codes that stand for calendar durations in FHIR (R4 FHIRPath, Use of FHIR Quantity).
+_CALENDAR = {
+    "year": "a", "month": "mo", "week": "wk", "day": "d", "hour": "h", "minute": "min", "second": "s",
+    "millisecond": "ms",
+}  # fmt: skip
 
 # From loosest to tightest, FHIRPath section "Operator precedence".
 _LEVELS: tuple[tuple[str, ...], ...] = (
@@ -122,7 +146,7 @@ def parse(expression: str) -> Tree:
 
 
 def _tokens(expression: str) -> Sequence[tuple[str, str]]:
-    """(kind, value) of each token: number, text, name (quoted), variable, word, sign; then one end."""
+    """(kind, value) of each token: number, text, date, name (quoted), variable, word, sign; then one end."""
     found, place = [], 0
     expression = expression.rstrip()
     while place < len(expression):
@@ -136,7 +160,7 @@ def _tokens(expression: str) -> Sequence[tuple[str, str]]:
     return [*found, ("end", "")]
 
 
-_KINDS = {"quoted": "name", "quoted_variable": "variable", "ticked_variable": "variable"}
+_KINDS = {"time": "date", "quoted": "name", "quoted_variable": "variable", "ticked_variable": "variable"}
 
 
 def _unescape(text: str) -> str:
@@ -207,10 +231,11 @@ class _Parser:
     def _term(self) -> Tree:
         kind = self.kind
         if kind == "number":
-            number = self._next()
-            return Literal(float(number) if "." in number else int(number))
+            return self._number()
         if kind == "text":
             return Literal(self._next())
+        if kind == "date":
+            return Date(self._next())
         if kind == "variable":
             return Variable(self._next())
         if self._take("("):
@@ -225,6 +250,16 @@ class _Parser:
         if self._take("$this"):
             return This()
         return self._named(This())
+
+    def _number(self) -> Tree:
+        """A number, or with a unit behind it a quantity."""
+        text = self._next()
+        value = Decimal(text) if "." in text else int(text)
+        if self.kind == "text":
+            return Quantity(value, self._next())
+        if self.kind == "word" and self.value.removesuffix("s") in _CALENDAR:
+            return Quantity(value, _CALENDAR[self._next().removesuffix("s")])
+        return Literal(value)
 
     def _named(self, target: Tree) -> Tree:
         """A member or a function of target."""

@@ -31,6 +31,26 @@ def is_constant(tree: syntax.Tree) -> bool:
     return isinstance(tree, syntax.Variable) and tree.name not in CONSTANTS
 
 
+_SELECTING = (
+    "where", "first", "last", "tail", "skip", "take", "children", "descendants", "extension", "distinct", "resolve",
+    "ofType", "as",
+)  # fmt: skip
+
+
+def selects(tree: syntax.Tree) -> bool:
+    """True for what only leads to values that a resource has: repeated it ends, as `$this & 'x'` would not."""
+    match tree:
+        case syntax.This():
+            return True
+        case syntax.Binary("|", left, right):
+            return selects(left) and selects(right)
+        case syntax.Call(target, name):
+            return name in _SELECTING and selects(target)
+        case syntax.Member(target) | syntax.Index(target) | syntax.TypeTest("as", target):
+            return selects(target)
+    return False
+
+
 def literals(tree: syntax.Tree) -> Focus | None:
     """The values of `'a' | 'b' | 'c'`; None for anything else."""
     if isinstance(tree, syntax.Literal) and tree.value is not None:

@@ -68,7 +68,7 @@ class Conformance:
         zone: str = "Z",
     ) -> None:
         """terminology: what is asked where a question brings none. shipped: StructureDefinitions that are there
-        whatever packages are installed. zone: of moments that name none."""
+        whatever packages are installed. zone: of moments that name none, and of `today()`."""
         self._definitions = definitions
         self._terminology = terminology
         self._shipped = tuple(shipped)
@@ -88,7 +88,7 @@ class Conformance:
         edition: what tells this set of packages from another."""
         self.guides, self.edition = tuple(guides), tuple(edition)
         self.profiles = Profiles(self._definitions, [*self._shipped, *definitions])
-        self._validator = ProfileValidator(self._definitions, self.profiles)
+        self._validator = ProfileValidator(self._definitions, self.profiles, zone=self._zone)
         # The canonical URLs of extensions that are defined here.
         self.extensions = frozenset(url for url in self.profiles.urls if self.profiles.type_of(url) == "Extension")
         # Resource type → canonical URLs of the profiles on it, for CapabilityStatement.rest.resource.

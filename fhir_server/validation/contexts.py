@@ -94,6 +94,8 @@ class ContextCheck:
     context: Context
     # The compiled profile of a canonical; None when it is not loaded.
     root: Callable[[str], Root | None]
+    # Of `today()` in invariants.
+    zone: str
     _tests: dict[tuple[str, tuple[str, str]], Test | None] = field(default_factory=dict)
     _paths: dict[tuple[str, str], Run | None] = field(default_factory=dict)
 
@@ -161,7 +163,7 @@ class ContextCheck:
     def _test(self, expression: str, spot: tuple[str, str]) -> Test | None:
         key = (expression, spot)
         if key not in self._tests:
-            self._tests[key] = _or_none(compile_condition, self.definitions, expression, *spot)
+            self._tests[key] = _or_none(compile_condition, self.definitions, expression, *spot, self.zone)
         return self._tests[key]
 
     def problems(self) -> Iterator[str]:

@@ -23,10 +23,12 @@ from fhir_server.validation.compiled import (
     literals,
     once,
     resource_type,
+    selects,
     type_code,
 )
 from fhir_server.validation.functions import BY_ITEM, COLLECTIONS, FUNCTIONS, LOGIC, ORDERS, SAME_SHAPE
 from fhir_server.validation.items import Environment, Focus, NoValue, Run, Test
+from fhir_server.validation.moments import CLOCK, amount, literal_moment, negative
 from fhir_server.validation.questions import QUESTIONS, conforms_to, member_of
 from fhir_server.validation.steps import PRESENCE, Step, exists_at, reader
 
@@ -34,13 +36,13 @@ _EXTENSION: Shape = frozenset({("Extension", "")})
 _BARE = (NoValue, dict)
 
 
-def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "") -> Test:
+def compile_condition(definitions: Definitions, expression: str, type: str, path: str = "", zone: str = "Z") -> Test:
     """The test of an invariant of an element: (focus, environment) → true, false or None for empty.
 
-    type, path: the structure and the path of the element below it. Raises FhirPathError for an expression that cannot
-    be evaluated here.
+    type, path: the structure and the path of the element below it. zone: of `today()`, and of literals that name none.
+    Raises FhirPathError for an expression that cannot be evaluated here.
     """
-    compiler = _Compiler(definitions, type, path)
+    compiler = _Compiler(definitions, type, path, zone)
     test = compiler.test(parse(expression), compiler.context)
     if "%context" not in expression:
         return test
@@ -49,16 +51,18 @@ def compile_condition(definitions: Definitions, expression: str, type: str, path
 
 def compile_path(definitions: Definitions, expression: str, type: str) -> Run:
     """What an expression leads to from a resource of a type. Raises FhirPathError."""
-    compiler = _Compiler(definitions, type, "")
+    compiler = _Compiler(definitions, type, "", "Z")
     return compiler.run(parse(expression), compiler.context).run
 
 
 class _Compiler:
     """Compiles trees for one context; `shape` in each method is where the focus stands."""
 
-    def __init__(self, definitions: Definitions, type: str, path: str) -> None:
+    def __init__(self, definitions: Definitions, type: str, path: str, zone: str) -> None:
         self._definitions = definitions
         self._type = type
+        self._zone = zone
+        self._is_repeating = False
         places = self._places(type, definitions.structure(type).elements[path]) if path else [("", "", (type, ""))]
         self.context: Shape = frozenset(place for _, _, place in places)
 
@@ -119,6 +123,12 @@ class _Compiler:
             case syntax.Literal(value):
                 constant = [] if value is None else [value]
                 return Compiled(lambda focus, environment: constant)
+            case syntax.Date(text):
+                moment = [literal_moment(text, self._zone)]
+                return Compiled(lambda focus, environment: moment)
+            case syntax.Quantity(value, unit):
+                quantity = [amount(value, unit)]
+                return Compiled(lambda focus, environment: quantity)
             case syntax.Variable(name):
                 return self._variable(name)
             case syntax.Member(target, name):
@@ -131,8 +141,9 @@ class _Compiler:
                 return self._binary(operator, left, right, tree, shape)
             case syntax.TypeTest(operator, target, type):
                 return self._type_test(operator, target, type, shape)
-            case syntax.Negative():
-                raise FhirPathError("negative numbers are not evaluated")
+            case syntax.Negative(target):
+                run = self.run(target, shape).run
+                return Compiled(lambda focus, environment: negative(run(focus, environment)))
 
     def _variable(self, name: str) -> Compiled:
         if name == "resource":
@@ -266,6 +277,8 @@ class _Compiler:
             if len(arguments) != 1 or not isinstance(arguments[0], syntax.Literal):
                 raise FhirPathError(f"{name}() needs one type")
             return self._type_test(name, target, str(arguments[0].value), shape)
+        if name in CLOCK and not arguments:
+            return self._clock(name)
         inner = self.run(target, shape)
         if name in ("exists", "empty", "not", "hasValue") and not arguments:
             return boxed(self._simple_call(syntax.Call(target, name, ()), shape))
@@ -275,6 +288,8 @@ class _Compiler:
             return Compiled(BY_ITEM[name](inner.run, condition), None if is_condition else inner.shape)
         if name == "select":
             return self._select(inner, self._only(name, arguments))
+        if name == "repeat":
+            return self._repeat(inner, self._only(name, arguments))
         if name == "iif":
             return self._iif(inner, arguments)
         if name == "resolve":
@@ -298,6 +313,33 @@ class _Compiler:
             lambda focus, environment: [
                 found for item in run(focus, environment) for found in project([item], environment)
             ],
+            each.shape,
+        )
+
+    def _clock(self, name: str) -> Compiled:
+        """`today()` and the like: the same wherever one expression asks for it."""
+        read, zone = CLOCK[name], self._zone
+
+        def run(focus: Focus, environment: Environment) -> Focus:
+            found = environment.constants.get(name)
+            if found is None:
+                found = environment.constants[name] = of.Constant([read(zone)])
+            return found
+
+        return Compiled(run)
+
+    def _repeat(self, inner: Compiled, projection: syntax.Tree) -> Compiled:
+        if self._is_repeating or not selects(projection):
+            raise FhirPathError("repeat() is evaluated only of what stands in the resource, and not within another")
+        self._is_repeating = True
+        shape, each = inner.shape, self.run(projection, inner.shape)
+        while shape is not None and (each.shape is None or not each.shape <= shape):
+            shape = None if each.shape is None else shape | each.shape
+            each = self.run(projection, shape)
+        self._is_repeating = False
+        run, project = inner.run, each.run
+        return Compiled(
+            lambda focus, environment: of.repeat(run(focus, environment), lambda items: project(items, environment)),
             each.shape,
         )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fhir_server.validation import items as of
 from fhir_server.validation.items import Focus, Run, Test
+from fhir_server.validation.moments import ARITHMETIC
 
 ORDERS: Mapping[str, Callable[[int], bool]] = {
     "<": lambda order: order < 0,
@@ -39,7 +40,7 @@ def _implies(left: Test, right: Test) -> Test:
 
 LOGIC: Mapping[str, Callable[[Test, Test], Test]] = {"and": _and, "or": _or, "xor": _xor, "implies": _implies}
 
-COLLECTIONS: Mapping[str, Callable[[Focus, Focus], Focus]] = {"|": of.union, "&": of.join, "+": of.add}
+COLLECTIONS: Mapping[str, Callable[[Focus, Focus], Focus]] = {"|": of.union, "&": of.join, **ARITHMETIC}
 
 
 # --- functions that look at each item by itself

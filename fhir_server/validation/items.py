@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
 from functools import cached_property
@@ -14,6 +14,7 @@ import msgspec
 from fhir_server.model.dates import span_of
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Digits, Resource, encode
+from fhir_server.validation.moments import Amount, Moment, order_of_days, order_of_moments, order_of_spans
 
 Focus = list[Any]
 
@@ -118,58 +119,57 @@ def equal(left: Focus, right: Focus) -> bool | None:
     if len(left) != len(right):
         return False
     if len(left) == 1:
+        if _are_made(left[0], right[0]):
+            order = _order(left[0], right[0])
+            return None if order is None else order == 0
         return bool(identity(left[0]) == identity(right[0]))
     return all(identity(one) == identity(other) for one, other in zip(left, right, strict=True))
+
+
+_MADE = (Moment, Amount)
+
+
+def _are_made(one: Any, other: Any) -> bool:
+    """Two dates or two quantities of which the expression makes one: they are equal by value, not by text."""
+    if isinstance(one, _MADE) or isinstance(other, _MADE):
+        return (isinstance(one, str) and isinstance(other, str)) or (isinstance(one, dict) and isinstance(other, dict))
+    return False
 
 
 def compare(left: Focus, right: Focus, holds: Callable[[int], bool]) -> bool | None:
     """left < right, <=, >, >= by `holds(-1 | 0 | 1)`; None for an empty side.
 
-    Values that cannot be told apart (dates that overlap by their precision, quantities of different units) satisfy
-    every comparison: an invariant is a fault only when it is surely false.
+    Elements that cannot be told apart (dates that overlap by their precision, quantities of different units) satisfy
+    every comparison: an invariant of R4 is a fault only when it is surely false. With what an expression itself makes
+    (`today()`, `@2020-01`, `4 'kg'`) it is empty, as FHIRPath has it.
     """
     if len(left) != 1 or len(right) != 1:
         return None
     order = _order(left[0], right[0])
-    return order is None or holds(order)
+    if order is None:
+        return None if isinstance(left[0], _MADE) or isinstance(right[0], _MADE) else True
+    return holds(order)
 
 
 def _order(one: Any, other: Any) -> int | None:
     if isinstance(one, int | float | Decimal) and isinstance(other, int | float | Decimal):
         return (one > other) - (one < other)
     if isinstance(one, str) and isinstance(other, str):
+        if isinstance(one, Moment) or isinstance(other, Moment):
+            return order_of_moments(one, other)
         first, second = span_of(one, _ANY_ZONE), span_of(other, _ANY_ZONE)
         if first is None or second is None:
             return None
-        if ("T" in one) != ("T" in other):
-            return _order_of_days(one, other)
-        return -1 if first[1] < second[0] else 1 if first[0] > second[1] else 0 if first == second else None
+        return order_of_days(one, other) if ("T" in one) != ("T" in other) else order_of_spans(first, second)
     if isinstance(one, dict) and isinstance(other, dict) and _unit(one) == _unit(other):
         return _order(one.get("value"), other.get("value"))
     return None
-
-
-def _order_of_days(one: str, other: str) -> int | None:
-    """A day against a moment: by the calendar both wrote, since the day names no zone."""
-    shorter = min(len(one.partition("T")[0]), len(other.partition("T")[0]))
-    first, second = one[:shorter], other[:shorter]
-    return -1 if first < second else 1 if first > second else None
 
 
 def _unit(quantity: Resource) -> tuple[Any, Any]:
     if "code" in quantity:
         return quantity.get("system"), quantity["code"]
     return None, quantity.get("unit")
-
-
-def add(left: Focus, right: Focus) -> Focus:
-    """`+` of two numbers or two texts; empty for anything else."""
-    if len(left) != 1 or len(right) != 1:
-        return []
-    one, other = left[0], right[0]
-    numbers = isinstance(one, int | Decimal) and isinstance(other, int | Decimal)
-    texts = isinstance(one, str) and isinstance(other, str)
-    return [one + other] if numbers or texts else []
 
 
 def join(left: Focus, right: Focus) -> Focus:
@@ -211,6 +211,17 @@ def descendants(items: Focus) -> Focus:
     return found
 
 
+def repeat(items: Focus, project: Callable[[Focus], Focus]) -> Focus:
+    """What a projection leads to, what it leads to from there, and so on: each value once, not the items themselves."""
+    found: dict[Any, Any] = {}
+    level = items
+    while level:
+        fresh = {key: one for item in level for one in project([item]) if (key := identity(one)) not in found}
+        found.update(fresh)
+        level = list(fresh.values())
+    return list(found.values())
+
+
 def named(items: Focus, name: str) -> Focus:
     """Children by JSON name, for values whose type is not known beforehand."""
     found: Focus = []
@@ -238,14 +249,46 @@ def _all_extensions(items: Focus) -> Iterator[Any]:
 
 
 def resolve(items: Focus, environment: Environment) -> Focus:
-    """What a reference itself tells: the contained resource, or the type and id in its text."""
+    """What a reference tells: the resource inside the one around it, or else the type and id in its text."""
     found: Focus = []
     for item in items:
         text = item.get("reference") if isinstance(item, dict) else item
         if not isinstance(text, str):
             continue
-        if text.startswith("#"):
-            found.extend(one for one in named([environment.root], "contained") if named([one], "id") == [text[1:]])
+        if (one := inside(text, environment)) is not None:
+            found.append(one)
         elif (parts := literal(text)) is not None:
             found.append(Elsewhere(resourceType=parts.type, id=parts.id))
     return found
+
+
+def inside(text: str, environment: Environment) -> Resource | None:
+    """The resource that a reference names in the one around it: a contained one by `#id`, one of a Bundle by its
+    fullUrl."""
+    is_bundle = environment.root.get("resourceType") == "Bundle"
+    if not is_bundle and text[:1] != "#":
+        return None
+    known = environment.constants.get("inside")
+    if known is None:
+        known = Constant([_bundled(environment) if is_bundle else _contained(environment)])
+        environment.constants["inside"] = known
+    by_name: Mapping[str, Resource] = known[0]
+    return by_name.get(text)
+
+
+def _contained(environment: Environment) -> Mapping[str, Resource]:
+    ones = (one for one in reversed(named([environment.root], "contained")) if isinstance(one, dict))
+    return {f"#{one['id']}": one for one in ones if isinstance(one.get("id"), str)}
+
+
+def _bundled(environment: Environment) -> Mapping[str, Resource]:
+    entries = (one for one in reversed(named([environment.root], "entry")) if isinstance(one, dict))
+    found = ((one.get("fullUrl"), one.get("resource")) for one in entries)
+    return {url: one for url, one in found if isinstance(url, str) and isinstance(one, dict)}
+
+
+def around(resource: Resource, environment: Environment) -> Environment:
+    """The environment of a resource inside another: one that is contained shares what its container holds; one of a
+    Bundle stands by itself, so that what refers to each other is not followed without end."""
+    is_bundled = environment.root.get("resourceType") == "Bundle"
+    return Environment(resource, resource if is_bundled else environment.root)

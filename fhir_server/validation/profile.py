@@ -25,10 +25,10 @@ _NOTHING = Known()
 class ProfileValidator:
     """Validates against loaded profiles; what it compiles is kept, so one object serves all requests."""
 
-    def __init__(self, definitions: Definitions, profiles: Profiles, known: Known = _NOTHING) -> None:
-        """known: of codes; a membership of None leaves a binding unchecked."""
+    def __init__(self, definitions: Definitions, profiles: Profiles, known: Known = _NOTHING, zone: str = "Z") -> None:
+        """known: of codes; a membership of None leaves a binding unchecked. zone: of `today()` in invariants."""
         self._known = known
-        self._checks = ProfileChecks(definitions, profiles)
+        self._checks = ProfileChecks(definitions, profiles, zone)
 
     @property
     def not_evaluated(self) -> dict[tuple[str, str], str]:

@@ -71,6 +71,8 @@ class ProfileChecks:
 
     definitions: Definitions
     profiles: Profiles
+    # Of `today()` in invariants.
+    zone: str
     # Invariants that cannot be evaluated: (place, key) → why.
     not_evaluated: dict[tuple[str, str], str] = field(default_factory=dict)
     _roots: dict[str, Root | None] = field(default_factory=dict)
@@ -94,7 +96,7 @@ class ProfileChecks:
             type for type in self.definitions.structure_names if profile.type in self.definitions.lineage(type)
         )
         compiler = _Compiler(self, profile)
-        run, context = compiler.root(), ContextCheck(self.definitions, profile.context, self.root)
+        run, context = compiler.root(), ContextCheck(self.definitions, profile.context, self.root, self.zone)
         problems = (*compiler.problems, *context.problems())
         return Root(profile, name_of(profile.url), types, run, context, compiler.places, problems)
 
@@ -102,7 +104,7 @@ class ProfileChecks:
         key = (constraint.expression, owner, path)
         if key not in self._tests:
             try:
-                self._tests[key] = compile_condition(self.definitions, constraint.expression, owner, path)
+                self._tests[key] = compile_condition(self.definitions, constraint.expression, owner, path, self.zone)
             except FhirPathError as reason:
                 self._tests[key] = None
                 self.not_evaluated[f"{owner}.{path}".rstrip("."), constraint.key] = str(reason)

@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -232,3 +233,22 @@ async def test_the_profile_of_the_how_to_does_what_its_page_says(
         ("information", "Patient"),
     }
     assert (await server.send("POST", "Patient", refused)).status_code == 400
+
+
+async def test_an_invariant_of_an_installed_profile_may_ask_for_today_and_count(
+    server: Client, settings: Settings, tmp_path: Path
+) -> None:
+    rules = {"adult": "birthDate <= today() - 18 years", "one": "(multipleBirth as integer) mod 2 = 1"}
+    constraint = [
+        {"key": key, "severity": "error", "human": key, "expression": expression} for key, expression in rules.items()
+    ]
+    profile = a_profile("adult", "Patient", {"id": "Patient", "constraint": constraint})
+    files = {"package.json": manifest("example.adult", canonical=BASE), "adult.json": profile}
+    async with open_context(settings) as opened:
+        planned = await plan(opened, read_package(folder(tmp_path / "adult", files), opened.definitions))
+        assert planned.installed.facts["problems"] == []
+        await install(opened, planned)
+    await until(server, profile["url"], is_loaded=True)
+    for born, number, status in (("1970-01-01", 1, 201), (str(date.today()), 1, 400), ("1970-01-01", 2, 400)):
+        claim = a_claim(profile["url"], birthDate=born, multipleBirthInteger=number)
+        assert (await server.send("POST", "Patient", claim)).status_code == status, claim

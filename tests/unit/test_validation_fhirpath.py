@@ -121,7 +121,7 @@ def test_values_of_the_wrong_shape_never_raise() -> None:
 @pytest.mark.parametrize(
     "expression",
     [
-        "name.", "name.given(", "(name", "name)", "name given", "'x", "name..given", "1 +", "name[", "@2020", "",
+        "name.", "name.given(", "(name", "name)", "name given", "'x", "name..given", "1 +", "name[", "@20", "",
         "(" * 60 + "1" + ")" * 60, "-" * 500 + "1", "x" * 30_000,
     ],
 )  # fmt: skip
@@ -132,7 +132,7 @@ def test_what_is_no_fhirpath_is_refused(expression: str) -> None:
 
 @pytest.mark.parametrize(
     "expression",
-    ["colour.exists()", "name.colour", "memberOf()", "%terminologies", "name[active]", "1 * 2 = 2", "name.is(a, b)"],
+    ["colour.exists()", "name.colour", "memberOf()", "%terminologies", "name[active]", "1 ~ 2", "name.is(a, b)"],
 )
 def test_what_cannot_be_evaluated_is_refused_when_it_is_compiled(expression: str) -> None:
     with pytest.raises(FhirPathError):
