@@ -11,8 +11,8 @@ from fhir_server.definitions.profiles import Profiles, ProfileType
 from fhir_server.definitions.structures import Element
 from fhir_server.model.references import literal
 from fhir_server.validation.elements import Item
-from fhir_server.validation.items import Environment
-from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Walk, contained
+from fhir_server.validation.items import Environment, around, inside
+from fhir_server.validation.profile_walk import ItemCheck, Known, Probe, Walk
 
 if TYPE_CHECKING:
     from fhir_server.validation.profile_checks import Root
@@ -85,7 +85,7 @@ class TypeChecks:
         return root is not None and not probe.failed
 
     def _target(self, targets: Sequence[str], allowed: frozenset[str]) -> ItemCheck:
-        """What a reference names by its own text, and a contained resource itself."""
+        """What a reference names by its own text, and a resource inside this one itself."""
         all_loaded = all(self.profiles.get(url) is not None for url in targets)
         types = ", ".join(sorted(allowed))
         names = ", ".join(url.rpartition("/")[2] for url in targets)
@@ -94,14 +94,15 @@ class TypeChecks:
             text = item.content.get("reference")
             if not isinstance(text, str):
                 return
-            inside = contained(text, walk.environment.root)
-            parts = literal(text) if inside is None else None
-            found = inside["resourceType"] if inside else parts.type if parts and parts.base is None else None
+            target = inside(text, walk.environment)
+            parts = literal(text) if target is None else None
+            found = target["resourceType"] if target else parts.type if parts and parts.base is None else None
             if found is not None and found not in allowed:
                 walk.tell("profile-target", (item.place, "reference", None), found=found, allowed=types)
-            elif inside is not None and all_loaded:
-                one = Item(inside, None, inside["resourceType"], (inside["resourceType"], ""), item.place)
-                environment = Environment(inside, walk.environment.root)
+            elif target is not None and all_loaded:
+                type = target["resourceType"]
+                one = Item(target, None, type, (type, ""), item.place)
+                environment = around(target, walk.environment)
                 if not any(self.conforms(one, url, environment, walk.known) for url in targets):
                     walk.tell("profile-target", (item.place, "reference", None), found=text, allowed=names)
 

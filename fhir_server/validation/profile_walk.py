@@ -7,7 +7,6 @@ from typing import Any, Protocol
 
 import msgspec
 
-from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
 from fhir_server.validation.items import Environment
 from fhir_server.validation.places import Place, render
@@ -68,10 +67,3 @@ class Walk(msgspec.Struct, frozen=True):
 
 
 ItemCheck = Callable[[Item, Walk], None]
-
-
-def contained(text: str, root: Resource) -> Resource | None:
-    """The contained resource that a reference `#id` names."""
-    if text[:1] != "#":
-        return None
-    return next((one for one in root.get("contained", ()) if one.get("id") == text[1:]), None)

@@ -12,9 +12,9 @@ from fhir_server.definitions.profiles import Discriminator, ProfileElement, Prof
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource
 from fhir_server.validation.elements import Item
-from fhir_server.validation.items import Environment
+from fhir_server.validation.items import Environment, around, inside
 from fhir_server.validation.patterns import codes, has_pattern, is_equal
-from fhir_server.validation.profile_walk import Probe, Walk, contained
+from fhir_server.validation.profile_walk import Probe, Walk
 from fhir_server.validation.questions import CannotTellError
 
 if TYPE_CHECKING:
@@ -136,18 +136,18 @@ class Slicer:
         return by_value
 
     def _by_profile(self, urls: tuple[str, ...], steps: Steps) -> IsIn:
-        """What stands at the path, or the contained resource that it refers to, satisfies one of the profiles."""
+        """What stands at the path, or the resource inside this one that it refers to, satisfies one of the profiles."""
 
         def satisfies(value: Any, item: Item, root: Root, walk: Walk) -> bool:
             is_followed = bool(steps) and steps[-1][0] == "resolve"
             if is_followed and _type_referred_to(value, walk) not in root.types:
                 return False
-            inside = _followed(value, walk) if is_followed else _referred(value, walk) or value
+            found = _followed(value, walk) if is_followed else _referred(value, walk) or value
             environment, probe = walk.environment, Probe()
-            if isinstance(inside, dict) and "resourceType" in inside:
-                type = inside["resourceType"]
-                environment = Environment(inside, inside if inside is value else environment.root)
-                item = Item(inside, None, type, (type, ""), item.place)
+            if isinstance(found, dict) and "resourceType" in found:
+                type = found["resourceType"]
+                environment = Environment(found, found) if found is value else around(found, environment)
+                item = Item(found, None, type, (type, ""), item.place)
             elif value is not item.value:
                 item = Item(value, None, root.profile.type, (root.profile.type, ""), item.place)
             root.check(item, environment, probe, walk.known)
@@ -238,13 +238,13 @@ class Slicer:
 
 
 def _referred(value: Any, walk: Walk) -> Resource | None:
-    """The contained resource that a value refers to."""
+    """The resource inside the one around it that a value refers to."""
     text = value.get("reference") if isinstance(value, dict) else None
-    return contained(text, walk.environment.root) if isinstance(text, str) else None
+    return inside(text, walk.environment) if isinstance(text, str) else None
 
 
 def _followed(value: Any, walk: Walk) -> Resource | None:
-    """The same; raises CannotTellError for a reference to what is not contained."""
+    """The same; raises CannotTellError for a reference to what is not inside."""
     found = _referred(value, walk)
     if found is None and isinstance(value, dict) and "reference" in value:
         raise CannotTellError(value["reference"])
@@ -343,7 +343,7 @@ def _unresolved(steps: Steps) -> Steps:
 
 
 def _values(item: Item, steps: Steps, walk: Walk) -> list[Any]:
-    """What stands at a path below an item, references followed to what is contained; the item itself for `$this`."""
+    """What stands at a path below an item, references followed to what is inside; the item itself for `$this`."""
     found: list[Any] = [item.content if item.value is None else item.value]
     for kind, name in steps:
         if kind == "name":

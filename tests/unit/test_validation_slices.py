@@ -259,6 +259,34 @@ def test_what_a_reference_leads_to_tells_a_slice_and_nothing_is_told_where_it_ca
             assert (place in found) is (reference in refused), reference
 
 
+@pytest.mark.parametrize("type", ["type", "profile"])
+def test_a_reference_to_another_entry_of_the_bundle_tells_a_slice(type: str) -> None:
+    slicing = {"discriminator": [{"type": type, "path": "item.resolve()"}], "rules": "closed"}
+    target = {"code": "Reference", "targetProfile": [BASE + "final"]}
+    rows = [
+        {"id": "List.entry", "slicing": slicing},
+        {"id": "List.entry:o", "min": 1},
+        {"id": "List.entry:o.item", "type": [target]},
+    ]
+    whole = [
+        {"id": "Bundle.entry", "slicing": {"discriminator": [{"type": "type", "path": "resource"}], "rules": "open"}},
+        {"id": "Bundle.entry:l"},
+        {"id": "Bundle.entry:l.resource", "type": [{"code": "List", "profile": [BASE + "l"]}]},
+    ]
+    validator = a_validator(a_profile("p", "Bundle", *whole), a_profile("l", "List", *rows), FINAL)
+
+    def told(reference: str, **named: Resource) -> bool:
+        entries = [{"fullUrl": f"urn:uuid:{id}", "resource": one} for id, one in named.items()]
+        listing = {"resourceType": "List", "entry": [{"item": {"reference": reference}}]}
+        return bool(faults(validator, {"resourceType": "Bundle", "entry": [{"resource": listing}, *entries]}))
+
+    final, patient = {"resourceType": "Observation", "status": "final"}, a_patient()
+    assert told("urn:uuid:a", a=final, b=patient) is False
+    assert told("urn:uuid:b", a=final, b=patient) is True
+    assert told("urn:uuid:c", a=final, b=patient) is False, "what is not in the bundle tells nothing"
+    assert told("urn:uuid:a", a=final | {"status": "amended"}) is True
+
+
 def test_a_discriminator_of_which_a_slice_says_nothing_is_a_problem_of_the_profile() -> None:
     profile = sliced()
     slicing = profile["differential"]["element"][0]["slicing"]
