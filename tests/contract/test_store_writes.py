@@ -220,8 +220,8 @@ async def test_without_a_date_the_first_created_comes_first_and_an_update_does_n
         assert after is not None
         assert after.order == before.order
         await put(store, a_draft(id="dated", order=-10_000_000_000))
-        found = await store.find(Find("Organization", {}), EVERYTHING)
-        assert [one.id for one in found] == ["dated", "a", "b", "c"]
+        found = await store.find(Find("Organization", {}, (("o", 1),)), EVERYTHING)
+        assert [one.id for one in found] == ["a", "b", "c", "dated"]
     finally:
         await store.close()
 
