@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from decimal import Decimal
 from functools import lru_cache
 
-# An expression of an operator's profile is parsed too: bound its length and nesting.
+# An expression of an operator's profile is parsed too: bound its length, its nesting and its chains.
 _LONGEST = 20_000
 _DEEPEST = 25
+_LONGEST_CHAIN = 150
 
 
 class FhirPathError(ValueError):
@@ -142,7 +143,22 @@ def parse(expression: str) -> Tree:
     tree = parser.binary(0)
     if parser.kind != "end":
         raise FhirPathError(f"{parser.value!r} is not expected in {expression!r}")
+    if _depth(tree) > _LONGEST_CHAIN:
+        raise FhirPathError(f"the expression chains more than {_LONGEST_CHAIN} operators and steps")
     return tree
+
+
+def _depth(tree: Tree) -> int:
+    """How deep a tree is, chains such as `1 + 1 + 1` included, in which nothing nests."""
+    deepest, left = 0, [(tree, 1)]
+    while left:
+        node, depth = left.pop()
+        deepest = max(deepest, depth)
+        for name in node.__slots__:
+            value = getattr(node, name)
+            parts = value if isinstance(value, tuple) else (value,)
+            left += [(one, depth + 1) for one in parts if isinstance(one, Tree)]
+    return deepest
 
 
 def _tokens(expression: str) -> Sequence[tuple[str, str]]:

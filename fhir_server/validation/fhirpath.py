@@ -63,6 +63,8 @@ class _Compiler:
         self._type = type
         self._zone = zone
         self._is_repeating = False
+        # What trees came to, so that none is compiled twice; the tree too, which keeps its id its own.
+        self._made: dict[tuple[int, Shape], tuple[syntax.Tree, Compiled]] = {}
         places = self._places(type, definitions.structure(type).elements[path]) if path else [("", "", (type, ""))]
         self.context: Shape = frozenset(place for _, _, place in places)
 
@@ -113,8 +115,12 @@ class _Compiler:
     # --- collections
 
     def run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
-        made = self._run(tree, shape)
-        return made if isinstance(tree, syntax.Variable) or not is_constant(tree) else once(made)
+        key = (id(tree), shape)
+        if key not in self._made:
+            made = self._run(tree, shape)
+            is_once = is_constant(tree) and not isinstance(tree, syntax.Variable)
+            self._made[key] = tree, once(made) if is_once else made
+        return self._made[key][1]
 
     def _run(self, tree: syntax.Tree, shape: Shape) -> Compiled:
         match tree:
@@ -279,9 +285,9 @@ class _Compiler:
             return self._type_test(name, target, str(arguments[0].value), shape)
         if name in CLOCK and not arguments:
             return self._clock(name)
-        inner = self.run(target, shape)
         if name in ("exists", "empty", "not", "hasValue") and not arguments:
             return boxed(self._simple_call(syntax.Call(target, name, ()), shape))
+        inner = self.run(target, shape)
         if name in BY_ITEM:
             condition = self.test(self._only(name, arguments), inner.shape)
             is_condition = name in ("exists", "all")

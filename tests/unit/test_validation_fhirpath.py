@@ -123,6 +123,7 @@ def test_values_of_the_wrong_shape_never_raise() -> None:
     [
         "name.", "name.given(", "(name", "name)", "name given", "'x", "name..given", "1 +", "name[", "@20", "",
         "(" * 60 + "1" + ")" * 60, "-" * 500 + "1", "x" * 30_000,
+        "1" + " + 1" * 200, "a" + ".a" * 200, "a" + " or a" * 200,
     ],
 )  # fmt: skip
 def test_what_is_no_fhirpath_is_refused(expression: str) -> None:
@@ -160,3 +161,10 @@ def test_of_a_resource_elsewhere_a_reference_tells_the_type_and_the_id() -> None
     ):
         test = compile_condition(DEFINITIONS, expression, "Patient")
         assert test([patient], Environment(patient, patient)) is True, expression
+
+
+@pytest.mark.parametrize(
+    "link", [".exists()", ".not()", ".extension.ofType(Extension)", ".select($this)", " + 'b'", " or true"]
+)
+def test_a_long_chain_is_compiled_in_time_by_its_length(link: str) -> None:
+    assert holds("extension" + link * 70) in (True, False, None)
