@@ -82,3 +82,12 @@ async def test_a_body_that_is_no_parameters_is_refused(client: Client) -> None:
 async def test_a_canonical_is_a_uri_and_so_is_taken_for_one(client: Client) -> None:
     body = a_body({"name": "system", "valueCanonical": WARD}, {"name": "code", "valueCode": "14758"})
     assert (await client.send("POST", "CodeSystem/$lookup", body)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "told"),
+    [("ValueSet/$expand?url=urn:x&count=x", "count is an integer"), ("ValueSet/$expand?url=%20", "url is a uri")],
+)
+async def test_a_wrong_form_is_told_in_plain_english(client: Client, path: str, told: str) -> None:
+    answer = await client.get(path)
+    assert any(one["diagnostics"].startswith(told) for one in answer.json()["issue"]), answer.text
