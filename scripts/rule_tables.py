@@ -34,6 +34,7 @@ FORMS = {
     "moment": "yyyymmddHHMM",
     "birth": "yyyymmdd[HHMM]",
 }
+_PAST = "không sau ngày lập hồ sơ và hôm nay / not after the day of the record and today: `date-in-future`"
 HEADER = (
     "| # | Trường / field | Dạng, độ dài / form, length | Quy tắc và kiểm tra / rules and checks |\n|---|---|---|---|\n"
 )
@@ -58,6 +59,7 @@ def checks_page(format: str, title: Mapping[str, str], checks: Data, condition: 
 def _check_line(field: str, spec: list[Any], table: Data, condition: Condition) -> str:
     form, length = FORMS[spec[0]], spec[1] if len(spec) > 1 else 0
     told = ["bắt buộc / required: `field-required`"] if "required" in spec else []
+    told += [_PAST] if "past" in spec else []
     rules = [rule for rule in table.get("rules", ()) if field in (rule.get("field"), *rule.get("fields", ()))]
     told += [f"`{TOLD_AS[rule['rule']]}` {_detail(rule, condition)}".rstrip() for rule in rules]
     cells = [f"`{field}`", f"{form}, ≤ {length}" if length else form, "; ".join(told)]
@@ -156,3 +158,6 @@ def _more(listed: Data, table: Data, condition: Condition) -> Iterator[str]:
         if new == fields:
             names = ", ".join(f"`{name}`" for name in new)
             yield f"- {names}: `{rule}` {_detail(check, condition)}\n"
+    past = ", ".join(f"`{name}`" for name, spec in table["fields"].items() if "past" in spec)
+    if past:
+        yield f"- {past}: {_PAST}\n"

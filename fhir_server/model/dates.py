@@ -108,3 +108,8 @@ def day_of(text: str, zone: str) -> date | None:
     """The first day, in the zone, that a date, dateTime or instant covers; None when it is no date."""
     span = span_of(text, zone)
     return date.fromordinal(_EPOCH + (span[0] + offset_of(zone)) // TICKS_PER_DAY) if span else None
+
+
+def day_at(ms: int, zone: str) -> date:
+    """The day in the zone. ms: since the epoch."""
+    return date.fromordinal(_EPOCH + (ms * TICKS_PER_MS + offset_of(zone)) // TICKS_PER_DAY)

@@ -26,6 +26,7 @@ _DMY = re.compile(r"(?:(?:(\d\d?)/)?(\d\d?)/)?(\d{4})(?: (\d\d?):(\d\d)(?::\d\d)
 _ISO = re.compile(r"\d{4}(?:-\d\d(?:-\d\d(?:[T ]\d\d:\d\d.*)?)?)?", re.ASCII)
 
 _WRONG_FORM = ("the value has not the form asked for", "giá trị sai định dạng")
+_IN_FUTURE = ("this day had not come when the record was written", "ngày này chưa đến khi hồ sơ được lập")
 # Form of a field -> (what it must look like, how to say so). "text" may be anything.
 FORMS: Mapping[str, tuple[re.Pattern[str], tuple[str, str]]] = {
     "number": (_NUMBER, ("a number, decimals after a dot", "một số, phần thập phân sau dấu chấm")),
@@ -46,6 +47,7 @@ class _Field:
     pattern: re.Pattern[str] | None
     allowed: tuple[str, str]
     length: int  # 0: any
+    is_past: bool  # a date of what has been when the record is written
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +69,16 @@ class Checks:
             split_path(one["at"]): tuple(one["fields"]) for one in data["tables"]
         }
 
-    def run(self, content: Tree, on: str, severity: str) -> Iterator[Problem]:
-        """Every breach in a record. on: the record's day as YYYY-MM-DD…, "" unknown. severity: what a breach is."""
+    def run(self, content: Tree, on: str, written: str, severity: str) -> Iterator[Problem]:
+        """Every breach in a record. on: the record's day as YYYY-MM-DD…, "" unknown. written: the day that it was
+        written by, YYYY-MM-DD. severity: what a breach is."""
+        latest = (sortable(written), (f"not after {written}", f"không sau {written}"))
         for table in self._tables:
             rows = list(_rows(walk_all(content, table.keys))) if table.keys else [content]
             for number, row in enumerate(rows, 1):
                 at = f"{table.keys[-1]}[{number}]/" if len(rows) > 1 else ""
                 place = Place("", part=table.keys[-1] if table.keys else "")
-                for rule, field, found, text, allowed in _breaches(table, row, content, on):
+                for rule, field, found, text, allowed in _breaches(table, row, content, on, latest):
                     names = ", ".join(f"{at}{name}" for name in field.split(", "))
                     yield Problem(severity, rule, text, names, found, allowed, place)
 
@@ -91,7 +95,10 @@ def _rows(items: Iterable[Any]) -> Iterator[Row]:
                 yield from _rows(item.values())
 
 
-def _breaches(table: _Table, row: Row, content: Tree, on: str) -> Iterator[Finding]:
+def _breaches(
+    table: _Table, row: Row, content: Tree, on: str, latest: tuple[str, tuple[str, str]]
+) -> Iterator[Finding]:
+    """latest: day of a date in the past, as `sortable` gives it, and how to say so."""
     missing = [name for name, until in table.required if name not in row and not (until and on >= until)]
     if missing:
         text = ("required fields are empty", "thiếu trường bắt buộc")
@@ -106,6 +113,8 @@ def _breaches(table: _Table, row: Row, content: Tree, on: str) -> Iterator[Findi
             yield "field-length", name, value, ("the value is too long", "giá trị quá dài"), allowed
         elif field.pattern is not None and not field.pattern.fullmatch(value):
             yield "field-form", name, value, _WRONG_FORM, field.allowed
+        elif field.is_past and sortable(value)[:8] > latest[0]:
+            yield "date-in-future", name, value, _IN_FUTURE, latest[1]
     for rule in table.rules:
         yield from rule(row, content)
 
@@ -116,7 +125,7 @@ def _table(data: Mapping[str, Any], until: Mapping[str, str]) -> _Table:
     for name, spec in data["fields"].items():
         form, length = spec[0], spec[1] if len(spec) > 1 else 0
         pattern, allowed = FORMS[form] if form != "text" else (None, ("", ""))
-        fields[name] = _Field(pattern, allowed, length)
+        fields[name] = _Field(pattern, allowed, length, "past" in spec)
         if "required" in spec:
             required.append((name, until.get(name, "")))
     rules = tuple(_when(one.get("when"), RULES[one["rule"]](one)) for one in data.get("rules", ()))
@@ -197,12 +206,12 @@ def _only_when(data: Mapping[str, Any]) -> Rule:
 
 def sortable(value: str) -> str:
     """The digits of a date from the year down: `02/03/1985 08:15` is `198503020815`; unknown parts (00) are cut off."""
-    dmy = _DMY.fullmatch(value)
-    if dmy and "/" in value:
+    dmy = _DMY.fullmatch(value) if "/" in value else None
+    if dmy:
         digits = dmy[3] + (dmy[2] or "").zfill(2) + (dmy[1] or "").zfill(2)
         digits += dmy[4].zfill(2) + dmy[5] if dmy[4] else ""
     else:
-        digits = re.sub(r"\D", "", value[:16])
+        digits = value if value.isdigit() else re.sub(r"\D", "", value[:16])
     for end in (4, 6):
         if digits[end : end + 2] in ("00", ""):
             return digits[:end]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from typing import Any
 
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
+from fhir_server.model.dates import day_at
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, decode
 from fhir_server.records.export import Export
@@ -93,14 +94,7 @@ def _record_of(resource: Resource) -> str:
 
 def today(context: Context) -> date:
     """The day in the zone of the setting."""
-    zone = context.settings.zone
-    offset = timedelta() if zone in ("Z", "UTC") else _offset(zone)
-    return (datetime.fromtimestamp(context.clock() / 1000, UTC) + offset).date()
-
-
-def _offset(zone: str) -> timedelta:
-    hours = timedelta(hours=int(zone[1:3]), minutes=int(zone[4:6]))
-    return -hours if zone.startswith("-") else hours
+    return day_at(context.clock(), context.settings.zone)
 
 
 def _day(root: Resource) -> date | None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import date
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -14,6 +16,7 @@ from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.interactions.recording import import_ended, imported
+from fhir_server.model.dates import day_at
 from fhir_server.model.rare_collections import rare_collections
 from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
@@ -68,8 +71,9 @@ def map_records(
 
     checks: what a breach of the format's checks does, as the setting `record_checks`.
     """
+    today = day_at(time.time_ns() // 1_000_000, formats.tools.zone)
     for source in read_files(paths, formats):
-        record = _map(source, formats, checks)
+        record = _map(source, formats, checks, today)
         if record is None or record.refused:
             yield _outcome(source, record, "refused"), None
             continue
@@ -77,25 +81,29 @@ def map_records(
         yield _outcome(source, record, "stored", written=len(bundle["entry"])), bundle
 
 
-def _map(source: SourceRecord, formats: Formats, checks: str, identity: Identity | None = None) -> Record | None:
+def _map(
+    source: SourceRecord, formats: Formats, checks: str, today: date, identity: Identity | None = None
+) -> Record | None:
     if source.content is None or source.format not in formats.by_name:
         return None
     record = map_record(formats.by_name[source.format], source, identity)
     prepare(record, formats.tools.naming)
     refuse_misread_names(record)
     if checks != "off":
-        _check(record, "error" if checks == "refuse" else "warning")
+        _check(record, "error" if checks == "refuse" else "warning", today)
     return record
 
 
-def _check(record: Record, severity: str) -> None:
+def _check(record: Record, severity: str, today: date) -> None:
     """Tells what the format's checks find, except of values about which the mapping has said the same."""
     checks = record.format.checks
     if checks is None or record.source.content is None:
         return
     problems = record.mapped.problems
     told = {(one.field.rpartition("/")[2], one.found) for one in problems if one.found}
-    for found in checks.run(record.source.content, record.moment, severity):
+    day = today.isoformat()
+    written = min(record.written[:10], day) if len(record.written) >= 10 else day
+    for found in checks.run(record.source.content, record.moment, written, severity):
         if not found.found or (found.field.rpartition("/")[2], found.found) not in told:
             problems.append(found)
 
@@ -191,7 +199,8 @@ class _Run:
         group: list[Record] = []
         size = 0
         async for source, identity in self._news(sources):
-            record = _map(source, self.formats, self.context.settings.record_checks, identity)
+            today = day_at(self.context.clock(), self.context.settings.zone)
+            record = _map(source, self.formats, self.context.settings.record_checks, today, identity)
             if record is not None:
                 self._count_left_out(record)
                 await warn_of_unlisted(self.context, record)

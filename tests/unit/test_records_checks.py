@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
-from records_sources import DOSSIER, FORMATS
+from records_sources import DOSSIER, FORMATS, health_record, person
 
+from fhir_server.model.resources import decode
 from fhir_server.records.checks import RULES, Checks, sortable
+from fhir_server.records.importing import map_records
 from fhir_server.records.source import Problem, Tree
 
 BHXH = FORMATS.by_name["bhxh"].checks
@@ -33,7 +36,7 @@ def drug(**fields: str) -> Tree:
 
 def found(content: Tree, checks: Checks | None = BHXH, on: str = ON) -> list[Problem]:
     assert checks is not None
-    return list(checks.run(content, on, "warning"))
+    return list(checks.run(content, on, ON, "warning"))
 
 
 def told(fields: dict[str, Any], **tables: Tree) -> set[tuple[str, str]]:
@@ -130,7 +133,7 @@ def test_a_health_record_is_checked_in_its_own_date_form() -> None:
 
 def test_a_record_of_which_nothing_stands_at_the_top_is_told_what_it_lacks_there() -> None:
     assert BASIC is not None
-    found = BASIC.run({"hanh_chinh": {"ho_ten": "Nguyễn Văn An"}, "tien_su": {"khac": "x"}}, "", "warning")
+    found = BASIC.run({"hanh_chinh": {"ho_ten": "Nguyễn Văn An"}, "tien_su": {"khac": "x"}}, "", ON, "warning")
     assert [one.field for one in found] == ["ma_ho_so, ma_cskcb"]
 
 
@@ -177,3 +180,45 @@ def _data(name: str) -> Any:
     from fhir_server.model.resources import decode
 
     return decode((FORMATS.by_name[name].folder / "checks.json").read_bytes())
+
+
+DAYS = {
+    "moment": ("202603022359", "202603030000"),
+    "dmy": ("02/03/2026", "03/03/2026"),
+    "iso": ("2026-03-02", "2026-03-03"),
+    "text": ("02/03/2026", "2096"),
+}
+PAST = [
+    (name, table["at"], field, *DAYS.get(spec[0], ("20260302", "20260303")))
+    for name, format in FORMATS.by_name.items()
+    if format.checks is not None
+    for table in decode((format.folder / "checks.json").read_bytes())["tables"]
+    for field, spec in table["fields"].items()
+    if "past" in spec
+]
+
+
+def test_a_date_of_what_has_been_is_told_when_it_is_after_the_day_of_the_record() -> None:
+    for name, at, field, own_day, later in PAST:
+        for value, wanted in ((own_day, False), (later, True)):
+            row: Any = {field: value}
+            for key in reversed(at.strip("/").split("/") if at != "/" else ()):
+                row = {key: row}
+            told = {(one.rule, one.field) for one in found(row, FORMATS.by_name[name].checks)}
+            assert (("date-in-future", field) in told) is wanted, (at, field, value)
+
+
+@pytest.mark.parametrize(
+    ("dose", "day", "told"),
+    [("03/03/2024", "02/03/2024", True), ("02/03/2024", "02/03/2024", False), ("01/01/2096", "01/01/2096", True)],
+    ids=["after the record", "on its day", "after today"],
+)
+def test_a_dose_after_the_day_of_the_record_or_after_today_is_told(
+    tmp_path: Path, dose: str, day: str, told: bool
+) -> None:
+    file = tmp_path / "a.xml"
+    doses = [{"TENVACXIN": "BCG", "NGAYTIEM": dose, "TRANGTHAI": "1"}]
+    file.write_bytes(health_record(person(doses=doses), day=day))
+    ((outcome, _),) = map_records([file], FORMATS)
+    rules = {(one.rule, one.field.rpartition("/")[2]) for one in outcome.problems}
+    assert (("date-in-future", "NGAYTIEM") in rules) is told
