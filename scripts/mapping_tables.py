@@ -210,8 +210,8 @@ def _rule(rule: Any) -> str:
     if isinstance(rule, list):
         return "∈ " + ", ".join(rule)
     ((name, values),) = rule.items()
-    if name == "not_words":
-        return "≠ «không»"
+    if name in ("is_word", "not_words"):
+        return f"{'=' if name == 'is_word' else '≠'} «không»"
     if isinstance(values, str):
         return f"{WORDS[name]} `{values}`"
     return f"{WORDS[name]} {', '.join(values) if isinstance(values, list) else values}"

@@ -19,8 +19,8 @@ def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -
     Rules: "present" | "absent" | "number" | "words" (present and no number) | list of texts | {"not": […]} |
     {"other_than": […]} (present and none of these) | {"starts": […]} | {"ends": […]} | {"any": […]} and
     {"any_starts": […]} (one of a `;` list) | {"below": n} | {"not_below": n} (present, and no number below) |
-    {"words": […]} (one of them is in the text) | {"not_words": "none"} | {"shape": regex} | {"not_shape": regex}
-    (present and not of it) | {"same": path} | {"same_day": path} | {"not_same_day": path}.
+    {"words": […]} (one of them is in the text) | {"not_words": "none"} | {"is_word": "none"} | {"shape": regex} |
+    {"not_shape": regex} (present and not of it) | {"same": path} | {"same_day": path} | {"not_same_day": path}.
     """
     if not when:
         return None
@@ -116,6 +116,8 @@ def _predicate(rule: Any) -> Callable[[Any], bool]:
         return lambda value: isinstance(value, str) and words.search(value) is not None
     if "not_words" in rule:
         return lambda value: not (isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS)
+    if "is_word" in rule:
+        return lambda value: isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS
     if "ends" in rule:
         ends = tuple(rule["ends"])
         return lambda value: isinstance(value, str) and value.endswith(ends)

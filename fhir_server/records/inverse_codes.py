@@ -113,7 +113,7 @@ def _bare(code: str) -> str:
 
 def blood_group(value: Any, options: Options, known: Known) -> Text:
     if not _codings(value):
-        if options["part"] != "abo" or not isinstance(value, dict):
+        if not (options["part"] == "abo" or options.get("alone")) or not isinstance(value, dict):
             raise NotMade
         return text_of(value.get("text")), LAST
     if isinstance(value.get("text"), str):

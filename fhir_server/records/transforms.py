@@ -292,19 +292,21 @@ _SIGNS = {"POS": "+", "NEG": "-", "DƯƠNG": "+", "ÂM": "-", "DƯƠNGTÍNH": "+
 def blood_group(found: str, options: Options, facts: Facts) -> Mapping[str, Any] | None:
     """One part, options.part abo | rh, of a blood group written freely: `A`, `O+`, `AB Rh-`, `O Rh(D) dương`.
 
-    What cannot be read so is kept as the text of the ABO part, and told.
+    What cannot be read so is kept as the text of the ABO part, and told; with options.alone, of a field that tells of
+    its part alone, as the text of that.
     """
     folded = unicodedata.normalize("NFC", found).upper().replace("0", "O").replace("NHÓM", "").replace(" ", "")
     shape = _BLOOD.fullmatch(folded)
-    if shape is None:
-        if options["part"] != "abo":
-            return None
-        text_of = ("not a blood group that can be read; kept as text", "không đọc được nhóm máu; giữ ở dạng chữ")
-        facts.tell("blood-group", text_of, found)
-        return {"text": found}
-    part = shape[1] if options["part"] == "abo" else shape[2]
+    is_abo = options["part"] == "abo"
+    part = shape and shape[1 if is_abo else 2]
     made = concept(_SIGNS.get(part, part), options, facts) if part else None
-    return {**made, "text": found} if made else None
+    if made:
+        return {**made, "text": found}
+    if not options.get("alone") and (shape or not is_abo):
+        return None
+    text_of = ("not a blood group that can be read; kept as text", "không đọc được nhóm máu; giữ ở dạng chữ")
+    facts.tell("blood-group", text_of, found)
+    return {"text": found}
 
 
 def as_written(found: str, options: Options, facts: Facts) -> str:

@@ -246,6 +246,41 @@ def test_a_blood_group_that_cannot_be_read_is_kept_as_text_and_told() -> None:
     assert ("warning", "blood-group") in rules(record)
 
 
+@pytest.mark.parametrize(("field", "written"), [("NHOMMAU_HEABO", "-"), ("NHOMMAU_HERH", "Không")])
+def test_a_part_of_a_blood_group_with_a_field_of_its_own_is_kept_as_text_too(field: str, written: str) -> None:
+    record = one(health_record(person(**{field: written})))
+    (found,) = of_type(record, "Observation")
+    assert found["valueCodeableConcept"] == {"text": written}
+    assert ("warning", "blood-group") in rules(record)
+
+
+def test_a_state_of_a_disease_that_is_neither_0_nor_1_is_kept() -> None:
+    history = {"TIEUSU_BENHTAT": {"BENHTAT": {"DSBENH": [{"LOAIBENH": "2", "TRANGTHAI": "9"}]}}}
+    (found,) = of_type(one(health_record(person(history=history))), "Condition")
+    assert "clinicalStatus" not in found
+    assert extension(found, "kept") == {
+        "url": "urn:vn-basic:StructureDefinition:kept",
+        "extension": [{"url": "TRANGTHAI", "valueString": "9"}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("whose", "table", "row"),
+    [
+        ("TIEUSU_BENHTAT", "DIUNG", {"LOAI": "4", "TEN": "Không", "MOTA": "Hắt hơi"}),
+        ("TIENSU_GIADINH", "DIUNG", {"LOAI": "3", "TEN": "-", "MASO": "DU003", "NGUOIMAC": "Mẹ"}),
+        ("TIEUSU_BENHTAT", "BENHTAT", {"LOAIBENH": "2", "TENBENH": "không", "TRANGTHAI": "1"}),
+        ("TIENSU_GIADINH", "BENHTAT", {"LOAIBENH": "2", "TENBENH": "Không có", "MOTA": "Từ nhỏ", "NGUOIMAC": "Mẹ"}),
+    ],
+)
+def test_what_is_said_to_be_none_and_has_details_is_told(whose: str, table: str, row: dict[str, str]) -> None:
+    list_of = {"DIUNG": "DSDIUNG", "BENHTAT": "DSBENH"}[table]
+    record = one(health_record(person(history={whose: {table: {list_of: [row]}}})))
+    assert [problem.rule for problem in record.mapped.problems] == ["none-with-details"]
+    plain = {name: value for name, value in row.items() if name.startswith(("TEN", "NGUOI"))}
+    assert rules(one(health_record(person(history={whose: {table: {list_of: [plain]}}})))) == set()
+
+
 def test_a_province_of_the_police_list_is_taken_by_its_last_two_digits() -> None:
     address = patient(visit(MATINH_CU_TRU="038"))["address"][0]
     assert address["state"] == "Tỉnh Thanh Hóa"
