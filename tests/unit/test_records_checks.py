@@ -182,6 +182,12 @@ def _data(name: str) -> Any:
     return decode((FORMATS.by_name[name].folder / "checks.json").read_bytes())
 
 
+def test_a_state_of_a_dose_that_is_neither_given_nor_not_is_told() -> None:
+    for state, told in (("1", False), ("9", True)):
+        problems = found({"trang_thai": state}, FORMATS.by_name["tiemchung"].checks)
+        assert (("field-form", "trang_thai") in {(one.rule, one.field) for one in problems}) is told
+
+
 DAYS = {
     "moment": ("202603022359", "202603030000"),
     "dmy": ("02/03/2026", "03/03/2026"),

@@ -253,3 +253,16 @@ def test_a_restricted_table_comes_back_in_every_field_where_it_is_taken_in_at_al
     assert exported.left == ()
     kept_out = mapped(FORMATS.by_name["bhxh"], content)
     assert name not in back(kept_out, resources_of(kept_out)).content
+
+
+def test_a_dose_given_elsewhere_than_at_its_sender_says_where_again() -> None:
+    dose = {
+        "ma_mui_tiem": "T1", "ma_doi_tuong": "D1", "ho_ten": "Trần Văn An", "ngay_sinh": "1990-05-06", "gioi_tinh": "1",
+        "ten_vac_xin": "BCG", "ngay_tiem": "2026-03-02", "don_vi_gui": "38901", "ma_co_so": "38902",
+        "ten_co_so": "Trạm B",
+    }  # fmt: skip
+    record = mapped(FORMATS.by_name["tiemchung"], dose)
+    resources = resources_of(record)
+    (actor,) = [one["performer"][0]["actor"] for one in resources if one["resourceType"] == "Immunization"]
+    assert actor["display"] == "Trạm B"
+    assert dose.items() <= back(record, resources).content.items()

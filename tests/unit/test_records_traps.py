@@ -281,6 +281,11 @@ def test_what_is_said_to_be_none_and_has_details_is_told(whose: str, table: str,
     assert rules(one(health_record(person(history={whose: {table: {list_of: [plain]}}})))) == set()
 
 
+def test_an_allergy_of_the_basic_group_that_is_said_to_be_none_and_has_details_is_told() -> None:
+    record = one(as_json(basic(tien_su={"di_ung": [{"loai": "1", "ten": "Không", "mo_ta": "Sốc phản vệ"}]})), "a.json")
+    assert [problem.rule for problem in record.mapped.problems] == ["none-with-details"]
+
+
 def test_a_province_of_the_police_list_is_taken_by_its_last_two_digits() -> None:
     address = patient(visit(MATINH_CU_TRU="038"))["address"][0]
     assert address["state"] == "Tỉnh Thanh Hóa"
