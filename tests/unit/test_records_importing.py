@@ -416,3 +416,10 @@ async def test_a_number_of_a_message_used_twice_in_one_import_is_refused_the_sec
     assert counts(report) == (2, 1, 0, 1)
     (refused,) = [one for one in report.records if one.status == "refused"]
     assert (Path(refused.place.file).name, refused.problems[-1].rule) == ("b.xml", "request-id-conflict")
+
+
+async def test_a_blood_group_that_cannot_be_read_is_stored_as_text_and_refuses_nothing(desk: Desk) -> None:
+    for body in (dossier(total(NHOM_MAU="chưa rõ")), health_record(person(NHOMMAU_HERH="Không"))):
+        report = await desk.send(body)
+        assert (report.stored, report.refused) == (1, 0), report.records
+    assert {one["valueCodeableConcept"]["text"] for one in await desk.stored("Observation")} == {"chưa rõ", "Không"}
