@@ -216,20 +216,24 @@ class Changes:
                 return
 
     async def _news(self, events: Sequence[Mapping[str, Any]]) -> list[Document]:
-        """What the events say, without versions that have a number already: keys written anew are no change."""
+        """What the events say, without documents that were replaced at the version that has their latest number: keys
+        written anew are no change. Earlier numbers say nothing: what was erased may be created again from version 1."""
         found = [_told(event) for event in events]
-        again = [one["i"] for one, event in zip(found, events, strict=True) if event["operationType"] == "replace"]
-        known: set[tuple[str, str, int]] = set()
-        if again:
-            query = self._changes.find({"i": {"$in": again}}, {"t": 1, "i": 1, "v": 1})
-            known = {(one["t"], one["i"], one["v"]) async for one in query}
+        replaced = [event["operationType"] == "replace" for event in events]
+        latest = await self._latest_versions([one["i"] for one, again in zip(found, replaced, strict=True) if again])
         news = []
-        for one in found:
-            name = (one["t"], one["i"], one["v"])
-            if name not in known:
-                known.add(name)
+        for one, again in zip(found, replaced, strict=True):
+            name = (one["t"], one["i"])
+            if not (again and latest.get(name) == one["v"]):
+                latest[name] = one["v"]
                 news.append(one)
         return news
+
+    async def _latest_versions(self, ids: Sequence[str]) -> dict[tuple[str, str], int]:
+        if not ids:
+            return {}
+        told = self._changes.find({"i": {"$in": ids}}, {"t": 1, "i": 1, "v": 1}).sort("_id")
+        return {(one["t"], one["i"]): one["v"] async for one in told}
 
     async def _append(self, owner: str, seq: int, documents: list[Document], place: Mapping[str, Any]) -> None:
         """Raises _LeaseLost when another process has numbered since `seq`."""

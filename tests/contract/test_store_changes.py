@@ -80,6 +80,18 @@ async def test_keys_written_anew_are_no_change(
     assert len(await told(sequence)) == 1
 
 
+async def test_what_is_created_again_after_it_was_erased_is_told_with_each_of_its_versions(
+    sequence: MongoStore, mongodb: MongoClient[dict[str, Any]], settings: Settings
+) -> None:
+    once = ["Patient/a/1", "Patient/a/2"]
+    for lives in (1, 2):
+        await put(sequence, a_patient("a"))
+        await put(sequence, a_patient("a", name="Another"))
+        assert names(await told(sequence)) == once * lives
+        for name in ("Patient", "Patient_history"):
+            mongodb[settings.mongodb_database][name].delete_many({})
+
+
 async def test_nothing_is_missed_or_told_twice_while_several_write_and_followers_take_turns(
     sequence: MongoStore, settings: Settings
 ) -> None:
