@@ -133,7 +133,7 @@ def mapped(source: SourceRecord, formats: Formats) -> Record:
 
 def checked(record: Record) -> None:
     if record.format.checks is not None and record.source.content is not None:
-        for _ in record.format.checks.run(record.source.content, record.moment, "warning"):
+        for _ in record.format.checks.run(record.source.content, record.moment, record.moment[:10], "warning"):
             pass
 
 
