@@ -224,8 +224,8 @@ def _reach(prefix: str, low: int, high: int) -> tuple[int, int]:
             return low, high
         case "gt":
             return high - TICKS_PER_DAY, END
-        case "ge":
-            return low - TICKS_PER_DAY, END
+        case "ge":  # what begins before `low` ends behind `high`, and is narrower than a day
+            return min(low, high - TICKS_PER_DAY), END
         case "sa":
             return high, END
         case "lt" | "eb":
