@@ -248,6 +248,8 @@ class Trail:
         while events := await self._store.ledger.left_behind(self._clock() - SWEEP_MARGIN_MS):
             for start in range(0, len(events), PAGE_EVENTS):
                 async with self._writing:
+                    if self._pending is not None:  # of a flush meanwhile, which has this page's number
+                        return
                     some = events[start : start + PAGE_EVENTS]
                     self._pending = self._page(some, late=True), some, 0
                     await self._write_page()
