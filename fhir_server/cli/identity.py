@@ -18,7 +18,9 @@ from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import Resource
 from fhir_server.records import doubts
-from fhir_server.records.patient_merge import Merged, merge_patients, unmerge_patients
+from fhir_server.records.patient_joins import Merged
+from fhir_server.records.patient_merge import merge_patients
+from fhir_server.records.patient_unmerge import unmerge_patients
 
 MOST = 10_000
 T = TypeVar("T")

@@ -16,7 +16,9 @@ from fhir_server.model.outcomes import outcome
 from fhir_server.model.references import literal
 from fhir_server.model.resources import Resource, encode
 from fhir_server.operations.parameters import Arguments, taken
-from fhir_server.records.patient_merge import Merged, merge_patients, unmerge_patients
+from fhir_server.records.patient_joins import Merged
+from fhir_server.records.patient_merge import merge_patients
+from fhir_server.records.patient_unmerge import unmerge_patients
 
 _SOURCE = (Parameter("source-patient", "Reference"), Parameter("source-patient-identifier", "Identifier", many=True))
 _TARGET = (Parameter("target-patient", "Reference"), Parameter("target-patient-identifier", "Identifier", many=True))

@@ -10,7 +10,7 @@ from fhir_server.interactions.exchange import Context
 from fhir_server.model.resources import decode
 from fhir_server.records.filing import hold
 from fhir_server.records.identity import Known, Number, numbers
-from fhir_server.records.patient_merge import replaced_by
+from fhir_server.records.patient_links import replaced_by
 from fhir_server.search.tree import Leaf
 from fhir_server.store.contract import Transaction
 from fhir_server.store.values import EVERYTHING, INDEX_KEYS, NOTHING, Find, Stored

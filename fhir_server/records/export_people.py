@@ -18,7 +18,7 @@ from fhir_server.records.formats import Format
 from fhir_server.records.heads import targets
 from fhir_server.records.ids import shared_name
 from fhir_server.records.inverse import walk_groups
-from fhir_server.records.patient_merge import replaced_by
+from fhir_server.records.patient_links import replaced_by
 from fhir_server.records.source import Tree
 from fhir_server.search.compartments import patient_key
 from fhir_server.store.values import INDEX_KEYS, Find

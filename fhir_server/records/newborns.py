@@ -14,7 +14,7 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.records.filing import hold
 from fhir_server.records.identity import Known, Number, contradicts, numbers
 from fhir_server.records.ids import named_id
-from fhir_server.records.patient_merge import with_link
+from fhir_server.records.patient_links import with_link
 from fhir_server.store.contract import Store, Transaction
 from fhir_server.store.values import EVERYTHING
 from fhir_server.terminology.naming import NamingSystems

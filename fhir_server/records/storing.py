@@ -19,7 +19,7 @@ from fhir_server.records.heads import head_of, is_stored, owned_before, patient_
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers, tell_apart
 from fhir_server.records.merging import add_numbers, merge
 from fhir_server.records.newborns import Noted, link_bearer, link_to_earlier, note, noted
-from fhir_server.records.patient_merge import replaced
+from fhir_server.records.patient_links import replaced
 from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
 from fhir_server.records.requests import conflict, request_name, used_otherwise

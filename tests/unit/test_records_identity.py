@@ -13,7 +13,8 @@ from fhir_server.records.doubts import settle_as_different
 from fhir_server.records.export import export_of
 from fhir_server.records.export_people import records_of
 from fhir_server.records.identity import ORDER, Known, choose, numbers
-from fhir_server.records.patient_merge import merge_patients, unmerge_patients
+from fhir_server.records.patient_merge import merge_patients
+from fhir_server.records.patient_unmerge import unmerge_patients
 from fhir_server.records.storing import Group, Stores
 
 NAMING = FORMATS.tools.naming
