@@ -21,7 +21,8 @@ from fhir_server.config import Settings
 from fhir_server.model.resources import encode
 from fhir_server.records.formats import Formats, MappingFault
 from fhir_server.records.importing import OnRecord, formats_of, import_records, map_records
-from fhir_server.records.mapping_checks import groups, mapping_faults
+from fhir_server.records.mapping_checks import mapping_faults
+from fhir_server.records.mapping_files import all_groups
 from fhir_server.records.report import ImportReport, RecordOutcome, problem_as_json, where
 from fhir_server.records.report_files import ReportFile, report_file
 from fhir_server.records.signers import CertificateFault, signers_of
@@ -141,7 +142,7 @@ def show_formats(settings: Settings) -> int:
     faulty = False
     for one in known_formats(settings).by_name.values():
         kinds = [one.kind, *(["csv"] if one.csv is not None and one.kind != "csv" else [])]
-        rows = sum(len(group["rows"]) for group in groups(one.data))
+        rows = sum(len(group["rows"]) for group in all_groups(one.data["resources"]))
         print(f"{one.name:<12} {', '.join(kinds):<10} {rows:>4} rows  {one.title[1]} / {one.title[0]}")
         for fault in mapping_faults(one):
             faulty = True

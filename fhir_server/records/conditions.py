@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from fhir_server.records.scopes import Scope, compile_source, split_path, walk_all
+from fhir_server.records.scopes import Scope, compile_source, field_of_item, split_path, walk_all
 
 Test = Callable[[Scope], bool]
 
@@ -26,11 +26,31 @@ def compile_test(when: Mapping[str, Any] | Sequence[Mapping[str, Any]] | None) -
         return None
     if not isinstance(when, Mapping):
         choices = [test for one in when if (test := compile_test(one)) is not None]
-        return lambda scope: any(test(scope) for test in choices)
+        return _any_of(choices)
     tests = [_every(path[:-2], rule) if path.endswith("[]") else _one(path, rule) for path, rule in when.items()]
     if len(tests) == 1:
         return tests[0]
-    return lambda scope: all(test(scope) for test in tests)
+    return _all_of(tests)
+
+
+def _any_of(tests: Sequence[Test]) -> Test:
+    def test_any(scope: Scope) -> bool:
+        for test in tests:  # noqa: SIM110 - a generator takes three times as long
+            if test(scope):
+                return True
+        return False
+
+    return test_any
+
+
+def _all_of(tests: Sequence[Test]) -> Test:
+    def test_all(scope: Scope) -> bool:
+        for test in tests:  # noqa: SIM110 - as above
+            if not test(scope):
+                return False
+        return True
+
+    return test_all
 
 
 def _one(path: str, rule: Any) -> Test:
@@ -39,7 +59,12 @@ def _one(path: str, rule: Any) -> Test:
         read_other, compare = compile_source(rule[name]), _COMPARISONS[name]
         return lambda scope: compare(read(scope), read_other(scope))
     holds = _predicate(rule)
-    return lambda scope: holds(read(scope))
+    name = field_of_item(path)
+    if name is None:
+        return lambda scope: holds(read(scope))
+    if rule == "present":
+        return lambda scope: scope.fields.get(name) is not None
+    return lambda scope: holds(scope.fields.get(name))
 
 
 def _same(one: Any, other: Any) -> bool:

@@ -22,9 +22,9 @@ from fhir_server.records.csv_files import CsvLayout
 from fhir_server.records.facts import Facts
 from fhir_server.records.guides import Finish, guides
 from fhir_server.records.mapping import Group, Labels
-from fhir_server.records.mapping_files import read_mapping, read_shared
+from fhir_server.records.mapping_files import all_groups, read_mapping, read_shared
 from fhir_server.records.scopes import Read, compile_source, split_path
-from fhir_server.records.targets import steps
+from fhir_server.records.targets import Elements, steps
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 from fhir_server.records.xml_cuts import Parts, XmlContainer
@@ -76,7 +76,8 @@ class Format:
         self.xml = _xml(container) if self.kind == "xml" else None
         taken = [one for one in data["resources"] if one.get("only", "") in ("", *tools.restricted)]
         self.data = data = {**data, "resources": taken}
-        self.groups = [Group(one, tools.extensions) for one in taken]
+        elements = Elements(tools.extensions, {one["name"]: one.get("items", {}) for one in all_groups(taken)})
+        self.groups = [Group(one, elements) for one in taken]
         self.labels = Labels(data.get("labels", ()))
         self.stand_in = {name: split_path(path) for name, path in data.get("stand_in", {}).items()}
         record = data["record"]

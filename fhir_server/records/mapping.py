@@ -23,7 +23,7 @@ from fhir_server.records.scopes import (
     walk_all,
 )
 from fhir_server.records.source import Problem, Tree
-from fhir_server.records.targets import Building, copied, steps
+from fhir_server.records.targets import Elements, copied, steps
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 
@@ -38,7 +38,7 @@ WORDS = frozenset({
 class Group:
     """The rows that make one resource of each item of a list of the record, and the groups within it."""
 
-    def __init__(self, data: Mapping[str, Any], extensions: Mapping[str, tuple[str, ...]]) -> None:
+    def __init__(self, data: Mapping[str, Any], elements: Elements) -> None:
         self.name: str = data["name"]
         if not data.keys() <= WORDS:
             raise ValueError(f"{self.name}: a group says nothing of {', '.join(sorted(data.keys() - WORDS))}")
@@ -60,58 +60,57 @@ class Group:
         # What no row writes into is one object for all resources: nothing is changed once it is made.
         self._shared = {name: value for name, value in fixed.items() if name not in written}
         self._own = {name: value for name, value in fixed.items() if name in written}
-        self._items: Mapping[str, Resource] = data.get("items", {})
-        self._extensions = extensions
-        self._rows = [compile_row(row, self.name) for row in data["rows"]]
-        self._date = _date_of(data.get("date"))
+        self._rows = [compile_row(row, self.name, elements) for row in data["rows"]]
+        # None keeps the day of the record.
+        self._date = _date_of(data["date"]) if "date" in data else None
         self._needs: tuple[str, ...] = tuple(data.get("needs", ()))
         self._notes = [(compile_test(note["when"]), note) for note in data.get("notes", ())]
-        self.children = [Group(child, extensions) for child in data.get("resources", ())]
+        self.children = [Group(child, elements) for child in data.get("resources", ())]
 
-    def run(self, parent: Scope | None, root: Tree, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
+    def run(self, parent: Scope | None, root: Tree, facts: Facts, mapped: Mapped) -> None:
         """Makes the resources of every item and appends them to `mapped`."""
         items = self._each(root if self._from_root or parent is None else parent.item)
         if not items:
             return
         seen: dict[tuple[str, ...], int] = {}
         before = facts.on
+        labels = parent.labels if parent is not None else mapped.labels if self.owner == "record" else ()
         for line, item in enumerate(items, 1):
-            made = Made(self.name, self.owner, (), {"resourceType": self.type})
-            building = Building(made.resource, self._items, self._extensions)
-            labels = parent.labels if parent is not None else mapped.labels if self.owner == "record" else ()
-            label = f"{parent.label}{self.name}{line}" if parent is not None else f"{self.name}{line}"
-            scope = Scope(root, item, parent, line, building, made, label, labels)
+            scope = Scope(root, item, parent, line, item if item.__class__ is dict else {}, labels)
             told = len(mapped.problems)
-            self._tell(scope, mapped)
+            if self._notes:
+                self._tell(scope, mapped)
             if self._test is None or self._test(scope):
-                facts.on = self._date(scope, facts) or before
-                made.key = (*self._key_above(parent), *self._line_key(scope, seen))
-                self._fill(scope, facts, mapped, scopes)
+                facts.on = (self._date and self._date(scope, facts)) or before
+                self._fill(scope, (*self._key_above(parent), *self._line_key(scope, seen)), facts, mapped)
             if len(items) > 1 and len(mapped.problems) > told:
                 self._say_which(line, mapped.problems, told)
         facts.on = before
 
-    def _fill(self, scope: Scope, facts: Facts, mapped: Mapped, scopes: dict[str, Scope]) -> None:
+    def _fill(self, scope: Scope, key: tuple[str, ...], facts: Facts, mapped: Mapped) -> None:
         """The resource of one item, and those of the groups within it; taken back when it would say nothing."""
-        links, made = len(mapped.links), scope.made
-        made.resource.update(self._shared)
-        made.resource.update(copied(self._own))
+        links = len(mapped.links)
+        resource = {"resourceType": self.type, **self._shared, **copied(self._own)}
         if self._labels:
             scope.labels = self._labels.of(scope, scope.labels)
         if scope.labels and self.owner == "record":
-            made.resource["meta"] = {"security": list(scope.labels)}
-        mapped.made.append(made)
+            resource["meta"] = {"security": list(scope.labels)}
+        scope.made = Made(self.name, self.owner, key, resource)
+        scope.places = places = {"": resource}
+        mapped.made.append(scope.made)
         mapped.latest[self.name] = scope
-        inner = {**scopes, self.name: scope}
-        for row in self._rows:
-            row(scope, scope.building, facts, mapped, inner)
-        if any(name not in made.resource for name in self._needs):
+        fields = scope.fields
+        for name, act in self._rows:
+            found = fields.get(name) if name is not None else None
+            if name is None or found is not None:
+                act(found, scope, places, facts, mapped)
+        if any(name not in resource for name in self._needs):
             mapped.made.pop()  # what was wrong has been told
             del mapped.latest[self.name]
             del mapped.links[links:]
             return
         for child in self.children:
-            child.run(scope, scope.root, facts, mapped, inner)
+            child.run(scope, scope.root, facts, mapped)
 
     def _say_which(self, line: int, problems: list[Problem], told: int) -> None:
         """Puts the item's number before the fields of its problems: `THONGTINMUITIEM[3]/NGAYTIEM`."""
@@ -165,14 +164,12 @@ class Labels:
         return (*held, *(value for value in found if value not in held)) if found else held
 
 
-def _date_of(data: Mapping[str, Any] | None) -> Callable[[Scope, Facts], Any]:
-    """The day whose code lists apply inside a group; None keeps that of the record."""
-    if data is None:
-        return lambda scope, facts: None
+def _date_of(data: Mapping[str, Any]) -> Callable[[Scope, Facts], date | None]:
+    """The day whose code lists apply inside a group; None where its field says none."""
     reads = [compile_source(path) for path in data["source"]]
     transform = TRANSFORMS[data["as"]]
 
-    def read_day(scope: Scope, facts: Facts) -> Any:
+    def read_day(scope: Scope, facts: Facts) -> date | None:
         for read in reads:
             found = read(scope)
             if isinstance(found, str):

@@ -1,4 +1,4 @@
-"""What is wrong with a mapping that compiles: it names a list, map, number, group or extension that does not exist."""
+"""What is wrong with a mapping that compiles: it names a list, map, number or group that does not exist."""
 
 from __future__ import annotations
 
@@ -6,25 +6,19 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from fhir_server.records.formats import Format
-from fhir_server.records.targets import steps
+from fhir_server.records.mapping_files import all_groups
 
 Data = Mapping[str, Any]
 _ABSENT, _WRONG = ("leave", "tell", "refuse"), ("tell", "refuse")
 
 
-def groups(data: Data) -> Iterator[Data]:
-    """Every group of a mapping or a group, those within others too."""
-    for group in data.get("resources", ()):
-        yield group
-        yield from groups(group)
-
-
 def mapping_faults(format: Format) -> Iterator[str]:
     """A sentence for each fault, with its place."""
-    known = {group["name"] for group in groups(format.data)}
-    for group in groups(format.data):
+    groups = list(all_groups(format.data["resources"]))
+    known = {group["name"] for group in groups}
+    for group in groups:
         for row in group["rows"]:
-            for fault in (*_words(row), *_targets(row, format), *_options(row, format), *_others(row, known)):
+            for fault in (*_words(row), *_options(row, format), *_others(row, known)):
                 yield f"{group['name']}, the row of {row['target']!r}: {fault}"
 
 
@@ -42,13 +36,6 @@ def _others(row: Data, known: set[str]) -> Iterator[str]:
     for word in ("on", "link"):
         if row.get(word, "#") not in {*known, "#"}:
             yield f"there is no group {row[word]!r}"
-
-
-def _targets(row: Data, format: Format) -> Iterator[str]:
-    for step, label in steps(row["target"]):
-        kind = (label or "").partition(":")[0].rstrip("#")
-        if step == "extension" and kind not in format.tools.extensions and (kind or ":" not in (label or "")):
-            yield f"there is no kind of extension {label!r}"
 
 
 def _options(row: Data, format: Format) -> Iterator[str]:

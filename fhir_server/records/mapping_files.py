@@ -64,15 +64,16 @@ def read_mapping(folder: Path, shared: Mapping[str, Any]) -> Data:
         {**shared.get("templates", {}), **data.pop("templates", {})},
     )
     whole: Data = write_out(data, 0)
-    for group in _groups(whole["resources"]):
+    for group in all_groups(whole["resources"]):
         _settle_items(group)
     return whole
 
 
-def _groups(groups: Iterable[Data]) -> Iterator[Data]:
+def all_groups(groups: Iterable[Data]) -> Iterator[Data]:
+    """Those of a mapping or a group, and the groups within them."""
     for group in groups:
         yield group
-        yield from _groups(group.get("resources", ()))
+        yield from all_groups(group.get("resources", ()))
 
 
 def _settle_items(group: Data) -> None:

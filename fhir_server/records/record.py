@@ -17,7 +17,6 @@ from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
 from fhir_server.records.scopes import Made, Mapped, Read, Scope, walk, walk_all
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
-from fhir_server.records.targets import Building
 
 # TT 30/2020: up to this age a newborn may be recorded under its mother's name.
 NEWBORN_DAYS = 28
@@ -110,7 +109,7 @@ def map_record(format: Format, source: SourceRecord, identity: Identity | None =
         _check_shape(format, content, mapped)
         mapped.labels = format.labels.of(top)
         for group in format.groups:
-            group.run(None, top.root, facts, mapped, {})
+            group.run(None, top.root, facts, mapped)
         if not any(one.resource["resourceType"] == "Patient" for one in mapped.made):
             text = ("the record holds no person", "hồ sơ không có thông tin người bệnh")
             mapped.problems.append(Problem("error", "no-person", text))
@@ -142,8 +141,7 @@ def _completed(format: Format, content: Tree) -> Tree:
 
 
 def _top(content: Tree) -> Scope:
-    made = Made("", "record", (), {})
-    return Scope(content, content, None, 1, Building({}, {}, {}), made, "")
+    return Scope(content, content, None, 1, content)
 
 
 def _first(reads: Any, top: Scope) -> str:

@@ -8,11 +8,11 @@ from typing import Any
 from fhir_server.model.resources import Resource
 from fhir_server.records.conditions import Test, compile_test
 from fhir_server.records.facts import Facts, WrongValue
-from fhir_server.records.scopes import Mapped, Scope, compile_source
+from fhir_server.records.scopes import Mapped, Places, Scope, compile_source, field_of_item
 from fhir_server.records.source import Problem
-from fhir_server.records.targets import Building, Put, compile_target, copied
+from fhir_server.records.targets import Elements, Put, compile_target, copied
 from fhir_server.records.transform_dates import Transform
-from fhir_server.records.transforms import TRANSFORMS
+from fhir_server.records.transforms import TRANSFORMS, text
 
 # What a row may say; a word that is misspelt must not be passed over.
 WORDS = frozenset({
@@ -20,79 +20,87 @@ WORDS = frozenset({
     "derived", "copy_of",
 })  # fmt: skip
 
-# (where it reads, where it writes, facts, what is made, the scopes that are open by group)
-Row = Callable[[Scope, Building, Facts, Mapped, Mapping[str, Scope]], object]
+# (what stands in the row's field, where it reads, where it writes, facts, what is made)
+Act = Callable[[Any, Scope, Places, Facts, Mapped], object]
+# The one field of the item that a row reads and without which it does nothing, None where there is no such; the row.
+Row = tuple[str | None, Act]
 
 
-def compile_row(row: Mapping[str, Any], group: str) -> Row:
+def compile_row(row: Mapping[str, Any], group: str, elements: Elements) -> Row:
     """One row as a function. Raises ValueError for a row that says nothing sensible."""
     try:
-        return _compiled(row, group)
+        return _field_of(row), _compiled(row, group, elements)
     except (KeyError, ValueError) as fault:
         what = f"{fault.args[0]!r} is missing or does not exist" if isinstance(fault, KeyError) else str(fault)
         raise ValueError(f"{group}, the row of {row.get('target', row)!r}: {what}") from fault
 
 
-def _compiled(row: Mapping[str, Any], group: str) -> Row:
+def _field_of(row: Mapping[str, Any]) -> str | None:
+    source = row.get("source")
+    needs_it = "default" not in row and row.get("absent", "leave") == "leave"
+    return field_of_item(source) if isinstance(source, str) and needs_it else None
+
+
+def _compiled(row: Mapping[str, Any], group: str, elements: Elements) -> Act:
     if not row.keys() <= WORDS:
         raise ValueError(f"a row says nothing of {', '.join(sorted(row.keys() - WORDS))}")
-    put = compile_target(row["target"])
+    owner = row.get("on", group)
+    put = compile_target(row["target"], owner, elements)
     test = compile_test(row.get("when"))
     act = next((make for name, make in _ACTS if name in row), _value)(row, put)
-    owner = row.get("on", group)
     if owner != group:
         act = _on_another(owner, act)
     return act if test is None else _when(test, act)
 
 
-def _on_another(owner: str, act: Row) -> Row:
+def _on_another(owner: str, act: Act) -> Act:
     """Writes into the resource of another group, where there is one."""
 
-    def run(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
-        target = scopes.get(owner) or mapped.latest.get(owner)
+    def run(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
+        target = mapped.latest.get(owner)
         if target is not None:
-            act(scope, target.building, facts, mapped, scopes)
+            act(found, scope, target.places, facts, mapped)
 
     return run
 
 
-def _when(test: Test, act: Row) -> Row:
-    def run(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+def _when(test: Test, act: Act) -> Act:
+    def run(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
         if test(scope):
-            act(scope, building, facts, mapped, scopes)
+            act(found, scope, places, facts, mapped)
 
     return run
 
 
-def _constant(row: Mapping[str, Any], put: Put) -> Row:
+def _constant(row: Mapping[str, Any], put: Put) -> Act:
     value = row["value"]
-    return lambda scope, building, facts, mapped, scopes: put(building, copied(value), scope.label)
+    return lambda found, scope, places, facts, mapped: put(places, copied(value), scope)
 
 
-def _line(row: Mapping[str, Any], put: Put) -> Row:
+def _line(row: Mapping[str, Any], put: Put) -> Act:
     offset = row["line"]
-    return lambda scope, building, facts, mapped, scopes: put(building, scope.line + offset, scope.label)
+    return lambda found, scope, places, facts, mapped: put(places, scope.line + offset, scope)
 
 
-def _link(row: Mapping[str, Any], put: Put) -> Row:
+def _link(row: Mapping[str, Any], put: Put) -> Act:
     wanted = row["link"]
 
-    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
-        target = scope.made if wanted == "#" else scopes[wanted].made if wanted in scopes else mapped.of(wanted)
+    def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
+        target = scope.made if wanted == "#" else mapped.of(wanted)
         if target is not None:
             reference: Resource = {}
-            element = put(building, reference, scope.label)
+            element = put(places, reference, scope)
             mapped.links.append((reference if element is None else element, target))
 
     return act
 
 
-def _value(row: Mapping[str, Any], put: Put) -> Row:
+def _value(row: Mapping[str, Any], put: Put) -> Act:
     sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
     reads = [(path, compile_source(path)) for path in sources]
+    options: Mapping[str, Any] = row.get("with", {})
     names = row.get("as", "text")
     chain = [TRANSFORMS[name] for name in (names if isinstance(names, list) else [names])]
-    options: Mapping[str, Any] = row.get("with", {})
     default, absent, wrong = row.get("default"), row.get("absent", "leave"), row.get("wrong", "refuse")
     takes_one = "[+]" not in row["target"]
     # Options whose value is read from the record: `facility_from` gives the transform its option `facility`.
@@ -100,7 +108,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Row:
         (name.removesuffix("_from"), compile_source(at)) for name, at in options.items() if name.endswith("_from")
     ]
 
-    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
+    def act(_: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
         for path, read in reads:
             found = read(scope)
             if found is not None:
@@ -108,7 +116,7 @@ def _value(row: Mapping[str, Any], put: Put) -> Row:
                 break
         else:
             if default is not None:
-                put(building, copied(default), scope.label)
+                put(places, copied(default), scope)
             elif absent != "leave":
                 mapped.problems.append(_missing(sources[0], absent))
             return
@@ -123,19 +131,48 @@ def _value(row: Mapping[str, Any], put: Put) -> Row:
         if not values and default is not None:
             values = [copied(default)]
         for value in values:
-            put(building, value, scope.label)
+            put(places, value, scope)
 
-    return act
+    if _field_of(row) is None or read_options or len(chain) > 1:
+        return act
+    return _of_a_text(chain[0], options, put, sources[0], wrong, others=act)
 
 
-def _copy(row: Mapping[str, Any], put: Put) -> Row:
+def _of_a_text(transform: Transform, options: Mapping[str, Any], put: Put, path: str, wrong: str, others: Act) -> Act:
+    """A row of one transform of one field, for a single text there, as nearly all are; `others` does the rest."""
+
+    def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
+        if found.__class__ is not str:
+            others(found, scope, places, facts, mapped)
+            return
+        facts.at = path
+        try:
+            value = transform(found, options, facts)
+        except WrongValue as fault:
+            mapped.problems.append(_wrong(path, fault, wrong))
+            return
+        if value.__class__ is list:
+            for one in value:
+                put(places, one, scope)
+        elif value is not None:
+            put(places, value, scope)
+
+    def write(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
+        if found.__class__ is str:
+            put(places, found, scope)
+        else:
+            others(found, scope, places, facts, mapped)
+
+    return write if transform is text and not options else act
+
+
+def _copy(row: Mapping[str, Any], put: Put) -> Act:
     """A field that repeats another: written only where it says something else."""
-    read, read_original = compile_source(row["source"]), compile_source(row["copy_of"])
+    read_original = compile_source(row["copy_of"])
 
-    def act(scope: Scope, building: Building, facts: Facts, mapped: Mapped, scopes: Mapping[str, Scope]) -> None:
-        found = read(scope)
+    def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
         if isinstance(found, str) and not _agree(found, read_original(scope)):
-            put(building, found, scope.label)
+            put(places, found, scope)
 
     return act
 
@@ -176,7 +213,7 @@ def _apply(
     return made
 
 
-_ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Row]], ...] = (
+_ACTS: tuple[tuple[str, Callable[[Mapping[str, Any], Put], Act]], ...] = (
     ("link", _link),
     ("value", _constant),
     ("line", _line),
@@ -187,12 +224,12 @@ _SEVERITY = {"refuse": "error", "tell": "warning"}
 
 
 def _missing(path: str, rule: str) -> Problem:
-    text = ("a value is needed and there is none", "bắt buộc có giá trị nhưng đang trống")
-    return Problem(_SEVERITY[rule], "required", text, field=path)
+    texts = ("a value is needed and there is none", "bắt buộc có giá trị nhưng đang trống")
+    return Problem(_SEVERITY[rule], "required", texts, field=path)
 
 
 def _wrong(path: str, fault: WrongValue, rule: str) -> Problem:
-    text = ("this value cannot be read", "giá trị không hợp lệ")
+    texts = ("this value cannot be read", "giá trị không hợp lệ")
     if rule == "tell":
-        text = ("this value cannot be read and was left out", "giá trị không hợp lệ, đã bỏ qua")
-    return Problem(_SEVERITY[rule], "value", text, path, fault.found, fault.allowed)
+        texts = ("this value cannot be read and was left out", "giá trị không hợp lệ, đã bỏ qua")
+    return Problem(_SEVERITY[rule], "value", texts, path, fault.found, fault.allowed)

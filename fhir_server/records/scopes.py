@@ -9,7 +9,6 @@ from typing import Any
 
 from fhir_server.model.resources import Resource
 from fhir_server.records.source import Problem, Tree
-from fhir_server.records.targets import Building
 
 
 @dataclass(slots=True)
@@ -24,18 +23,29 @@ class Made:
     id: str = ""
 
 
+# The target paths of a resource that are written so far -> the dict that stands there; "" is the resource itself.
+Places = dict[str, Resource]
+
+
 @dataclass(slots=True)
 class Scope:
-    """Where in the record a group stands."""
+    """Where in the record a group stands. fields: those of the item, none where it is a text. made and places: what
+    becomes of the item, once it is known that something does. labels: security labels of what is made here and within.
+    """
 
     root: Tree
     item: Any
     parent: Scope | None
     line: int
-    building: Building
-    made: Made
-    label: str
-    labels: tuple[Resource, ...] = ()  # security labels of what is made here and within
+    fields: Tree
+    labels: tuple[Resource, ...] = ()
+    made: Made = field(init=False)
+    places: Places = field(init=False)
+
+    @property
+    def label(self) -> str:
+        """What tells the resource made here from all others of the record."""
+        return f"{self.parent.label if self.parent else ''}{self.made.group}{self.line}"
 
 
 @dataclass(slots=True)
@@ -90,21 +100,29 @@ def compile_source(path: str) -> Read:
     if not keys:
         return lambda scope: scope.item
     if len(keys) == 1:
-        return _of_item(keys[0])
+        name = keys[0]
+        return lambda scope: scope.fields.get(name)
     return lambda scope: walk(scope.item, keys)
 
 
-def _of_item(name: str) -> Read:
-    def read(scope: Scope) -> Any:
-        item = scope.item
-        return item.get(name) if item.__class__ is dict else None
-
-    return read
+def field_of_item(path: str) -> str | None:
+    """The name, where a source path is that of one field of the group's item alone."""
+    return path if split_path(path) == (path,) else None
 
 
 def walk_all(tree: Any, keys: Sequence[str]) -> list[Any]:
     """Every value below `keys`, however often each step repeats."""
-    level = [tree]
+    for place, key in enumerate(keys):
+        if tree.__class__ is list:
+            return _walk_lists(tree, keys[place:])
+        if tree.__class__ is not dict or key not in tree:
+            return []
+        tree = tree[key]
+    return tree if tree.__class__ is list else [tree]
+
+
+def _walk_lists(tree: list[Any], keys: Sequence[str]) -> list[Any]:
+    level: list[Any] = [tree]
     for key in keys:
         following: list[Any] = []
         for one in level:

@@ -14,28 +14,25 @@ extension[claim-line#]           one extension of the kind for each such resourc
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from fhir_server.model.resources import Resource
+from fhir_server.records.scopes import Places, Scope
 
 T = TypeVar("T")
 
 _STEP = re.compile(r"([A-Za-z_][A-Za-z0-9]*)(?:\[([A-Za-z0-9_+#:\-]+)\])?")
 
 
-class Building:
-    """A resource in the making. places: the path written so far -> the dict that stands there."""
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """What elements are made with. extensions: kind -> chain of URLs. items: group -> target path -> what a list
+    element made there starts with."""
 
-    __slots__ = ("extensions", "items", "places", "resource")
-
-    def __init__(
-        self, resource: Resource, items: Mapping[str, Resource], extensions: Mapping[str, tuple[str, ...]]
-    ) -> None:
-        self.resource = resource
-        self.items = items  # path -> what an element made there starts with
-        self.extensions = extensions  # kind -> chain of URLs
-        self.places: dict[str, Resource] = {"": resource}
+    extensions: Mapping[str, tuple[str, ...]]
+    items: Mapping[str, Mapping[str, Resource]]
 
 
 def copied(value: T) -> T:
@@ -47,8 +44,10 @@ def copied(value: T) -> T:
     return value
 
 
-# (where, value, what # stands for) -> the list element that took the value up, None where it stands itself.
-Put = Callable[[Building, Any, str], Resource | None]
+# (what is written so far, value, what # stands for) -> the list element that took the value up, None where it stands
+# itself.
+Put = Callable[[Places, Any, Scope], Resource | None]
+_Node = Callable[[Places, Scope], Resource]
 
 
 def steps(target: str) -> list[tuple[str, str | None]]:
@@ -62,41 +61,49 @@ def steps(target: str) -> list[tuple[str, str | None]]:
     return found
 
 
-def compile_target(target: str) -> Put:
-    """The function that writes a value at a target path."""
-    path = steps(target)
-    parent, (name, label) = path[:-1], path[-1]
-    dynamic = any("#" in (one or "") for _, one in path)
-    prefixes = _prefixes(parent)
+def compile_target(target: str, group: str, elements: Elements) -> Put:
+    """The function that writes a value at a target path of a group's resource. Raises ValueError for a path that is
+    none."""
+    *parents, (name, label) = steps(target)
+    if label is not None and label != "+":
+        return _put_element(_node([*parents, (name, label)], group, elements))
+    node = _node(parents, group, elements)
+    if label == "+":
+        return _put_more(node, name)
+    return _put_value(node, name) if parents else _put_at_top(name)
 
-    place = prefixes[-1][0] if prefixes else ""
 
-    def node_of(building: Building, self_label: str) -> Resource:
-        node = building.places.get(place.replace("#", self_label) if dynamic else place)
-        return node if node is not None else _make(building, prefixes, self_label)
+def _put_at_top(name: str) -> Put:
+    def put(places: Places, value: Any, scope: Scope) -> None:
+        places[""][name] = value
 
-    def put_value(building: Building, value: Any, self_label: str) -> None:
-        node_of(building, self_label)[name] = value
+    return put
 
-    def put_at_top(building: Building, value: Any, self_label: str) -> None:
-        building.resource[name] = value
 
-    def put_more(building: Building, value: Any, self_label: str) -> None:
-        held = node_of(building, self_label).setdefault(name, [])
+def _put_value(node: _Node, name: str) -> Put:
+    def put(places: Places, value: Any, scope: Scope) -> None:
+        node(places, scope)[name] = value
+
+    return put
+
+
+def _put_more(node: _Node, name: str) -> Put:
+    def put(places: Places, value: Any, scope: Scope) -> None:
+        held = node(places, scope).setdefault(name, [])
         for item in value if isinstance(value, list) else (value,):
             if not any(_same(item, one) for one in held):
                 held.append(item)
 
-    whole_path = _prefixes(path)
+    return put
 
-    def put_element(building: Building, value: Any, self_label: str) -> Resource:
-        whole = _make(building, whole_path, self_label)
-        whole.update(value)
-        return whole
 
-    if label is None:
-        return put_value if prefixes else put_at_top
-    return put_more if label == "+" else put_element
+def _put_element(node: _Node) -> Put:
+    def put(places: Places, value: Any, scope: Scope) -> Resource:
+        element = node(places, scope)
+        element.update(value)
+        return element
+
+    return put
 
 
 def _same(item: Any, other: Any) -> bool:
@@ -106,59 +113,85 @@ def _same(item: Any, other: Any) -> bool:
     return bool(item == other)
 
 
-def _prefixes(path: list[tuple[str, str | None]]) -> list[tuple[str, str, str, str | None]]:
-    """For each step: (path up to it, path before it, name, label)."""
-    found = []
-    before = ""
+def _resource(places: Places, scope: Scope) -> Resource:
+    return places[""]
+
+
+def _node(path: Sequence[tuple[str, str | None]], group: str, elements: Elements) -> _Node:
+    """The dict at a path; what is not there yet is made, from the resource down."""
+    node: _Node = _resource
+    here = ""
     for name, label in path:
-        here = f"{before}.{name}" if before else name
+        here = f"{here}.{name}" if here else name
         here = here if label is None else f"{here}[{label}]"
-        found.append((here, before, name, label))
-        before = here
-    return found
-
-
-def _make(building: Building, prefixes: list[tuple[str, str, str, str | None]], self_label: str) -> Resource:
-    """Walks down, making what is not there yet; the dict at the end."""
-    node = building.resource
-    for path, _, name, label in prefixes:
-        here = path.replace("#", self_label) if "#" in path else path
-        known = building.places.get(here)
-        if known is None:
-            known = building.places[here] = _child(building, node, path, name, label)
-        node = known
+        if name in ("extension", "modifierExtension") and label is not None:
+            make = _extension(name, extension_urls(label, elements.extensions))
+        else:
+            make = _element(name, label is not None, elements.items.get(group, {}).get(here, {}))
+        node = _found_or_made(here, node, make)
     return node
 
 
-def _child(building: Building, node: Resource, path: str, name: str, label: str | None) -> Resource:
-    if name in ("extension", "modifierExtension") and label is not None:
-        return _extension(node, name, extension_urls(label, building.extensions))
-    made: Resource = copied(building.items.get(path, {}))
-    if label is None:
-        held = node.get(name)
-        if isinstance(held, dict):
-            return held
-        node[name] = made
-    else:
+def _found_or_made(path: str, parent: _Node, make: Callable[[Resource], Resource]) -> _Node:
+    def node(places: Places, scope: Scope) -> Resource:
+        found = places.get(path)
+        if found is None:
+            found = places[path] = make(parent(places, scope))
+        return found
+
+    def node_of_each(places: Places, scope: Scope) -> Resource:
+        here = path.replace("#", scope.label)
+        found = places.get(here)
+        if found is None:
+            found = places[here] = make(parent(places, scope))
+        return found
+
+    return node_of_each if "#" in path else node
+
+
+def _element(name: str, repeats: bool, start: Resource) -> Callable[[Resource], Resource]:
+    """Makes one more element of a list, or finds or makes the one that stands alone."""
+
+    def make_one_more(node: Resource) -> Resource:
+        made = copied(start)
         node.setdefault(name, []).append(made)
-    return made
+        return made
+
+    def make(node: Resource) -> Resource:
+        held = node.get(name)
+        if held.__class__ is not dict:
+            held = node[name] = copied(start)
+        return held
+
+    return make_one_more if repeats else make
 
 
 def extension_urls(label: str, extensions: Mapping[str, tuple[str, ...]]) -> tuple[str, ...]:
-    """The chain of URLs of an extension's label: `ward`, `claim-line#`, `kept:TT_THAU`, `:DON_GIA`."""
+    """The chain of URLs of an extension's label: `ward`, `claim-line#`, `kept:TT_THAU`, `:DON_GIA`.
+
+    Raises ValueError for a kind that does not exist.
+    """
     kind, _, inner = label.partition(":")
     kind = kind.rstrip("#")
+    if kind not in extensions and (kind or not inner):
+        raise ValueError(f"there is no kind of extension {label!r}")
     return (*(extensions[kind] if kind else ()), *((inner,) if inner else ()))
 
 
-def _extension(node: Resource, name: str, urls: tuple[str, ...]) -> Resource:
-    """The innermost of a chain of extensions; outer ones of the same URL are shared."""
-    for depth, url in enumerate(urls):
-        held = node.setdefault(name if depth == 0 else "extension", [])
-        last = depth == len(urls) - 1
-        found = None if last or not held else next((one for one in held if one["url"] == url), None)
-        if found is None:
-            found = {"url": url}
-            held.append(found)
-        node = found
-    return node
+def _extension(name: str, urls: tuple[str, ...]) -> Callable[[Resource], Resource]:
+    """Makes the innermost of a chain of extensions; outer ones of the same URL are shared."""
+    *outer, last = urls
+
+    def make(node: Resource) -> Resource:
+        held: list[Resource] = node.setdefault(name, [])
+        for url in outer:
+            around = next((one for one in held if one["url"] == url), None)
+            if around is None:
+                around = {"url": url}
+                held.append(around)
+            held = around.setdefault("extension", [])
+        made: Resource = {"url": last}
+        held.append(made)
+        return made
+
+    return make

@@ -17,7 +17,8 @@ from fhir_server.config import DATA_ROOT
 from fhir_server.definitions.load import Definitions
 from fhir_server.records.formats import GUIDES, Formats, MappingFault
 from fhir_server.records.importing import map_records
-from fhir_server.records.mapping_checks import groups, mapping_faults
+from fhir_server.records.mapping_checks import mapping_faults
+from fhir_server.records.mapping_files import all_groups
 from fhir_server.records.sample import write_sample
 from fhir_server.records.targets import steps
 from fhir_server.validation.validate import Validator
@@ -27,7 +28,7 @@ EXTENSIONS = orjson.loads((DATA_ROOT / "profiles" / "vn_basic" / "extensions.jso
 
 
 def rows(name: str) -> Iterator[tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    for group in groups(FORMATS.by_name[name].data):
+    for group in all_groups(FORMATS.by_name[name].data["resources"]):
         for row in group["rows"]:
             yield group, row
 
@@ -40,7 +41,9 @@ def test_every_row_says_what_it_means_and_names_only_what_exists(name: str) -> N
 @pytest.mark.parametrize("name", NAMES)
 def test_no_row_writes_into_what_is_shared_by_all_resources_of_a_group(name: str) -> None:
     """`fixed` is copied only where rows of the group itself write; others may not write there."""
-    fixed = {group["name"]: set(group.get("fixed", {})) for group in groups(FORMATS.by_name[name].data)}
+    fixed = {
+        group["name"]: set(group.get("fixed", {})) for group in all_groups(FORMATS.by_name[name].data["resources"])
+    }
     for _, row in rows(name):
         if "on" in row:
             assert steps(row["target"])[0][0] not in fixed[row["on"]]
@@ -178,6 +181,7 @@ def test_a_format_of_a_folder_of_ones_own_is_read_like_those_that_are_shipped(tm
         ({"souce": "ten", "target": "name[0]"}, "patient, the row of 'name[0]': a row says nothing of souce"),
         ({"source": "ten", "target": "name[0]", "as": "nmae"}, "'nmae' is missing or does not exist"),
         ({"source": "ten", "target": "name[0", "vi": "", "en": ""}, "'name[0' is no target path"),
+        ({"source": "ten", "target": "extension[wrad].valueCode"}, "there is no kind of extension 'wrad'"),
         ({"source": "ten", "target": "name[0]", "when": {"ten": {"like": "x"}}}, "no such condition"),
     ],
 )
@@ -192,7 +196,7 @@ def test_a_mapping_that_cannot_be_compiled_is_told_with_its_place(
 def test_names_of_a_mapping_that_do_not_exist_are_told_before_a_file_comes(tmp_path: Path) -> None:
     row = {
         "source": "ten",
-        "target": "extension[wrad].valueCode",
+        "target": "code",
         "on": "person",
         "as": "concept",
         "with": {"list": "wrad"},
@@ -201,7 +205,6 @@ def test_names_of_a_mapping_that_do_not_exist_are_told_before_a_file_comes(tmp_p
     assert [fault.partition(": ")[2] for fault in mapping_faults(format)] == [
         "no 'vi' says what it means",
         "no 'en' says what it means",
-        "there is no kind of extension 'wrad'",
         "there is no list 'wrad'",
         "there is no group 'person'",
     ]
