@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -86,17 +86,22 @@ def page(data: Mapping[str, Any]) -> str:
 
 def _record(data: Mapping[str, Any]) -> str:
     record = data["record"]
-    keys = "; ".join(" + ".join(f"`{path}`" for path in paths) for paths in record["key"])
-    facility = ", ".join(f"`{path}`" for path in record["facility"])
-    dates = ", ".join(f"`{path}`" for path in record["date"]["source"])
-    return (
-        "| | |\n|---|---|\n"
-        f"| Khóa hồ sơ / key of a record (the first that is there) | {keys} |\n"
-        f"| Nơi gửi / sender | {facility} |\n"
-        f"| Ngày hồ sơ / day of the record (chooses the code lists) | {dates} |\n\n"
-        + "".join(f"- {line}\n" for line in _labels(data))
-        + "\n"
-    )
+    facts = {
+        "Khóa hồ sơ / key of a record (the first that is there)": "; ".join(
+            _quoted(paths, " + ") for paths in record["key"]
+        ),
+        "Của con mang số của cha mẹ, thêm / of a child under a parent's number, besides": _quoted(
+            record.get("child", {"told_by": ()})["told_by"]
+        ),
+        "Nơi gửi / sender": _quoted(record["facility"]),
+        "Ngày hồ sơ / day of the record (chooses the code lists)": _quoted(record["date"]["source"]),
+    }
+    table = "".join(f"| {what} | {fields} |\n" for what, fields in facts.items() if fields)
+    return f"| | |\n|---|---|\n{table}\n" + "".join(f"- {line}\n" for line in _labels(data)) + "\n"
+
+
+def _quoted(paths: Iterable[str], between: str = ", ") -> str:
+    return between.join(f"`{path}`" for path in paths)
 
 
 def _group(group: Mapping[str, Any], above: tuple[str, ...]) -> str:

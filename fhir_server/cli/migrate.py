@@ -6,14 +6,17 @@ import asyncio
 
 from fhir_server.cli.database import context, database
 from fhir_server.cli.faults import CannotRun
+from fhir_server.cli.person import acting
 from fhir_server.cli.progress import progress
-from fhir_server.config import Settings
+from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.interactions.packages import name_resources
 from fhir_server.operations.publish import publish_packages
 from fhir_server.operations.reindex import reindex
 from fhir_server.operations.renarrow import renarrow
+from fhir_server.records.newborns import link_stored
 from fhir_server.store.migrations import migrate as migrate_store
 from fhir_server.store.values import StartError
+from fhir_server.terminology.naming import NamingSystems
 
 
 def migrate(settings: Settings) -> None:
@@ -41,3 +44,5 @@ async def _migrate(settings: Settings) -> None:
             narrowed = await renarrow(opened, report)
         if narrowed:
             print(f"Every version of {narrowed} resources is narrowed by the rules of now.")
+        if linked := await link_stored(acting(opened, "migrate"), NamingSystems.load(DATA_ROOT)):
+            print(f"{linked} people are linked with the newborns that stand under their numbers.")

@@ -12,6 +12,9 @@ from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.terminology.naming import NamingSystems
 
+# What the RelatedPerson is who stands for whoever bears the number on a newborn's record.
+HOLDER = "Người có giấy tờ ghi trong hồ sơ trẻ sơ sinh (cha, mẹ hoặc người giám hộ)"
+
 
 def prepare(record: Record, naming: NamingSystems) -> None:
     """What must be done before the patient is looked for: numbers that are another person's are put aside."""
@@ -28,7 +31,7 @@ def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> Made:
         "resourceType": "RelatedPerson",
         "patient": reference,
         "identifier": [number],
-        "relationship": [{"text": "Người có giấy tờ ghi trong hồ sơ trẻ sơ sinh (cha, mẹ hoặc người giám hộ)"}],
+        "relationship": [{"text": HOLDER}],
     }
     made = Made("holder-of-number", "record", (number.get("system", ""), number["value"]), relative)
     record.mapped.made.append(made)

@@ -42,10 +42,25 @@ DateOf = tuple[tuple[Read, ...], Transform]  # where a date stands, and how it i
 
 
 @dataclass(frozen=True, slots=True)
+class ChildKey:
+    """What tells a child's record from that of the parent, and of a twin, whose number it bears. number, born: the
+    personal number and the day of birth, by which it is known."""
+
+    number: Read
+    born: DateOf
+    told_by: tuple[Read, ...]
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> ChildKey:
+        return cls(compile_source(data["number"]), _date_of(data["born"]), tuple(map(compile_source, data["told_by"])))
+
+
+@dataclass(frozen=True, slots=True)
 class Key:
     """How a record is told from others: the first alternative whose values are all there. date: the day it speaks of.
     written: when its sender wrote it, which tells the older of two versions; no sources where the format does not say.
-    request: the number of the message, which a sender uses once for one content. paths: of all these.
+    request: the number of the message, which a sender uses once for one content. child: where a record may stand under
+    a parent's number. paths: of all these but that.
     """
 
     alternatives: tuple[tuple[Read, ...], ...]
@@ -53,6 +68,7 @@ class Key:
     date: DateOf
     written: DateOf
     request: tuple[Read, ...]
+    child: ChildKey | None
     paths: tuple[tuple[str, ...], ...]
 
 
@@ -87,6 +103,7 @@ class Format:
             _date_of(record["date"]),
             _date_of(record.get("written", {**record["date"], "source": ()})),
             tuple(compile_source(path) for path in record.get("request", ())),
+            ChildKey.of(record["child"]) if "child" in record else None,
             tuple(dict.fromkeys(_key_paths(record))),
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))

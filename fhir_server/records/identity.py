@@ -13,6 +13,7 @@ from typing import Any
 
 from fhir_server.model.resources import Resource
 from fhir_server.records.ids import named_id
+from fhir_server.records.personal_number import number_facts
 from fhir_server.records.record import Record
 from fhir_server.records.source import Problem
 from fhir_server.terminology.naming import NamingSystems
@@ -45,7 +46,7 @@ class Known:
     """What is stored, or is about to be: version 0 is not stored yet.
 
     fixed: the sender of this import may not change it; hidden: nor know of it. into: the Patient that this one was
-    joined into. borne: its numbers as they are stored.
+    joined into. borne: its numbers as they are stored. linked: ids of RelatedPersons that it was linked with just now.
     """
 
     id: str
@@ -56,6 +57,7 @@ class Known:
     hidden: bool = False
     into: Known | None = None
     borne: frozenset[Number] = frozenset()
+    linked: tuple[str, ...] = ()
 
     @property
     def lasting(self) -> Known:
@@ -85,12 +87,6 @@ def numbers(patient: Resource, naming: NamingSystems) -> list[Number]:
         if kind in _PLACE and not (naming.by_kind[kind].scoped and system in naming.by_uri):
             found.append(Number(kind, naming.canonical(system), value))
     return sorted(dict.fromkeys(found), key=lambda number: _PLACE[number.kind][0])
-
-
-def number_facts(cccd: str) -> tuple[str, int]:
-    """(sex, year of birth) that a personal identification number says: its digits 4 to 6."""
-    digit = int(cccd[3])
-    return ("female" if digit % 2 else "male"), 1900 + 100 * (digit // 2) + int(cccd[4:6])
 
 
 def contradicts(one: Resource, other: Resource) -> str:

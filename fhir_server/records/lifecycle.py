@@ -13,14 +13,14 @@ _ACTIVITY = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
 _AGENT = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 
 
-def lifecycle_event(context: Context, code: str, versions: Iterable[str], entities: Sequence[Resource]) -> Resource:
-    """The Provenance (R4 Provenance) of an event. code: `merge`, `unmerge` or `link`. versions: `Type/id/_history/n`,
-    what it made. entities: of which it made them."""
+def lifecycle_event(context: Context, code: str, targets: Iterable[str], entities: Sequence[Resource]) -> Resource:
+    """The Provenance (R4 Provenance) of an event. code: `merge`, `unmerge` or `link`. targets: what it made, as
+    references. entities: of which it made that."""
     named = {"reference": context.caller.user} if context.caller.user else {"display": who(context)}
     display = f"{code.capitalize()} Record Lifecycle Event"
     return {
         "resourceType": "Provenance",
-        "target": [{"reference": version} for version in versions],
+        "target": [{"reference": target} for target in targets],
         "recorded": instant(context.clock()),
         "activity": {"coding": [{"system": _ACTIVITY, "code": code, "display": display}]},
         "agent": [{"type": {"coding": [{"system": _AGENT, "code": "author"}]}, "who": named}],

@@ -15,6 +15,7 @@ import orjson
 from fhir_server.records.formats import DateOf, Format
 from fhir_server.records.ids import named_id
 from fhir_server.records.mapping import day_of
+from fhir_server.records.personal_number import is_of_a_parent
 from fhir_server.records.scopes import Made, Mapped, Read, Scope, walk, walk_all
 from fhir_server.records.source import Place, Problem, SourceRecord, Tree
 
@@ -90,7 +91,8 @@ def identify(format: Format, content: Tree) -> Identity:
     top = _top(_completed(format, content))
     key, facility, digest = _key(format, top), _first(format.key.facility, top), _digest(content)
     request = _first(format.key.request, top)
-    return Identity(key, facility, digest, named_id(format.name, facility, key or digest), top, request)
+    id = named_id(format.name, facility, key or digest, *_child_key(format, key, top))
+    return Identity(key, facility, digest, id, top, request)
 
 
 def map_record(format: Format, source: SourceRecord, identity: Identity | None = None) -> Record:
@@ -175,6 +177,18 @@ def _key(format: Format, top: Scope) -> str:
         if len(values) == len(reads):
             return "|".join(values)
     return ""
+
+
+def _child_key(format: Format, key: str, top: Scope) -> list[str]:
+    """What else tells a record whose key is a parent's number from the parent's own."""
+    child = format.key.child
+    number = _text(child.number, top) if child is not None else None
+    if child is None or number is None or number not in key.split("|"):
+        return []
+    _, born = _moment(format, child.born, top)
+    if born is None or not is_of_a_parent(number, born.year):
+        return []
+    return [_text(read, top) or "" for read in child.told_by]
 
 
 def _moment(format: Format, date_of: DateOf, top: Scope) -> tuple[str, date | None]:

@@ -18,7 +18,7 @@ from fhir_server.records.formats import Formats
 from fhir_server.records.heads import head_of, is_stored, owned_before, patient_before, written_before
 from fhir_server.records.identity import Known, Number, choose, new_id, numbers, tell_apart
 from fhir_server.records.merging import add_numbers, merge
-from fhir_server.records.newborns import Noted, link_bearer, link_to_earlier, note, noted
+from fhir_server.records.newborns import Noted, claim, link_bearer, link_events, link_to_earlier, note, noted
 from fhir_server.records.patient_links import replaced
 from fhir_server.records.received import Received, received_of
 from fhir_server.records.record import Record
@@ -130,9 +130,10 @@ class Stores:
         await self._find_what_the_joined_had(waiting)
         bearers = frozenset(one.id for several in by_number.values() for one in several)
         group = Group(plans, people, careful, self._naming, bearers)
-        if careful:
-            group.newborns = await noted(self._context.store, group.gained)
-            await link_to_earlier(self._context, group.newborns, people.values(), self._naming)
+        # Of numbers that somebody gains `confirm` tells whether a newborn came before.
+        asked = {number for one in people.values() for number in one.borne} | (group.gained if careful else set())
+        group.newborns = await noted(self._context.store, asked)
+        await link_to_earlier(self._context, group.newborns, people.values(), self._naming)
         return group
 
     def _numbers(self, record: Record) -> set[Number]:
@@ -147,7 +148,7 @@ class Stores:
         stands under one."""
         gained, parents = group.gained, group.parents
         wanted = gained | parents.keys()
-        await transaction.claim_all(f"person {number.system}|{number.value}" for number in wanted)
+        await claim(transaction, wanted)
         if await self._bearers.among(transaction, wanted) - group.bearers:
             raise FhirError(Kind.CONFLICT, "a person of this import was stored meanwhile by another one")
         known = await noted(transaction, wanted)  # whoever claimed these numbers before has stored it
@@ -288,6 +289,8 @@ class Stores:
         plans = [plan for plan in group.plans if plan.known is not None and not plan.record.refused]
         people = [one for one in group.people.values() if one.changed]
         ops: list[Op] = [await self._put(one.resource, one.id, one.version) for one in people]
+        links = [event for one in people if one.linked for event in link_events(self._context, one)]
+        ops += [await self._put(event, event["id"], None) for event in links]
         plans_of_today = [plan for plan in plans if not plan.is_older]
         ops += await self._common(plans_of_today, group.shared)
         for plan in plans_of_today:

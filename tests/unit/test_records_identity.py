@@ -5,17 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from pymongo.database import Database
 from records_desk import Desk
 from records_sources import FORMATS, as_json, basic, dossier, element, health_record, person, records, total
 
 from fhir_server.errors import FhirError, Kind
+from fhir_server.interactions.planning import draft
 from fhir_server.records.doubts import settle_as_different
 from fhir_server.records.export import export_of
 from fhir_server.records.export_people import records_of
 from fhir_server.records.identity import ORDER, Known, choose, numbers
+from fhir_server.records.newborns import REGISTER, link_stored
 from fhir_server.records.patient_merge import merge_patients
 from fhir_server.records.patient_unmerge import unmerge_patients
 from fhir_server.records.storing import Group, Stores
+from fhir_server.store.values import Put
 
 NAMING = FORMATS.tools.naming
 SYSTEMS = {kind: NAMING.uri(kind, "moh", "38280" if NAMING.by_kind[kind].scoped else None) for kind, _ in ORDER}
@@ -201,6 +205,84 @@ async def test_a_mother_and_her_newborn_that_two_imports_meet_at_once_do_not_mis
     _, mother = await planned(desk, total(**{**MOTHER, **number}))
     await commit(desk, stores, mother)
     assert [one["type"] for one in (await desk.of_number("ME"))["link"]] == ["seealso"]
+
+
+BY_SENDER = {
+    "bhxh": {
+        "mother": dossier(total(**MOTHER)),
+        "child": dossier(total(MA_LK="LK2", MA_BN="CON", **CHILD)),
+    },
+    "hssk831": {
+        "mother": health_record(person(MADINHDANH="038190000124", NGAYSINH="02/03/1990", GIOITINH="2", MABHXH=None)),
+        "child": health_record(
+            person(MADINHDANH="038190000124", NGAYSINH="01/03/2026", GIOITINH="2", MABHXH=None, HOTEN="Con bà Mai")
+        ),
+    },
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("first", ["mother", "child"])
+@pytest.mark.parametrize("of_mother", BY_SENDER)
+@pytest.mark.parametrize("of_child", BY_SENDER)
+async def test_a_mother_and_her_newborn_are_linked_once_with_provenance_in_any_order_and_format(
+    desk: Desk, first: str, of_mother: str, of_child: str
+) -> None:
+    sent = {"mother": BY_SENDER[of_mother]["mother"], "child": BY_SENDER[of_child]["child"]}
+    second = "child" if first == "mother" else "mother"
+    for who in (first, second, first):
+        await desk.send(sent[who])
+    (relative,) = await desk.stored("RelatedPerson")
+    she, baby = sorted(await desk.stored("Patient"), key=lambda one: str(one["birthDate"]))
+    stands_for_her = {"reference": f"RelatedPerson/{relative['id']}"}
+    assert (she["link"], "link" in baby) == ([{"other": stands_for_her, "type": "seealso"}], False)
+    (event,) = [one for one in await desk.stored("Provenance") if "activity" in one]
+    assert event["activity"]["coding"][0]["code"] == "link"
+    assert (event["target"], event["entity"][0]["what"]) == ([{"reference": f"Patient/{she['id']}"}], stands_for_her)
+
+
+async def test_a_mother_and_her_twins_under_one_number_keep_a_record_each_of_one_sender(desk: Desk) -> None:
+    fields = {"MADINHDANH": "038190000124", "MABHXH": None}
+    dose = {"TENVACXIN": "Lao", "NGAYTIEM": "01/03/2026"}
+    family = [
+        person(NGAYSINH="02/03/1990", GIOITINH="2", **fields),
+        *(person(NGAYSINH="01/03/2026", HOTEN=name, doses=dose, **fields) for name in ("Con bà Mai 1", "Con bà Mai 2")),
+    ]
+    together = health_record(*family)
+    apart = [health_record(one) for one in family]
+    assert (await desk.send(together)).stored == 3
+    assert [(await desk.send(one)).unchanged for one in apart] == [1, 1, 1]
+    assert (len(await desk.stored("Patient")), len(await desk.stored("Immunization"))) == (3, 2)
+
+
+async def put(desk: Desk, resource: dict[str, Any]) -> None:
+    op = Put(await draft(desk.context, resource, resource["id"]))
+    await desk.context.store.transact(lambda transaction: transaction.apply([op]))
+
+
+async def test_whoever_got_the_number_of_a_newborn_by_other_ways_is_linked_when_a_record_of_hers_comes(
+    desk: Desk,
+) -> None:
+    await desk.send(dossier(total(MA_LK="LK2", MA_BN="CON", **CHILD)))
+    held = [{"system": SYSTEMS["cccd"], "value": "038190000124"}]
+    await put(desk, {"resourceType": "Patient", "id": "she", "identifier": held, "birthDate": "1990-03-02"})
+    await desk.send(dossier(total(**MOTHER)))
+    assert [one["type"] for one in (await desk.of_number("ME"))["link"]] == ["seealso"]
+
+
+async def test_newborns_that_an_earlier_program_left_unlinked_are_linked_and_registered_by_a_migration(
+    desk: Desk, shared: tuple[Any, Database[dict[str, Any]]]
+) -> None:
+    await desk.send(dossier(total(**MOTHER), total(MA_LK="LK2", MA_BN="CON", **CHILD)))
+    await desk.send(dossier(total(MA_LK="LK3", MA_BN="CON 2", **{**CHILD, "SO_CCCD": "038190000128"})))
+    she = await desk.of_number("ME")
+    await put(desk, {name: value for name, value in she.items() if name != "link"})
+    await put(desk, {**(await desk.stored("RelatedPerson"))[0], "id": "x", "relationship": []})
+    shared[1]["registers"].delete_many({"r": REGISTER})
+    assert [await link_stored(desk.context, NAMING) for _ in range(2)] == [1, 0]
+    (link,) = (await desk.of_number("ME"))["link"]
+    assert link == she["link"][0]  # and none with the one who is no newborn's
+    await desk.send(dossier(total(MA_LK="LK4", **{**MOTHER, "SO_CCCD": "038190000128", "MA_BN": "ME 2"})))
+    assert len((await desk.of_number("ME 2"))["link"]) == 1
 
 
 async def test_nobody_is_linked_with_a_newborn_of_another_number(desk: Desk) -> None:
