@@ -7,7 +7,7 @@ from typing import Any
 
 from fhir_server.model.resources import Resource
 from fhir_server.records.identity import check_numbers, new_id, put_aside_foreign_numbers
-from fhir_server.records.ids import named_id
+from fhir_server.records.ids import named_id, shared_id
 from fhir_server.records.record import Record
 from fhir_server.records.scopes import Made
 from fhir_server.terminology.naming import NamingSystems
@@ -41,10 +41,11 @@ def _keep_with_relative(record: Record, number: Mapping[str, Any]) -> Made:
 
 def own_id(record: Record, one: Made, patient_id: str = "") -> str:
     """The id that a resource has when nobody has stored it under another."""
-    owner = {"record": record.id, "person": patient_id, "shared": "shared"}[one.owner]
     type = one.resource["resourceType"]
+    if one.owner == "record":
+        return named_id(record.id, type, one.group, *one.key)
     # Shared things of one key are one, whatever format named them.
-    return named_id(owner, type, type if one.owner != "record" else one.group, *one.key)
+    return named_id(patient_id, type, type, *one.key) if one.owner == "person" else shared_id(type, *one.key)
 
 
 def settle(record: Record, patient_id: str, stored: Mapping[str, str] | None = None) -> None:
@@ -55,37 +56,38 @@ def settle(record: Record, patient_id: str, stored: Mapping[str, str] | None = N
     stored: ids under which something is stored already, by the ids that follow: further Patients, what a person who was
     joined to this one had.
     """
+    patient = record.patient
     for one in record.mapped.made:
-        one.id = patient_id if one is record.patient else own_id(record, one, patient_id)
+        one.id = patient_id if one is patient else own_id(record, one, patient_id)
         one.id = stored.get(one.id, one.id) if stored else one.id
         one.resource["id"] = one.id
     for reference, target in record.mapped.links:
         reference["reference"] = f"{target.resource['resourceType']}/{target.id}"
 
 
-def source_uri(record: Record) -> str:
-    """The value of Meta.source: who sent it in which format, and after the # which record it was."""
-    return f"{source_of(record)}#{record.id}"
-
-
 def source_of(record: Record) -> str:
+    """Who sent a record, in which format."""
     return f"urn:vn-basic:source:{record.format.name}:{record.facility or 'unknown'}"
 
 
 def stamp(record: Record) -> None:
-    """Writes Meta.source, the profiles that are claimed, and for what several records share the record's date, which
-    decides which one is newer."""
-    uri, finish = source_uri(record), record.format.tools.finish
+    """Writes Meta.source (the sender, after the # the record), the profiles that are claimed, and for what several
+    records share the record's date, which decides which one is newer."""
+    sender, finish = source_of(record), record.format.tools.finish
+    url = record.format.tools.extensions["record-date"][0]
     for one in record.mapped.made:
+        resource = one.resource
         # What all records of a sender share must not differ from one record to the next.
-        meta: Resource = {"source": source_of(record) if one.owner == "shared" else uri}
-        if (one.owner == "person" or one.resource["resourceType"] == "Patient") and record.moment:
-            url = record.format.tools.extensions["record-date"][0]
+        meta: Resource = {"source": sender if one.owner == "shared" else f"{sender}#{record.id}"}
+        if (one.owner == "person" or resource["resourceType"] == "Patient") and record.moment:
             meta["extension"] = [{"url": url, "valueDateTime": record.moment}]
-        labels = one.resource.get("meta", {}).get("security")
-        finish.complete(one.resource)
-        claims = finish.claims(one.resource)
-        one.resource["meta"] = meta | ({"profile": claims} if claims else {}) | ({"security": labels} if labels else {})
+        labels = resource["meta"].get("security") if "meta" in resource else None
+        finish.complete(resource)
+        if claims := finish.claims(resource):
+            meta["profile"] = claims
+        if labels:
+            meta["security"] = labels
+        resource["meta"] = meta
 
 
 def transaction(record: Record, naming: NamingSystems) -> Resource:

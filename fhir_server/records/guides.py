@@ -47,13 +47,15 @@ class Claims:
         """rules: the texts of the tests."""
         self._claims = claims
         words = tuple(set(_WORD.findall(" ".join(rules))))
+        self._has_rules = bool(words)
         self._speak_of = lru_cache(lambda name: name.startswith(words))  # `value` speaks of valueQuantity
         self._kept: dict[bytes, list[str]] = {}
 
     def of(self, resource: Resource) -> list[str]:
         """The canonical URLs of the profiles."""
-        speak_of = self._speak_of
-        spoken_of = encode([(name, value) for name, value in resource.items() if speak_of(name)])
+        speak_of, spoken_of = self._speak_of, b""
+        if self._has_rules:
+            spoken_of = encode([(name, value) for name, value in resource.items() if speak_of(name)])
         found = self._kept.get(spoken_of)
         if found is None:
             if len(self._kept) > _MOST_KEPT:

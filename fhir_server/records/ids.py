@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from hashlib import sha1
 from uuid import NAMESPACE_URL, uuid5
 
@@ -20,11 +21,17 @@ def named_id(*parts: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
+@lru_cache(maxsize=16_384)
+def shared_id(type: str, *key: str) -> str:
+    """The id of what all records share, from its own key: a facility, a member of staff."""
+    return named_id("shared", type, type, *key)
+
+
 def facility_id(code: str) -> str:
     """The id of the Organization that records make of the code of a facility."""
-    return named_id("shared", "Organization", "Organization", code)
+    return shared_id("Organization", code)
 
 
 def shared_name(type: str, *key: str) -> str:
-    """`Type/id` of what all records share, from its own key: a facility, a member of staff."""
-    return f"{type}/{named_id('shared', type, type, *key)}"
+    """`Type/id` of what all records share."""
+    return f"{type}/{shared_id(type, *key)}"

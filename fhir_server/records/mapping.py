@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.model.resources import Resource
@@ -14,6 +15,7 @@ from fhir_server.records.rows import compile_row
 from fhir_server.records.scopes import (
     Made,
     Mapped,
+    Places,
     Scope,
     compile_source,
     different_values,
@@ -23,7 +25,7 @@ from fhir_server.records.scopes import (
     walk_all,
 )
 from fhir_server.records.source import Problem, Tree
-from fhir_server.records.targets import Elements, copied, steps
+from fhir_server.records.targets import Elements, compile_copy, steps
 from fhir_server.records.transform_dates import Transform
 from fhir_server.records.transforms import TRANSFORMS
 
@@ -59,7 +61,7 @@ class Group:
         fixed: Resource = data.get("fixed", {})
         # What no row writes into is one object for all resources: nothing is changed once it is made.
         self._shared = {name: value for name, value in fixed.items() if name not in written}
-        self._own = {name: value for name, value in fixed.items() if name in written}
+        self._own = compile_copy({name: value for name, value in fixed.items() if name in written})
         self._rows = [compile_row(row, self.name, elements) for row in data["rows"]]
         # None keeps the day of the record.
         self._date = _date_of(data["date"]) if "date" in data else None
@@ -90,19 +92,21 @@ class Group:
     def _fill(self, scope: Scope, key: tuple[str, ...], facts: Facts, mapped: Mapped) -> None:
         """The resource of one item, and those of the groups within it; taken back when it would say nothing."""
         links = len(mapped.links)
-        resource = {"resourceType": self.type, **self._shared, **copied(self._own)}
+        resource = {"resourceType": self.type, **self._shared, **self._own()}
         if self._labels:
             scope.labels = self._labels.of(scope, scope.labels)
         if scope.labels and self.owner == "record":
             resource["meta"] = {"security": list(scope.labels)}
         scope.made = Made(self.name, self.owner, key, resource)
-        scope.places = places = {"": resource}
+        places: Places = {"": resource}
+        scope.places = places
         mapped.made.append(scope.made)
         mapped.latest[self.name] = scope
         fields = scope.fields
         for name, act in self._rows:
-            found = fields.get(name) if name is not None else None
-            if name is None or found is not None:
+            if name is None:
+                act(None, scope, places, facts, mapped)
+            elif (found := fields.get(name)) is not None:
                 act(found, scope, places, facts, mapped)
         if any(name not in resource for name in self._needs):
             mapped.made.pop()  # what was wrong has been told
@@ -185,5 +189,10 @@ def day_of(found: str, transform: Transform, facts: Facts) -> date | None:
         text = transform(found, {}, facts)
     except WrongValue:
         return None
-    parts = [int(part) for part in text[:10].split("-")]
+    return _first_day(text[:10])
+
+
+@lru_cache(maxsize=16_384)
+def _first_day(text: str) -> date:
+    parts = [int(part) for part in text.split("-")]
     return date(parts[0], parts[1] if len(parts) > 1 else 1, parts[2] if len(parts) > 2 else 1)

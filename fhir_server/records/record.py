@@ -231,28 +231,26 @@ def _is_newborn(mapped: Mapped, on: date | None) -> bool:
 def _left(format: Format, content: Tree) -> tuple[Counter[str], Counter[str]]:
     kept_out: Counter[str] = Counter()
     unknown: Counter[str] = Counter()
-    for path, value in _leaves(content, (), format):
-        if path in format.left_out:
-            kept_out["/".join(path)] += _rows(value)
-        elif path not in format.known:
-            unknown["/".join(path)] += 1
+    _count_left(content, (), format, kept_out, unknown)
     return kept_out, unknown
 
 
-def _leaves(value: Any, path: tuple[str, ...], format: Format) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """The values of a record but the known texts of its tables, which are most of them."""
+def _count_left(
+    value: Any, path: tuple[str, ...], format: Format, kept_out: Counter[str], unknown: Counter[str]
+) -> None:
+    """Goes into tables, and to the texts of a table that it is not known to have, which are few."""
     if path in format.left_out:
-        yield path, value
-    elif isinstance(value, dict):
+        kept_out["/".join(path)] += _rows(value)
+    elif value.__class__ is dict:
         known = format.known_fields.get(path, ())
         for name, item in value.items():
-            if name not in known or item.__class__ is not str:
-                yield from _leaves(item, (*path, name), format)
-    elif isinstance(value, list):
+            if item.__class__ is not str or name not in known:
+                _count_left(item, (*path, name), format, kept_out, unknown)
+    elif value.__class__ is list:
         for item in value:
-            yield from _leaves(item, path, format)
-    else:
-        yield path, value
+            _count_left(item, path, format, kept_out, unknown)
+    elif path not in format.known:
+        unknown["/".join(path)] += 1
 
 
 def _rows(value: Any) -> int:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fhir_server.model.resources import Resource
@@ -12,7 +12,7 @@ from fhir_server.records.scopes import Mapped, Places, Scope, compile_source, fi
 from fhir_server.records.source import Problem
 from fhir_server.records.targets import Elements, Put, compile_target, copied
 from fhir_server.records.transform_dates import Transform
-from fhir_server.records.transforms import TRANSFORMS, text
+from fhir_server.records.transforms import TRANSFORMS, semicolon_list
 
 # What a row may say; a word that is misspelt must not be passed over.
 WORDS = frozenset({
@@ -98,9 +98,10 @@ def _link(row: Mapping[str, Any], put: Put) -> Act:
 def _value(row: Mapping[str, Any], put: Put) -> Act:
     sources = row["source"] if isinstance(row["source"], list) else [row["source"]]
     reads = [(path, compile_source(path)) for path in sources]
-    options: Mapping[str, Any] = row.get("with", {})
     names = row.get("as", "text")
     chain = [TRANSFORMS[name] for name in (names if isinstance(names, list) else [names])]
+    transform = _in_turn(chain)
+    options: Mapping[str, Any] = row.get("with", {})
     default, absent, wrong = row.get("default"), row.get("absent", "leave"), row.get("wrong", "refuse")
     takes_one = "[+]" not in row["target"]
     # Options whose value is read from the record: `facility_from` gives the transform its option `facility`.
@@ -108,62 +109,59 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
         (name.removesuffix("_from"), compile_source(at)) for name, at in options.items() if name.endswith("_from")
     ]
 
-    def act(_: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
-        for path, read in reads:
-            found = read(scope)
-            if found is not None:
-                facts.at = path
-                break
-        else:
+    def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
+        path = sources[0]
+        if found is None:
+            path, found = next(((at, told) for at, read in reads if (told := read(scope)) is not None), (path, None))
+        if found is None:
             if default is not None:
                 put(places, copied(default), scope)
             elif absent != "leave":
-                mapped.problems.append(_missing(sources[0], absent))
+                mapped.problems.append(_missing(path, absent))
             return
+        facts.at = path
         chosen = {**options, **{name: read(scope) for name, read in read_options}} if read_options else options
+        if found.__class__ is str and transform is not None:  # as nearly always
+            try:
+                value = transform(found, chosen, facts)
+            except WrongValue as fault:
+                mapped.problems.append(_wrong(path, fault, wrong))
+                value = None
+            if value is None and default is not None:
+                value = copied(default)
+            if value is not None:
+                put(places, value, scope)
+            return
         values: list[Any] = found if found.__class__ is list else [found]
         if takes_one and any(one != values[0] for one in values[1:]):  # each would be written over the one before
             several = "; ".join(one for one in values if isinstance(one, str))
             mapped.problems.append(_wrong(path, WrongValue(several, ("one value", "một giá trị")), wrong))
             return
-        for transform in chain:
-            values = _apply(transform, values, chosen, facts, mapped, path, wrong)
+        for each in chain:
+            values = _apply(each, values, chosen, facts, mapped, path, wrong)
         if not values and default is not None:
             values = [copied(default)]
         for value in values:
             put(places, value, scope)
 
-    if _field_of(row) is None or read_options or len(chain) > 1:
-        return act
-    return _of_a_text(chain[0], options, put, sources[0], wrong, others=act)
+    return act
 
 
-def _of_a_text(transform: Transform, options: Mapping[str, Any], put: Put, path: str, wrong: str, others: Act) -> Act:
-    """A row of one transform of one field, for a single text there, as nearly all are; `others` does the rest."""
+def _in_turn(chain: Sequence[Transform]) -> Transform | None:
+    """Transforms one after the other as one; None where a text may become several."""
+    if semicolon_list in chain:
+        return None
+    if len(chain) == 1:
+        return chain[0]
 
-    def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
-        if found.__class__ is not str:
-            others(found, scope, places, facts, mapped)
-            return
-        facts.at = path
-        try:
-            value = transform(found, options, facts)
-        except WrongValue as fault:
-            mapped.problems.append(_wrong(path, fault, wrong))
-            return
-        if value.__class__ is list:
-            for one in value:
-                put(places, one, scope)
-        elif value is not None:
-            put(places, value, scope)
+    def transform(found: Any, options: Mapping[str, Any], facts: Facts) -> Any:
+        for one in chain:
+            found = one(found, options, facts)
+            if found is None:
+                return None
+        return found
 
-    def write(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
-        if found.__class__ is str:
-            put(places, found, scope)
-        else:
-            others(found, scope, places, facts, mapped)
-
-    return write if transform is text and not options else act
+    return transform
 
 
 def _copy(row: Mapping[str, Any], put: Put) -> Act:

@@ -23,11 +23,12 @@ class Made:
     id: str = ""
 
 
-# The target paths of a resource that are written so far -> the dict that stands there; "" is the resource itself.
-Places = dict[str, Resource]
+# The target paths of a resource that are written so far, those that stand for a resource each with its scope -> the
+# dict that stands there; "" is the resource itself.
+Places = dict["str | tuple[str, Scope]", Resource]
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Scope:
     """Where in the record a group stands. fields: those of the item, none where it is a text. made and places: what
     becomes of the item, once it is known that something does. labels: security labels of what is made here and within.
@@ -41,11 +42,6 @@ class Scope:
     labels: tuple[Resource, ...] = ()
     made: Made = field(init=False)
     places: Places = field(init=False)
-
-    @property
-    def label(self) -> str:
-        """What tells the resource made here from all others of the record."""
-        return f"{self.parent.label if self.parent else ''}{self.made.group}{self.line}"
 
 
 @dataclass(slots=True)

@@ -44,6 +44,26 @@ def copied(value: T) -> T:
     return value
 
 
+def compile_copy(value: Any) -> Callable[[], Any]:
+    """A function that copies one JSON value, again and again."""
+    if isinstance(value, list):
+        items = [compile_copy(item) for item in value]
+        return lambda: [make() for make in items]
+    if not isinstance(value, dict):
+        return lambda: value
+    inner = [(name, compile_copy(item)) for name, item in value.items() if isinstance(item, dict | list)]
+    if not inner:
+        return value.copy
+
+    def copy() -> Resource:
+        made = value.copy()
+        for name, make in inner:
+            made[name] = make()
+        return made
+
+    return copy
+
+
 # (what is written so far, value, what # stands for) -> the list element that took the value up, None where it stands
 # itself.
 Put = Callable[[Places, Any, Scope], Resource | None]
@@ -140,7 +160,7 @@ def _found_or_made(path: str, parent: _Node, make: Callable[[Resource], Resource
         return found
 
     def node_of_each(places: Places, scope: Scope) -> Resource:
-        here = path.replace("#", scope.label)
+        here = (path, scope)
         found = places.get(here)
         if found is None:
             found = places[here] = make(parent(places, scope))
@@ -152,15 +172,17 @@ def _found_or_made(path: str, parent: _Node, make: Callable[[Resource], Resource
 def _element(name: str, repeats: bool, start: Resource) -> Callable[[Resource], Resource]:
     """Makes one more element of a list, or finds or makes the one that stands alone."""
 
+    copy = compile_copy(start)
+
     def make_one_more(node: Resource) -> Resource:
-        made = copied(start)
+        made: Resource = copy()
         node.setdefault(name, []).append(made)
         return made
 
     def make(node: Resource) -> Resource:
         held = node.get(name)
         if held.__class__ is not dict:
-            held = node[name] = copied(start)
+            held = node[name] = copy()
         return held
 
     return make_one_more if repeats else make

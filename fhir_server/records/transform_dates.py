@@ -24,7 +24,12 @@ _DMY_ALLOWED = ("dd/MM/yyyy", "dd/MM/yyyy")
 _ISO_ALLOWED = ("yyyy-MM-dd, with Thh:mm for a time", "yyyy-MM-dd, thêm Thh:mm nếu có giờ")
 
 
-@lru_cache(maxsize=32_768)
+# What a text says: the day as precise as it is told; the time behind it as `T08:15:00`, "" where none is told, None for
+# one that no day has; its zone, "" where none is told. A file tells the same few days again and again.
+_Told = tuple[str, str | None, str]
+_MOST_KEPT = 32_768
+
+
 def _day(year: str, month: str | None, day: str | None, found: str, allowed: tuple[str, str]) -> str:
     """YYYY, YYYY-MM or YYYY-MM-DD of a day that the calendar has."""
     try:
@@ -36,74 +41,82 @@ def _day(year: str, month: str | None, day: str | None, found: str, allowed: tup
     return "-".join(part.zfill(2) for part in (year, month, day) if part)
 
 
-def _moment(day: str, clock: tuple[str | None, str | None, str | None], zone: str) -> str | None:
-    hour, minute, second = clock[0] or "00", clock[1] or "00", clock[2] or "00"
+def _clock(hour: str | None, minute: str | None, second: str | None) -> str | None:
+    if hour is None:
+        return ""
+    minute, second = minute or "00", second or "00"
     if int(hour) > 23 or int(minute) > 59 or int(second) > 59:
         return None
-    return f"{day}T{hour.zfill(2)}:{minute}:{second}{zone}"
+    return f"T{hour.zfill(2)}:{minute}:{second}"
 
 
-def date_from_ymd(found: str, options: Options, facts: Facts) -> str:
-    """yyyymmdd (a time behind it is cut off) → YYYY-MM-DD; `00` for an unknown day or month shortens it."""
+def _moment(found: str, told: _Told, facts: Facts, allowed: tuple[str, str]) -> str:
+    """A dateTime with its own zone or the record's; without a time a date."""
+    day, clock, zone = told
+    if len(day) < 10:
+        return day
+    if clock is None:
+        raise WrongValue(found, allowed)
+    return f"{day}{clock}{zone or facts.zone}" if clock else day
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _ymd(found: str) -> _Told:
     parts = _YMD.fullmatch(found)
     if parts is None:
         raise WrongValue(found, _YMDHM_ALLOWED)
     month = parts[2] if parts[2] != "00" else None
     day = parts[3] if month and parts[3] != "00" else None
-    return _day(parts[1], month, day, found, _YMDHM_ALLOWED)
+    return _day(parts[1], month, day, found, _YMDHM_ALLOWED), _clock(*parts.group(4, 5, 6)), ""
 
 
-def datetime_from_ymdhm(found: str, options: Options, facts: Facts) -> str:
-    """yyyymmddHHMM, local time → dateTime with the record's zone; yyyymmdd → a date."""
-    parts = _YMD.fullmatch(found)
-    day = date_from_ymd(found, options, facts)
-    if parts is None or parts[4] is None or len(day) < 10:
-        return day
-    moment = _moment(day, (parts[4], parts[5], parts[6]), facts.zone)
-    if moment is None:
-        raise WrongValue(found, _YMDHM_ALLOWED)
-    return moment
-
-
-def date_from_dmy(found: str, options: Options, facts: Facts) -> str:
-    """dd/MM/yyyy → YYYY-MM-DD; MM/yyyy and yyyy are taken as known only so far."""
+@lru_cache(maxsize=_MOST_KEPT)
+def _dmy(found: str) -> _Told:
     parts = _DMY.fullmatch(found)
     if parts is None:
         raise WrongValue(found, _DMY_ALLOWED)
     day, month = (parts[1], parts[2]) if parts[2] else (None, parts[1])
     month = month if month and int(month) else None
-    return _day(parts[3], month, day if month and day and int(day) else None, found, _DMY_ALLOWED)
+    day = day if month and day and int(day) else None
+    return _day(parts[3], month, day, found, _DMY_ALLOWED), _clock(*parts.group(4, 5, 6)), ""
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _iso(found: str) -> _Told:
+    parts = _ISO.fullmatch(found)
+    if parts is None:
+        raise WrongValue(found, _ISO_ALLOWED)
+    day = _day(parts[1], parts[2], parts[3], found, _ISO_ALLOWED)
+    return day, _clock(*parts.group(4, 5, 6)), parts[7] or ""
+
+
+def date_from_ymd(found: str, options: Options, facts: Facts) -> str:
+    """yyyymmdd (a time behind it is cut off) → YYYY-MM-DD; `00` for an unknown day or month shortens it."""
+    return _ymd(found)[0]
+
+
+def datetime_from_ymdhm(found: str, options: Options, facts: Facts) -> str:
+    """yyyymmddHHMM, local time → dateTime with the record's zone; yyyymmdd → a date."""
+    return _moment(found, _ymd(found), facts, _YMDHM_ALLOWED)
+
+
+def date_from_dmy(found: str, options: Options, facts: Facts) -> str:
+    """dd/MM/yyyy → YYYY-MM-DD; MM/yyyy and yyyy are taken as known only so far."""
+    return _dmy(found)[0]
 
 
 def datetime_from_dmy(found: str, options: Options, facts: Facts) -> str:
     """dd/MM/yyyy HH:mm[:ss] → dateTime with the record's zone; without a time a date."""
-    day = date_from_dmy(found, options, facts)
-    parts = _DMY.fullmatch(found)
-    if parts is None or parts[4] is None or len(day) < 10:
-        return day
-    moment = _moment(day, (parts[4], parts[5], parts[6]), facts.zone)
-    if moment is None:
-        raise WrongValue(found, _DMY_ALLOWED)
-    return moment
+    return _moment(found, _dmy(found), facts, _DMY_ALLOWED)
 
 
 def date_from_iso(found: str, options: Options, facts: Facts) -> str:
-    parts = _ISO.fullmatch(found)
-    if parts is None:
-        raise WrongValue(found, _ISO_ALLOWED)
-    return _day(parts[1], parts[2], parts[3], found, _ISO_ALLOWED)
+    return _iso(found)[0]
 
 
 def datetime_from_iso(found: str, options: Options, facts: Facts) -> str:
     """An ISO date or time; a time without a zone is Vietnamese."""
-    day = date_from_iso(found, options, facts)
-    parts = _ISO.fullmatch(found)
-    if parts is None or parts[4] is None:
-        return day
-    moment = _moment(day, (parts[4], parts[5], parts[6]), parts[7] or facts.zone)
-    if moment is None:
-        raise WrongValue(found, _ISO_ALLOWED)
-    return moment
+    return _moment(found, _iso(found), facts, _ISO_ALLOWED)
 
 
 _ANY_ALLOWED = ("yyyy-MM-dd or dd/MM/yyyy, with a time behind it", "yyyy-MM-dd hoặc dd/MM/yyyy, có thể thêm giờ")

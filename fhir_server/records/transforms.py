@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -56,11 +57,18 @@ def integer(found: str, options: Options, facts: Facts) -> int:
 
 def decimal_text(found: str, options: Options, facts: Facts) -> Digits:
     """A decimal, digit for digit; a comma is read as the decimal sign. options.over: must be greater than this."""
-    number = found.replace(",", ".")
-    if not _NUMBER.fullmatch(found) or float(number) <= options.get("over", -1e308):
+    number = _decimal(found)
+    if number is None or ("over" in options and number <= options["over"]):
         raise WrongValue(found, ("a number", "một số"))
-    plain = number.lstrip("+")
-    return Digits(_ZEROS.sub(r"\1", plain) if plain[:1] in "-0" else plain)
+    return number
+
+
+@lru_cache(maxsize=16_384)
+def _decimal(found: str) -> Digits | None:
+    if not _NUMBER.fullmatch(found):
+        return None
+    plain = found.replace(",", ".").lstrip("+")
+    return Digits(_ZEROS.sub(r"\1", plain))
 
 
 def quantity(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
@@ -135,12 +143,10 @@ def identifier(found: str, options: Options, facts: Facts) -> Mapping[str, Any]:
 
 
 def number_of_kind(number: str, kind: str, facts: Facts, facility: str | None = None) -> Mapping[str, Any]:
-    made: dict[str, Any] = {}
-    if facts.naming.by_kind[kind].scoped:
-        made["use"] = "secondary"
-    type = {key: value for key, value in facts.naming.by_kind[kind].type.items() if key != "text"}
-    if type or facts.naming.by_kind[kind].type:
-        made["type"] = type or dict(facts.naming.by_kind[kind].type)
+    system = facts.naming.by_kind[kind]
+    made: dict[str, Any] = {"use": "secondary"} if system.scoped else {}
+    if system.type:
+        made["type"] = {"coding": system.type["coding"]} if "coding" in system.type else system.type
     made["system"] = facts.naming.uri(kind, facts.guide, facility or facts.facility)
     made["value"] = number
     return made
