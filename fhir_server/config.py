@@ -61,7 +61,8 @@ class Settings(BaseSettings):
     trusted_certificates: DirectoryPath | None = Field(
         None,
         description="folder of certificates (PEM) of the authorities, or signers, whose signatures on files of "
-        "records are trusted; unset: a signature is verified, and who signed is not looked at",
+        "records are trusted, and of lists of revoked ones (.crl); unset: a signature is verified, and who signed is "
+        "not looked at",
     )
     handling: Literal["lenient", "strict"] = Field(
         "lenient",

@@ -12,6 +12,8 @@ from itertools import islice
 from pathlib import Path
 from typing import IO
 
+import structlog
+
 from fhir_server.config import DATA_ROOT, Settings
 from fhir_server.errors import FhirError, Kind
 from fhir_server.interactions.exchange import Context
@@ -28,8 +30,8 @@ from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
 from fhir_server.records.report import ImportReport, RecordOutcome, Status
 from fhir_server.records.requests import REGISTER, request_name, used_otherwise, uses_of
-from fhir_server.records.signatures import signature_notes
-from fhir_server.records.signers import signers_of
+from fhir_server.records.signatures import NO_SIGNERS, signature_notes
+from fhir_server.records.signers import CertificateFault, signers_of
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.storing import Group, Stores
 from fhir_server.records.unlisted import warn_of_unlisted
@@ -49,6 +51,7 @@ CONTAINERS = 1_000_000
 # Records whose heads are looked up together, to pass over what is stored already before it is mapped.
 LOOKED_UP = 100
 
+log = structlog.get_logger("fhir_server.records")
 Progress = Callable[[int, int | None], None]
 OnRecord = Callable[[RecordOutcome], None]
 
@@ -181,7 +184,12 @@ class _Run:
         format = format_of(stream, self.formats)
         if format is None or format.xml is None or not format.xml.signature:
             return []
-        return signature_notes(stream, size, format.xml, signers_of(self.context.settings))
+        try:
+            signers = signers_of(self.context.settings)
+        except CertificateFault as fault:  # of a file that was put there since the start
+            log.warning("trusted_certificates", fault=str(fault))
+            return [NO_SIGNERS]
+        return signature_notes(stream, size, format.xml, signers)
 
     async def all(self, sources: Iterable[SourceRecord]) -> None:
         try:

@@ -20,7 +20,7 @@ from signxml.algorithms import DigestAlgorithm, SignatureMethod
 from signxml.exceptions import SignXMLException
 from signxml.verifier import SignatureConfiguration, XMLVerifier
 
-from fhir_server.records.signers import Signers
+from fhir_server.records.signers import Signers, Trust
 from fhir_server.records.source import Problem
 from fhir_server.records.xml_cuts import XmlContainer
 
@@ -32,10 +32,10 @@ _DSIG = "{http://www.w3.org/2000/09/xmldsig#}"
 _SIGNATURE = re.compile(rb"<(?:[\w.\-]+:)?Signature[\s>]")
 _AS_SIGNED = ("the file is as it was signed", "tệp đúng như khi được ký")
 # Whether the signer is trusted (None: not looked at) -> rule, severity and text of a signature that holds.
-_HOLDS: Mapping[bool | None, tuple[str, str, tuple[str, str]]] = {
+_HOLDS: Mapping[Trust | None, tuple[str, str, tuple[str, str]]] = {
     None: ("signature-valid", "information", _AS_SIGNED),
-    True: ("signature-trusted", "information", _AS_SIGNED),
-    False: (
+    "trusted": ("signature-trusted", "information", _AS_SIGNED),
+    "unknown": (
         "signature-unknown-signer",
         "warning",
         (
@@ -43,7 +43,31 @@ _HOLDS: Mapping[bool | None, tuple[str, str, tuple[str, str]]] = {
             "tệp đúng như khi được ký, nhưng không có chứng thư tin cậy nào xác nhận người ký",
         ),
     ),
+    "revoked": (
+        "signature-revoked",
+        "warning",
+        (
+            "the file is as it was signed, but the certificate of the signer, or of its authority, has been revoked",
+            "tệp đúng như khi được ký, nhưng chứng thư của người ký hoặc của nơi cấp đã bị thu hồi",
+        ),
+    ),
+    "outdated": (
+        "signature-list-outdated",
+        "warning",
+        (
+            "the file is as it was signed by a trusted signer; the list that tells whether it was revoked is outdated",
+            "tệp đúng như khi được ký, người ký được tin cậy; danh sách thu hồi dùng để kiểm tra đã quá hạn",
+        ),
+    ),
 }
+NO_SIGNERS = Problem(
+    "warning",
+    "signature-unchecked",
+    (
+        "the server cannot read its trusted certificates; its operator finds the reason in the log",
+        "máy chủ không đọc được chứng thư tin cậy; quản trị viên xem lý do trong nhật ký",
+    ),
+)
 # SHA-1 is verified too, and told; since 2026 the insurance wants SHA-256.
 _ALL = SignatureConfiguration(
     expect_references=True,
@@ -89,7 +113,7 @@ def _one(root: Any, signature: Any, container: XmlContainer, signers: Signers | 
         certificate, *others = _certificates(signature)
         signer = _name_of(certificate)
         results = _verify(root, signature, certificate)
-        is_trusted = signers.trust(certificate, others, _in_force(certificate)) if signers is not None else None
+        trust = signers.trust(certificate, others, _in_force(certificate)) if signers is not None else None
     except (SignXMLException, ValueError, TypeError, KeyError, UnsupportedAlgorithm, etree.LxmlError) as fault:
         yield _invalid(signer, (_short(fault), _short(fault)))
         return
@@ -97,7 +121,7 @@ def _one(root: Any, signature: Any, container: XmlContainer, signers: Signers | 
         text = ("it is valid, but does not cover all records of the file", "hợp lệ, nhưng không ký mọi hồ sơ của tệp")
         yield Problem("warning", "signature-partial", text, container.signature, signer)
     else:
-        rule, severity, text = _HOLDS[is_trusted]
+        rule, severity, text = _HOLDS[trust]
         yield Problem(severity, rule, text, container.signature, signer)
     if "sha1" in " ".join(_algorithms(signature)).lower():
         text = (

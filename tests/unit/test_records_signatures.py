@@ -12,13 +12,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from lxml import etree
+from records_desk import Desk
 from records_sources import FORMATS, dossier, health_record, person, total
 from signxml.algorithms import DigestAlgorithm, SignatureConstructionMethod, SignatureMethod
 from signxml.signer import XMLSigner
 
+from fhir_server.config import Settings
 from fhir_server.records import signatures
+from fhir_server.records.importing import import_records
 from fhir_server.records.signatures import signature_notes
-from fhir_server.records.signers import CertificateFault, Signers
+from fhir_server.records.signers import CertificateFault, Signers, signers_of
 from fhir_server.records.source import Problem
 
 KEY = rsa.generate_private_key(65537, 2048)
@@ -170,7 +173,77 @@ def test_whether_somebody_trusted_vouches_for_the_signer_is_told(
 
 def test_a_certificate_that_was_not_made_to_vouch_for_others_does_not(whole: bytes) -> None:
     forged = certificate("Giả mạo (mẫu)", OTHER_KEY, "Trạm Y tế xã (mẫu)", KEY, False)
-    assert not Signers((ROOT,)).trust(forged, [CERTIFICATE, STEP], LONG_AGO + timedelta(days=1))
+    assert Signers((ROOT,)).trust(forged, [CERTIFICATE, STEP], LONG_AGO + timedelta(days=1)) == "unknown"
+
+
+def revocations(
+    *revoked: x509.Certificate, issuer: x509.Certificate = STEP, key: Any = STEP_KEY, days: int = 7
+) -> x509.CertificateRevocationList:
+    """A list by an authority, which is to be replaced in `days` days."""
+    now = datetime.now(UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(issuer.subject)
+    made = made.last_update(now - timedelta(days=30)).next_update(now + timedelta(days=days))
+    for one in revoked:
+        entry = x509.RevokedCertificateBuilder().serial_number(one.serial_number).revocation_date(LONG_AGO)
+        made = made.add_revoked_certificate(entry.build())
+    return made.sign(key, hashes.SHA256())
+
+
+@pytest.mark.parametrize("trusted", [(ROOT, STEP), (STEP, CERTIFICATE)])
+@pytest.mark.parametrize(
+    ("told", "rule"),
+    [
+        (revocations(), "signature-trusted"),
+        (revocations(STRANGER), "signature-trusted"),
+        (revocations(CERTIFICATE), "signature-revoked"),
+        (revocations(CERTIFICATE, days=-1), "signature-revoked"),
+        (revocations(days=-1), "signature-list-outdated"),
+    ],
+)
+def test_a_revoked_signer_and_an_outdated_list_are_told(
+    whole: bytes, trusted: tuple[x509.Certificate, ...], told: x509.CertificateRevocationList, rule: str
+) -> None:
+    assert [one.rule for one in notes(whole, signers=Signers(trusted, (told,)))] == [rule]
+
+
+def test_a_signer_whose_authority_was_revoked_is_told(whole: bytes) -> None:
+    signers = Signers((ROOT,), (revocations(STEP, issuer=ROOT, key=ROOT_KEY),))
+    assert [one.rule for one in notes(whole, signers=signers)] == ["signature-revoked"]
+
+
+def test_lists_are_read_in_both_forms_and_only_of_an_authority_of_the_folder(tmp_path: Path) -> None:
+    (tmp_path / "authorities.pem").write_bytes(STEP.public_bytes(serialization.Encoding.PEM))
+    told = revocations(CERTIFICATE)
+    (tmp_path / "a.crl").write_bytes(told.public_bytes(serialization.Encoding.PEM))
+    (tmp_path / "b.CRL").write_bytes(told.public_bytes(serialization.Encoding.DER))
+    assert Signers.load(tmp_path).lists == (told, told)
+    (tmp_path / "c.crl").write_bytes(revocations(key=OTHER_KEY).public_bytes(serialization.Encoding.DER))
+    with pytest.raises(CertificateFault, match=r"c\.crl.*who signed"):
+        Signers.load(tmp_path)
+    (tmp_path / "c.crl").write_bytes(b"x")
+    with pytest.raises(CertificateFault, match=r"c\.crl holds no list"):
+        Signers.load(tmp_path)
+
+
+async def test_a_folder_that_became_faulty_is_told_and_refuses_no_file(
+    desk: Desk, whole: bytes, tmp_path: Path
+) -> None:
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    settings = desk.context.settings.model_copy(update={"trusted_certificates": trusted})
+    report = await import_records(desk.context.with_(settings=settings), [desk.put(whole, "a.xml")])
+    assert (report.stored, report.rules[("warning", "signature-unchecked")]) == (2, 1)
+
+
+def test_a_list_that_was_replaced_counts_at_the_next_file(tmp_path: Path) -> None:
+    (tmp_path / "authorities.pem").write_bytes(STEP.public_bytes(serialization.Encoding.PEM))
+    settings = Settings(trusted_certificates=tmp_path)
+    before = signers_of(settings)
+    (tmp_path / "a.crl").write_bytes(revocations(CERTIFICATE).public_bytes(serialization.Encoding.PEM))
+    now = signers_of(settings)
+    assert before is not None
+    assert now is not None
+    assert (before.lists, len(now.lists), signers_of(settings) is now) == ((), 1, True)
 
 
 def test_trusted_certificates_are_read_from_a_folder_and_what_is_none_is_named(tmp_path: Path) -> None:
