@@ -1,13 +1,15 @@
 """The accept gate: one JSON Schema made from the StructureDefinitions, run by jsonschema-rs in a few microseconds.
 
-What the gate accepts has no structural fault. What it does not accept is looked at by `structure`, which names the
-faults, or finds none in forms too rare to be worth a schema: arrays of primitive extensions and nulls, a primitive
-that has only extensions, an Extension with an id.
+What the gate accepts has no structural fault, and breaks no rule of R4 but those that `leftover` tells. What it does
+not accept is looked at by `structure`, which names the faults, or finds none in forms too rare to be worth a schema:
+arrays of primitive extensions and nulls, a primitive that has only extensions, an Extension with an id or of a type
+with invariants, a conditional reference with a type.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from typing import Any
 
@@ -18,14 +20,21 @@ from fhir_server.definitions.grammar import Grammar
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.structures import Element, Type
 from fhir_server.model.resources import Digits, Resource
+from fhir_server.validation.leftover import HELD, has_rules, leads_to_rules, objects
 from fhir_server.validation.primitives import PRIMITIVES, Primitive
+from fhir_server.validation.structure import MOST_LEVELS
 
 Schema = dict[str, Any]
 
 # Stands for a resource inside a resource; each of those is put to the gate by itself.
 _RESOURCE = True
+_ID = r"[A-Za-z0-9\-.]{1,64}"
+_SIGNS = r"[^\x00-\x1f]"
+_STRUCTURE = "http://hl7.org/fhir/StructureDefinition/"
 # Stands for every decimal: never an integer, always a number.
 _DECIMAL = 0.5
+# A reference to a contained resource, which the rules look for there, and one to another server.
+_TO_CONTAINED, _TO_ANYTHING = b'"reference":"#', b'"reference":"urn:#'
 
 
 class Gate:
@@ -36,41 +45,55 @@ class Gate:
         self._validator = _compiled(definitions)
 
     def accepts(self, resource: Any) -> bool:
-        """True only for a resource in which, and inside which, every element is as R4's structures have it."""
-        waiting = [resource]
+        """True only for a resource in which, and inside which, every element is as R4's structures have it, and no rule
+        is broken but those that `leftover` tells; what they ask of contained resources is not looked at."""
+        waiting, objects = [resource], 0
         while waiting:
             one = waiting.pop()
             type = one.get("resourceType") if isinstance(one, dict) else None
             if not isinstance(type, str) or type not in self._types:
                 return False
-            if not self._accepts_one(type, _shell(one, type, waiting)):
+            instance, decimals = {type: _shell(one, type, waiting)}, list[Digits]()
+            body = _json(instance, decimals)
+            if body is None:
                 return False
-        return True
+            if "contained" in resource:
+                instance = orjson.loads(body.replace(_TO_CONTAINED, _TO_ANYTHING))
+            elif decimals:
+                instance = orjson.loads(body)
+            if not self._validator.is_valid(instance):
+                return False
+            objects += body.count(b"{")
+        return objects <= MOST_LEVELS or _nests_within(resource, MOST_LEVELS)
 
-    def _accepts_one(self, type: str, shell: Any) -> bool:
-        instance = _without_digits({type: shell})
-        return instance is not None and self._validator.is_valid(instance)
 
-
-def _without_digits(instance: Any) -> Any:
-    """The same with a plain number for each decimal, as jsonschema-rs knows no Digits.
+def _json(instance: Any, decimals: list[Digits]) -> bytes | None:
+    """With a plain number for each decimal, as jsonschema-rs knows no Digits; decimals: gets those that it met.
 
     None for what JSON or the stack cannot hold (nested deeper than 254, an integer of more than 64 bits, a decimal over
     1e308, half a surrogate pair): for the closures to say.
     """
-    met: list[Digits] = []
 
     def plain(value: Any) -> float:
         if not isinstance(value, Digits) or value.is_huge:
             raise TypeError
-        met.append(value)
+        decimals.append(value)
         return _DECIMAL
 
     try:
-        body = orjson.dumps(instance, default=plain)
+        return orjson.dumps(instance, default=plain)
     except TypeError:
         return None
-    return orjson.loads(body) if met else instance
+
+
+def _nests_within(value: Any, levels: int) -> bool:
+    """Whether objects and arrays nest in no more than so many levels."""
+    level = [value]
+    while level and levels:
+        levels -= 1
+        inside = (one.values() if one.__class__ is dict else one for one in level)
+        level = [item for items in inside for item in items if item.__class__ in (dict, list)]
+    return not level
 
 
 def _shell(resource: Resource, type: str, inside: list[Any]) -> Any:
@@ -157,7 +180,31 @@ class _Parts:
             self._add(made, type, element)
         if type == "Extension":  # the url and one more: ext-1
             made.update(minProperties=2, maxProperties=2, dependentSchemas={})
+        if type == "Reference":
+            made["properties"]["identifier"] = self._ruleless("Identifier")
+            made["properties"]["reference"] = {"type": "string", "maxLength": PRIMITIVES["string"].max_length}
+            made["dependentSchemas"]["type"] = {"anyOf": self._agreeing()}
         return made
+
+    def _ruleless(self, type: str) -> Schema:
+        """A type, only where no rule could be broken that is looked for after the gate: not in what it holds wholly."""
+        if has_rules(self._definitions, type):
+            return {"not": {}}
+        refused: Schema = {}
+        for one in self._definitions.structure(type).children():
+            if any(leads_to_rules(self._definitions, *place) for place in objects(self._definitions, type, one)):
+                refused.update((name, False) for name, _ in one.json_names())
+        return {**_ref(type), "properties": refused}
+
+    def _agreeing(self) -> list[Schema]:
+        """The forms of a Reference with a type that is that of its text, the commonest types first."""
+        structures = map(self._definitions.structure, sorted(self._definitions.structure_names))
+        types = (type for one in structures for element in one.elements.values() for type in element.types)
+        named = Counter(target for type in types if type.code == "Reference" for target in type.targets)
+        return [
+            {"properties": {"reference": {"pattern": f"^{type}/"}, "type": {"enum": [type, f"{_STRUCTURE}{type}"]}}}
+            for type, _ in named.most_common()
+        ]
 
     def _add(self, made: Schema, type: str, element: Element) -> None:
         if element.max == 0:
@@ -182,6 +229,8 @@ class _Parts:
             return
         for name, one in element.json_names():
             value = _ref(_name(type, element.path)) if own else self._value(element, one)
+            if type == "Extension" and one.code not in (*PRIMITIVES, *HELD):
+                value = self._ruleless(one.code)
             yield name, _listed(element, value)
             if one.code in PRIMITIVES and not (element.is_list or element.xml or element.is_choice):
                 yield f"_{name}", {**_ref("Element"), "required": ["extension"]}
@@ -189,6 +238,8 @@ class _Parts:
     def _value(self, element: Element, type: Type) -> Schema:
         if type.code == "Resource":
             return {"const": _RESOURCE}
+        if type.code == "Reference":
+            return _reference(type.targets or self._definitions.concrete_types)
         codes = self._required(element)
         pattern = self._definitions.code_pattern(element.binding)
         if pattern is not None and type.code == "code":
@@ -218,6 +269,13 @@ class _Parts:
 
 def _listed_codes(codes: frozenset[str] | Grammar) -> Schema:
     return {"pattern": f"^(?:{codes.pattern})$"} if isinstance(codes, Grammar) else {"enum": sorted(codes)}
+
+
+def _reference(targets: Iterable[str]) -> Schema:
+    """A Reference to one of some types, or to another server."""
+    local = rf"(?:{'|'.join(sorted(targets))})(?:/{_ID}(?:/_history/{_ID})?|\?{_SIGNS}*)"
+    pattern = rf"^(?:{local}|[A-Za-z][A-Za-z0-9+.-]*:[^\x00- ]+)$"
+    return {**_ref("Reference"), "properties": {"reference": {"pattern": pattern}}}
 
 
 def _name(type: str, path: str) -> str:

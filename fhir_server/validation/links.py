@@ -75,6 +75,8 @@ def _type_in(text: str, types: frozenset[str]) -> str | None:
 
 def contained_types(resource: Resource) -> Mapping[str, str]:
     """Id → type of each contained resource that has both."""
+    if "contained" not in resource:
+        return {}
     found = ((one.get("id"), one.get("resourceType")) for one in _dicts(resource.get("contained")))
     return {id: type for id, type in found if isinstance(id, str) and isinstance(type, str)}
 

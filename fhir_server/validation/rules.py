@@ -19,6 +19,7 @@ from fhir_server.definitions.structures import Constraint, Element, Type
 from fhir_server.model.resources import Resource
 from fhir_server.validation.fhirpath import compile_condition
 from fhir_server.validation.items import Environment, Test
+from fhir_server.validation.leftover import HELD, evaluated, leads_to_rules
 from fhir_server.validation.links import check_contained, check_full_url, contained_types, reference_faults
 from fhir_server.validation.messages import Report, asked
 from fhir_server.validation.narrative import narrative_faults
@@ -26,10 +27,6 @@ from fhir_server.validation.places import Place, render
 from fhir_server.validation.primitives import PRIMITIVES
 from fhir_server.validation.structure import MOST_LEVELS
 
-# Constraints that are held elsewhere: ele-1 by structure, the others by code of their own below.
-_HELD_ELSEWHERE = frozenset({"ele-1", "ext-1", "dom-3", "ref-1", "txt-1", "txt-2", "sqty-1"})
-# Advice on good practice that nearly every resource without narrative would be told; R4 itself marks it so.
-_ADVICE = frozenset({"dom-6"})
 # Expressions that say something else than the sentence of the rule: con-3 compares a CodeableConcept with a string,
 # tim-9 asks `in` of an element that repeats.
 _CORRECTED = {
@@ -130,6 +127,8 @@ class RuleChecks:
     """The rules of all types, made when a type is first met and kept."""
 
     definitions: Definitions
+    # All rules; with it these are only those that are left in a resource that the gate has accepted.
+    whole: RuleChecks | None = None
     # Invariants that cannot be evaluated: (type.path, key, why).
     not_evaluated: list[tuple[str, str, str]] = field(default_factory=list)
     _nodes: dict[tuple[str, str, str], _Node] = field(default_factory=dict)
@@ -148,7 +147,8 @@ class RuleChecks:
             root = outer.environment.root if is_contained else resource
             contained = outer.contained if is_contained else contained_types(resource)
             walk = _Walk(Environment(resource, root), contained, outer.report, outer.extensions)
-            self.node(type).visit(resource, place, level, walk)
+            rules = self.whole if self.whole is not None and "contained" in resource else self
+            rules.node(type).visit(resource, place, level, walk)
 
     def not_evaluated_of_all(self) -> list[tuple[str, str, str]]:
         """(place, key, reason) of each invariant that cannot be evaluated, all types having been made."""
@@ -177,7 +177,7 @@ class RuleChecks:
             owner, element = within
             conditions += self._compiled(owner, element.path, element.constraints)
             targets = frozenset(target for one in element.types if one.code == "Reference" for target in one.targets)
-            if type == "Reference" and targets:
+            if type == "Reference" and targets and self.whole is None:
                 specials = [self._reference(targets)]
         return _Node(tuple(conditions), tuple(specials), lambda: dict(self._children(type, path)))
 
@@ -192,9 +192,7 @@ class RuleChecks:
                 yield from self._compiled(type, "", self.definitions.structure(ancestor).constraints)
 
     def _compiled(self, type: str, path: str, constraints: tuple[Constraint, ...]) -> Iterator[_Condition]:
-        for one in constraints:
-            if one.key in _HELD_ELSEWHERE or one.key in _ADVICE:
-                continue
+        for one in evaluated(constraints):
             expression = _CORRECTED.get(one.key, one.expression)
             try:
                 yield _Condition(one, compile_condition(self.definitions, expression, type, path))
@@ -206,12 +204,14 @@ class RuleChecks:
             yield _check_full_url
         if path:
             return
-        if type == "Extension":
+        if type == "Narrative":
+            yield _check_narrative
+        elif self.whole is not None:
+            return
+        elif type == "Extension":
             yield _check_extension
         elif type == "Reference":
             yield self._reference(frozenset())
-        elif type == "Narrative":
-            yield _check_narrative
         elif type in self.definitions.domain_resource_types:
             yield self._contained(type)
 
@@ -242,7 +242,8 @@ class RuleChecks:
     def _children(self, type: str, path: str) -> Iterator[tuple[str, Visit]]:
         for element in self.definitions.structure(type).children(path):
             if element.content is not None:
-                yield element.name, self.node(type, element.content).as_child(element.name)
+                if self._may_break(type, element.content):
+                    yield element.name, self.node(type, element.content).as_child(element.name)
             elif element.types and element.types[0].code == "Resource":
                 yield element.name, (element.name, self._nested(element.name == "contained"), None)
             else:
@@ -254,9 +255,15 @@ class RuleChecks:
             if one.code in PRIMITIVES:
                 yield from self._primitive_children(type, element, key)
             elif own:
-                yield key, self.node(type, element.path).as_child(element.name)
-            else:
+                if self._may_break(type, element.path):
+                    yield key, self.node(type, element.path).as_child(element.name)
+            elif evaluated(element.constraints) or self._may_break(one.code):
                 yield key, self._value_node(type, element, one).as_child(element.name)
+
+    def _may_break(self, type: str, path: str = "") -> bool:
+        """Whether there is a rule here for an object or for what is below it."""
+        held = self.whole is not None and type in HELD
+        return not held and (self.whole is None or leads_to_rules(self.definitions, type, path))
 
     def _value_node(self, owner: str, element: Element, type: Type) -> _Node:
         if not element.constraints and not type.targets:
@@ -268,7 +275,7 @@ class RuleChecks:
         conditions = tuple(self._compiled(owner, element.path, element.constraints))
         if conditions:
             yield key, (element.name, _primitive_visit(conditions), None)
-        if not element.xml:
+        if not element.xml and self.whole is None:
             yield f"_{key}", self.node("Element").as_child(element.name)
 
     def _nested(self, contained: bool) -> Visitor:

@@ -36,6 +36,7 @@ class Validator:
         self._gate = Gate(definitions)
         self._structure = StructureChecks(definitions)
         self._rules = RuleChecks(definitions)
+        self._rules_left = RuleChecks(definitions, self._rules)
         self.conformance = conformance
 
     def validate(
@@ -60,11 +61,14 @@ class Validator:
         place = path or of_r4 or type or "Resource"
         if type is not None and found != type and isinstance(found, str):
             report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
-        if not self._gate.accepts(resource):
+        is_accepted = self._gate.accepts(resource)
+        if not is_accepted:
             self._structure.check(resource, place, report)
         is_sound = not report.issues
         looked_at = of_r4 and not report.is_cut_short
-        extensions = self._rules.check(resource, place, report) if looked_at else []
+        asks_more = claims and self.conformance is not None
+        rules = self._rules if asks_more or not is_accepted else self._rules_left
+        extensions = rules.check(resource, place, report) if looked_at else []
         issues = report.told()
         if claims and is_sound and self.conformance is not None:
             by_claims = self.conformance.claim_faults(resource, path, known)

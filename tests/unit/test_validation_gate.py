@@ -1,4 +1,4 @@
-"""The gate and the closures agree, and neither can be worn out."""
+"""The gate, the closures and the rules agree, and none of them can be worn out."""
 
 from __future__ import annotations
 
@@ -15,11 +15,15 @@ from fhir_server.definitions.load import Definitions
 from fhir_server.model.resources import Resource, decode
 from fhir_server.validation.gate import Gate
 from fhir_server.validation.messages import MOST_ISSUES, Report
+from fhir_server.validation.rules import RuleChecks
 from fhir_server.validation.structure import MOST_LEVELS, StructureChecks
 from fhir_server.validation.validate import Validator
 
 DEFINITIONS = Definitions.load(DATA_ROOT)
 GATE = Gate(DEFINITIONS)
+ALL_RULES = RuleChecks(DEFINITIONS)
+RULES_LEFT = RuleChecks(DEFINITIONS, ALL_RULES)
+AN_OBSERVATION: Resource = {"resourceType": "Observation", "status": "final", "code": {"text": "x"}}
 CLOSURES = StructureChecks(DEFINITIONS)
 VALIDATOR = Validator(DEFINITIONS)
 
@@ -30,11 +34,73 @@ def is_sound(resource: Any) -> bool:
     return not report.issues
 
 
+def told(rules: RuleChecks, resource: Resource) -> list[str]:
+    report = Report()
+    rules.check(resource, resource["resourceType"], report)
+    return [issue.diagnostics for issue in report.issues]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.stem)
-def test_what_the_gate_accepts_has_no_fault_for_the_closures(path: Path) -> None:
+def test_what_the_gate_accepts_has_no_fault_for_the_closures_and_breaks_no_rules_but_those_left(path: Path) -> None:
     accepted = [mutation for mutation in mutations(decode(path.read_bytes())) if GATE.accepts(mutation.apply_to(path))]
     for mutation in accepted:
-        assert is_sound(mutation.apply_to(path)), (mutation.kind, mutation.place)
+        mutated = mutation.apply_to(path)
+        assert is_sound(mutated), (mutation.kind, mutation.place)
+        assert told(RULES_LEFT, mutated) == told(ALL_RULES, mutated), (mutation.kind, mutation.place)
+
+
+GOOD_REFERENCES: list[Resource] = [
+    {"reference": "Patient/1"},
+    {"reference": "Group/1/_history/2"},
+    {"reference": "Patient?identifier=a|b"},
+    {"reference": "urn:uuid:c757873d-ec9a-4326-a141-556f43239520"},
+    {"reference": "https://a.b/fhir/Device/1"},
+    {"reference": "Patient/1", "type": "Patient"},
+    {"reference": "Patient/1", "type": "http://hl7.org/fhir/StructureDefinition/Patient"},
+    {"type": "Organization", "identifier": {"value": "1"}},
+    {"display": "x"},
+]
+BAD_REFERENCES: list[Resource] = [
+    {"reference": "Encounter/1"},
+    {"reference": "Pateint/1"},
+    {"reference": "Patient/a_b"},
+    {"reference": "Encounter?identifier=a"},
+    {"reference": "Patient"},
+    {"reference": "#p"},
+    {"reference": "http://a b"},
+    {"reference": "Patient/1", "type": "Group"},
+    {"identifier": {"period": {"start": "2026-02", "end": "2026-01"}}},
+]
+
+
+@pytest.mark.parametrize("reference", GOOD_REFERENCES, ids=str)
+def test_the_gate_accepts_a_reference_that_no_rule_is_against(reference: Resource) -> None:
+    resource = {**AN_OBSERVATION, "subject": reference}
+    assert GATE.accepts(resource) == (told(ALL_RULES, resource) == []) == (VALIDATOR.validate(resource) == []) is True
+
+
+@pytest.mark.parametrize("reference", BAD_REFERENCES, ids=str)
+def test_the_gate_accepts_no_reference_that_a_rule_is_against(reference: Resource) -> None:
+    resource = {**AN_OBSERVATION, "subject": reference}
+    assert not GATE.accepts(resource)
+    assert [issue.is_error for issue in VALIDATOR.validate(resource)] == [True]
+
+
+def test_the_gate_accepts_no_extension_with_a_rule_that_could_be_broken() -> None:
+    period = {"start": "2026-02", "end": "2026-01"}
+    for value in ({"valuePeriod": period}, {"valueAddress": {"text": "x", "period": period}}):
+        for extension in ({"url": "http://a.b", **value}, {"url": "http://a.b", "extension": [{"url": "c", **value}]}):
+            resource = {**AN_OBSERVATION, "extension": [extension]}
+            assert not GATE.accepts(resource)
+            assert len(VALIDATOR.validate(resource)) == 1
+
+
+def test_a_reference_to_what_is_contained_is_looked_for_there() -> None:
+    contained = [{"resourceType": "Patient", "id": "p"}, {"resourceType": "Location", "id": "l"}]
+    resource = {**AN_OBSERVATION, "contained": contained, "subject": {"reference": "#p"}, "device": {"reference": "#l"}}
+    assert GATE.accepts(resource)
+    (issue,) = VALIDATOR.validate(resource)
+    assert issue.expression == ("Observation.device.reference",)
 
 
 def test_the_gate_accepts_every_common_form() -> None:
