@@ -60,6 +60,7 @@ def cuts(stream: IO[bytes], head: bytes, container: XmlContainer) -> Iterator[Cu
     """The pieces in file order. Memory: one piece and one chunk."""
     names = [container.record, *container.context, *((container.stray,) if container.stray else ())]
     opening = re.compile(rb"<(" + b"|".join(re.escape(name.encode()) for name in names) + rb")(?=[\s>/])")
+    tags = {name: _Tag.of(name) for name in names}
     longest = max(len(name) for name in names) + 2
     scan = _Scan(stream, head)
     while True:
@@ -67,29 +68,44 @@ def cuts(stream: IO[bytes], head: bytes, container: XmlContainer) -> Iterator[Cu
         if found is None:
             yield Cut("", scan.tail(), scan.line)
             return
-        tag, line = found[1].decode(), scan.line
-        yield _piece(scan, tag, line, opening if tag == container.record else None)
+        name = found[1].decode()
+        yield _piece(scan, tags[name], repeats=name == container.record)
 
 
-def _piece(scan: _Scan, tag: str, line: int, reopening: re.Pattern[bytes] | None) -> Cut:
-    name = re.escape(tag.encode())
-    empty = scan.take_empty(re.compile(rb"<" + name + rb"(?:\s[^<>]*)?/>"))
+@dataclass(frozen=True, slots=True)
+class _Tag:
+    """How an element begins, ends, and stands empty."""
+
+    name: str
+    start: re.Pattern[bytes]
+    end: re.Pattern[bytes]
+    empty: re.Pattern[bytes]
+
+    @classmethod
+    def of(cls, name: str) -> _Tag:
+        tag = re.escape(name.encode())
+        return cls(
+            name,
+            re.compile(rb"<" + tag + rb"(?=[\s>])"),
+            re.compile(rb"</" + tag + rb"\s*>"),
+            re.compile(rb"<" + tag + rb"(?:\s[^<>]*)?/>"),
+        )
+
+
+def _piece(scan: _Scan, tag: _Tag, repeats: bool) -> Cut:
+    line = scan.line
+    empty = scan.take_empty(tag.empty)
     if empty is not None:
-        return Cut(tag, empty, line)
-    body, fits = scan.take(re.compile(rb"</" + name + rb"\s*>"), len(tag) + 64)
+        return Cut(tag.name, empty, line)
+    body, fits = scan.take(tag.end, len(tag.name) + 64)
     if body is None:
         reason = ("no end tag", "không có thẻ đóng") if fits else ("too large", "quá lớn")
-        return Cut(tag, None, line, _unclosed(tag, reason, fits))
-    start = _last_start(body, tag) if reopening is not None else 0
-    if start:  # the record before it was never closed: refuse that one alone, keep the one that is whole
-        scan.push_back(body[start:])
-        return Cut(tag, None, line, _unclosed(tag, ("no end tag", "không có thẻ đóng"), True))
-    return Cut(tag, body, line)
-
-
-def _last_start(body: bytes, tag: str) -> int:
-    found = re.compile(rb"<" + re.escape(tag.encode()) + rb"(?=[\s>])").search(body, 1)
-    return found.start() if found else 0
+        return Cut(tag.name, None, line, _unclosed(tag.name, reason, fits))
+    again = tag.start.search(body, 1) if repeats else None
+    if again is not None:  # the record before it was never closed: refuse that one alone, keep the one that is whole
+        scan.go_back_over(body[again.start() :])
+        return Cut(tag.name, None, line, _unclosed(tag.name, ("no end tag", "không có thẻ đóng"), True))
+    return Cut(tag.name, body, line)
 
 
 def _unclosed(tag: str, reason: tuple[str, str], fits: bool) -> Problem:
@@ -104,74 +120,75 @@ class _Scan:
     def __init__(self, stream: IO[bytes], head: bytes) -> None:
         self._stream = stream
         self._window = head.removeprefix(BOM)
+        self._front = 0  # what lies before it in the window is done
         self.line = 1
         self._ended = False
 
-    def _drop(self, count: int) -> None:
-        self.line += self._window.count(b"\n", 0, count)
-        self._window = self._window[count:]
+    def _go_to(self, place: int) -> None:
+        self.line += self._window.count(b"\n", self._front, place)
+        self._front = place
 
     def _more(self) -> bool:
+        rest = self._window[self._front :]
         # Twice as much each time a record does not fit, so that a long one costs no quadratic copying.
-        chunk = b"" if self._ended else self._stream.read(max(CHUNK, len(self._window)))
+        chunk = b"" if self._ended else self._stream.read(max(CHUNK, len(rest)))
         self._ended = not chunk
-        self._window += chunk
+        self._window, self._front = rest + chunk, 0
         return bool(chunk)
 
     def search(self, pattern: re.Pattern[bytes], longest: int) -> re.Match[bytes] | None:
-        """Moves to the next match and leaves it at the front of the window."""
+        """Moves to the next match and leaves it at the front."""
         while True:
-            found = pattern.search(self._window)
+            found = pattern.search(self._window, self._front)
             if found is not None and (found.end() < len(self._window) or self._ended):
-                self._drop(found.start())
+                self._go_to(found.start())
                 return found
-            self._drop(max(0, len(self._window) - longest))
+            self._go_to(max(self._front, len(self._window) - longest))
             if not self._more():
                 return found
 
     def take_empty(self, empty: re.Pattern[bytes]) -> bytes | None:
         """The element at the front, when it has no content."""
-        if b">" not in self._window:
+        if self._window.find(b">", self._front) < 0:
             self._more()
-        found = empty.match(self._window)
+        found = empty.match(self._window, self._front)
         if found is None:
             return None
-        self._drop(found.end())
+        self._go_to(found.end())
         return found[0]
 
     def take(self, closing: re.Pattern[bytes], longest: int) -> tuple[bytes | None, bool]:
         """The bytes up to and with the match. (None, True) at the end of the file; (None, False) over the limit."""
-        start = 0
+        searched = 0
         while True:
-            found = closing.search(self._window, start)
+            found = closing.search(self._window, self._front + searched)
             if found is not None:
-                body = self._window[: found.end()]
-                self._drop(found.end())
+                body = self._window[self._front : found.end()]
+                self._go_to(found.end())
                 return body, True
-            start = max(0, len(self._window) - longest)
-            if len(self._window) > RECORD_LIMIT:
+            length = len(self._window) - self._front
+            searched = max(0, length - longest)
+            if length > RECORD_LIMIT:
                 self._skip(closing, longest)
                 return None, False
             if not self._more():
-                return self._rest_is_open()
-
-    def _rest_is_open(self) -> tuple[None, bool]:
-        self._drop(len(self._window))
-        return None, True
+                self._go_to(len(self._window))
+                return None, True
 
     def _skip(self, closing: re.Pattern[bytes], longest: int) -> None:
         while True:
-            found = closing.search(self._window)
+            found = closing.search(self._window, self._front)
             if found is not None:
-                self._drop(found.end())
+                self._go_to(found.end())
                 return
-            self._drop(max(0, len(self._window) - longest))
+            self._go_to(max(self._front, len(self._window) - longest))
             if not self._more():
                 return
 
-    def push_back(self, body: bytes) -> None:
+    def go_back_over(self, body: bytes) -> None:
+        """The end of what was just taken is to be taken again."""
         self.line -= body.count(b"\n")
-        self._window = body + self._window
+        self._front -= len(body)
 
     def tail(self) -> bytes:
-        return self._window
+        return self._window[self._front :]

@@ -15,7 +15,8 @@ from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree
 from fhir_server.records.xml_cuts import Cut, XmlContainer, cuts
 from fhir_server.records.xml_tree import beside_parts, check_prolog, open_parts, parse
 
-_ROOT = re.compile(rb"<([A-Za-z_][\w.\-]*)((?:\s[^<>]*)?)>")
+# A comment, an instruction, or a tag with its attributes.
+_MARKUP = re.compile(rb"<!--.*?-->|<\?.*?\?>|<([A-Za-z_][\w.\-]*)((?:\s[^<>]*)?)>", re.DOTALL)
 _NAMESPACE = re.compile(rb"\sxmlns(?::[\w.\-]+)?\s*=\s*(?:\"[^\"<]*\"|'[^'<]*')")
 _PREFIXES = (
     b' xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance" xmlns:xsd="http://www.w3.org/2001/XMLSchema"'
@@ -25,12 +26,12 @@ _PREFIXES = (
 
 def root_of(head: bytes) -> str | None:
     """The root element's name from the first bytes of a file, None when none is there."""
-    found = _ROOT.search(_without_comments(head))
+    found = _root(head)
     return found[1].decode("ascii", "replace") if found else None
 
 
-def _without_comments(head: bytes) -> bytes:
-    return re.sub(rb"<!--.*?-->|<\?.*?\?>", b"", head, flags=re.DOTALL)
+def _root(head: bytes) -> re.Match[bytes] | None:
+    return next((found for found in _MARKUP.finditer(head) if found[1]), None)
 
 
 def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str) -> Iterator[SourceRecord]:
@@ -46,7 +47,7 @@ def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str)
 
 def _prefixes(head: bytes) -> bytes:
     """The namespace declarations of the root, which each record needs once it is cut out."""
-    found = _ROOT.search(_without_comments(head[:65536]))
+    found = _root(head[:65536])
     declared = b"".join(_NAMESPACE.findall(found[2])) if found else b""
     wanted = [part for part in _NAMESPACE.findall(_PREFIXES) if part.partition(b"=")[0].strip() not in declared]
     return declared + b"".join(wanted)

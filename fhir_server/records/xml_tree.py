@@ -17,10 +17,8 @@ from fhir_server.records.xml_cuts import Parts
 _WIDE_BOMS = (b"\xff\xfe", b"\xfe\xff")
 _ENCODING = re.compile(rb"<\?xml[^>]*?encoding\s*=\s*[\"']([^\"']+)[\"']")
 _CONTROL = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f]")
-_BLANK = re.compile(rb"\s+")
+_BLANKS = " \t\r\n"
 _ACCEPTED_ENCODINGS = (b"utf-8", b"utf8", b"us-ascii", b"ascii")
-# Text beside elements, which a tree has no place for.
-_STRAY_TEXT = etree.XPath("boolean(//*[*]/text()[normalize-space()])", smart_strings=False)
 
 _PARSER = etree.XMLParser(
     encoding="utf-8",
@@ -76,13 +74,12 @@ def _parse(body: bytes, prefixes: bytes = b"") -> tuple[str, Any]:
         root = etree.fromstring(b"<_%s>%s</_>" % (prefixes, body), _PARSER)
     except etree.XMLSyntaxError as fault:
         raise _malformed(body, fault) from None
-    if len(root) > 1 or _STRAY_TEXT(root):
-        raise refusal(
-            "not-well-formed",
-            "text or a second document beside elements",
-            "có chữ hoặc văn bản thứ hai nằm ngoài phần tử",
-        )
-    return (_local(root[0].tag), _value(root[0], 1, [1])) if len(root) else ("", {})
+    if not len(root):
+        return "", {}
+    element = root[0]
+    if len(root) > 1 or _says_more(root.text) or _says_more(element.tail):
+        raise _stray()
+    return _local(element.tag), _value(element, 1, [1])
 
 
 @lru_cache(maxsize=4_096)
@@ -116,6 +113,19 @@ def _malformed(body: bytes, fault: etree.XMLSyntaxError) -> UnreadableError:
     return refusal("not-well-formed", f"not well-formed XML: {reason}", f"XML không hợp lệ: {reason}", line=line)
 
 
+def _says_more(text: str | None) -> bool:
+    """True for text beside elements, which a tree has no place for."""
+    return text is not None and text.strip(_BLANKS) != ""
+
+
+def _stray() -> UnreadableError:
+    return refusal(
+        "not-well-formed",
+        "text or a second document beside elements",
+        "có chữ hoặc văn bản thứ hai nằm ngoài phần tử",
+    )
+
+
 def _value(element: Any, depth: int, count: list[int]) -> Any:
     return _tree(element, depth, count) if len(element) else (element.text or "").strip()
 
@@ -129,11 +139,16 @@ def _tree(element: Any, depth: int, count: list[int]) -> Tree:
             f"deeper than {DEPTH_LIMIT} levels or more than {ELEMENT_LIMIT} elements",
             f"lồng sâu quá {DEPTH_LIMIT} mức hoặc nhiều hơn {ELEMENT_LIMIT} phần tử",
         )
+    if _says_more(element.text):
+        raise _stray()
     tree: Tree = {}
     for child in element:
         tag = child.tag
         if tag.__class__ is not str:
             raise refusal("entity", "an entity reference is not read", "không đọc tham chiếu thực thể")
+        tail = child.tail
+        if tail is not None and _says_more(tail):
+            raise _stray()
         value = _value(child, depth + 1, count)
         if not value:
             continue  # an empty element is an absent one
@@ -206,7 +221,7 @@ def _inner(name: str, content: Any) -> tuple[str, Any]:
         return next(iter(content.items()))
     text = content if isinstance(content, str) else ""
     try:
-        body = base64.b64decode(_BLANK.sub(b"", text.encode()), validate=True)
+        body = base64.b64decode("".join(text.split()), validate=True)
         body = body.removeprefix(BOM)
         check_prolog(body[:4096])
         return _parse(_without_declaration(body))
