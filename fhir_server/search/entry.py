@@ -29,41 +29,79 @@ def plain(text: str) -> str:
     return text.translate(_CONTROL).encode("utf-8", "replace").decode()
 
 
-class Entry:
-    """keys: field `k`. sort: field `x`. order: see Indexed. unknown: systems met that have no number yet."""
+class Numbers:
+    """The numbers of systems as they stand in keys, by the URI as written."""
 
-    __slots__ = ("_canonical", "_numbers", "_systems", "keys", "order", "sort", "unknown")
+    __slots__ = ("_canonical", "_known", "_systems")
 
-    def __init__(self, systems: Mapping[str, int], numbers: dict[str, str], canonical: Callable[[str], str]) -> None:
-        """numbers: what was looked up before, by URI as written."""
-        self.keys: set[str] = set()
-        self.sort: dict[str, Any] = {}
-        self.order: int | None = None
-        self.unknown: set[str] = set()
+    def __init__(self, systems: Mapping[str, int], canonical: Callable[[str], str]) -> None:
         self._systems = systems
-        self._numbers = numbers
         self._canonical = canonical
+        self._known: dict[str, str] = {}
 
-    def number(self, system: str) -> str:
-        """The number of a system as it stands in keys; "" while it has none."""
-        found = self._numbers.get(system)
-        return found if found is not None else self._look_up(system)
+    def of(self, system: str, unknown: set[str]) -> str:
+        """The number of a system; "" while it has none, and then it is put among the unknown ones."""
+        found = self._known.get(system)
+        return found if found is not None else self._look_up(system, unknown)
 
-    def _look_up(self, system: str) -> str:
+    def _look_up(self, system: str, unknown: set[str]) -> str:
         uri = self._canonical(system)
         number = self._systems.get(uri)
         if number is None:
-            self.unknown.add(uri)
+            unknown.add(uri)
             return ""
-        if len(self._numbers) > 10_000:
-            self._numbers.clear()
-        self._numbers[system] = text = str(number)
+        if len(self._known) > 10_000:
+            self._known.clear()
+        self._known[system] = text = str(number)
         return text
 
-    def extend_sort(self, letters: str, *values: Any) -> None:
-        """Adds values to the list that a parameter is sorted and re-checked by."""
+
+class Entry:
+    """keys: field `k`. sort: field `x`. order: see Indexed."""
+
+    __slots__ = ("_numbers", "_unknown", "keys", "order", "sort")
+
+    def __init__(self, numbers: Numbers, unknown: set[str]) -> None:
+        """unknown: gets the systems that have no number yet."""
+        self.keys: set[str] = set()
+        self.sort: dict[str, Any] = {}
+        self.order: int | None = None
+        self._numbers = numbers
+        self._unknown = unknown
+
+    def number(self, system: str) -> str:
+        """The number of a system as it stands in keys; "" while it has none."""
+        return self._numbers.of(system, self._unknown)
+
+    def extend_sort(self, letters: str, value: Any) -> None:
+        """Adds a value to the list that a parameter is sorted and re-checked by."""
         found = self.sort.get(letters)
         if found is None:
-            self.sort[letters] = list(values)
+            self.sort[letters] = [value]
         else:
-            found.extend(values)
+            found.append(value)
+            if len(found) > 2 and isinstance(value, str):
+                found[:] = bounded(found)
+
+    def join(self, other: Entry) -> None:
+        """Adds what another entry has, which stays as it is. Nothing is written to this one afterwards."""
+        self.keys |= other.keys
+        if self.sort.keys().isdisjoint(other.sort):
+            self.sort.update(other.sort)
+        else:
+            for letters, values in other.sort.items():
+                self.sort[letters] = _joined(self.sort[letters], values) if letters in self.sort else values
+        if other.order is not None:
+            self.order = other.order
+
+
+def _joined(values: Any, more: Any) -> Any:
+    """values: of a list, or of a string parameter's texts."""
+    if isinstance(values, list):
+        return bounded(values + more)
+    return {name: list(dict.fromkeys((*texts, *more[name]))) for name, texts in values.items()}
+
+
+def bounded(values: list[Any]) -> list[Any]:
+    """Texts that only sort are needed by their lowest and highest; facts that are compared are all kept."""
+    return [min(values), max(values)] if len(values) > 2 and isinstance(values[0], str) else values

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from msgspec.structs import replace
@@ -12,15 +11,16 @@ from msgspec.structs import replace
 from fhir_server.definitions.load import Definitions
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError, Kind
-from fhir_server.model.registry import Registry, UnknownSystems
+from fhir_server.model.registry import Registry
 from fhir_server.model.resources import Resource
 from fhir_server.search.compartments import PATIENT, SECURED, patient_key
-from fhir_server.search.entry import Entry, Write
+from fhir_server.search.entry import Entry, Numbers, Write
 from fhir_server.search.homes import Homes, homes_of
 from fhir_server.search.lookup import Home, Setting, identity
-from fhir_server.search.path import At, Child, Path, walk_of
+from fhir_server.search.path import Child, Path
 from fhir_server.search.paths import paths_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
+from fhir_server.search.type_index import TypeIndex
 from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.values import Indexed
@@ -32,17 +32,6 @@ KEYS_VERSION = 2
 _OWN_FIELDS = frozenset({"_id", "_lastUpdated"})
 
 ParametersOf = Callable[[str], Mapping[str, SearchParameter]]
-
-
-@dataclass(slots=True)
-class _Plan:
-    """How one type is indexed. by_name: what to do with each top-level element that is present; whole: what needs the
-    whole resource. last: what looks at what was written before. made_for: the state of the registry it is from."""
-
-    made_for: tuple[int, int, int]
-    by_name: dict[str, list[Write]] = field(default_factory=dict)
-    whole: list[Write] = field(default_factory=list)
-    last: list[Write] = field(default_factory=list)
 
 
 class Extractor:
@@ -61,11 +50,12 @@ class Extractor:
         self._definitions = definitions
         self._parameters = parameters or definitions.search_params
         self.setting = Setting(zone, base, canonical_system)
-        self._plans: dict[str, _Plan] = {}
-        self._numbers: dict[str, str] = {}
+        self._indexes: dict[str, TypeIndex] = {}
         self._homes: dict[str, Homes] = {}
-        # Plans and numbers are those of one registry.
+        # What the indexes are from.
         self._registry: Registry | None = None
+        self._state = (0, 0, 0)
+        self._numbers = Numbers({}, canonical_system)
 
     def over(self, parameters: ParametersOf) -> Extractor:
         """One for other parameters, otherwise the same."""
@@ -147,71 +137,53 @@ class Extractor:
 
     def index(self, resource: Resource, registry: Registry) -> Indexed:
         """The index entry of a resource. Raises UnknownSystems when code systems have no number yet."""
+        state = (registry.generation, len(registry.letters), len(registry.pending))
+        if registry is not self._registry or state != self._state:
+            self._registry, self._state, self._indexes = registry, state, {}
+            self._numbers = Numbers(registry.systems, self.setting.canonical_system)
         type = resource["resourceType"]
-        plan = self._plan(type, registry)
-        entry = Entry(registry.systems, self._numbers, self.setting.canonical_system)
-        by_name = plan.by_name
-        for name, value in resource.items():
-            writes = by_name.get(name)
-            if writes is not None:
-                for write in writes:
-                    write(value, entry)
-        for write in plan.whole:
-            write(resource, entry)
-        for write in plan.last:
-            write(resource, entry)
-        if type == PATIENT and "id" in resource:
-            entry.keys.add(patient_key(resource["id"]))
-        if entry.unknown:
-            raise UnknownSystems(entry.unknown)
-        return Indexed(tuple(entry.keys), _bounded(entry.sort), entry.order)
+        index = self._indexes.get(type)
+        if index is None:
+            index = self._indexes[type] = self._compile(type, registry)
+        return index.index(resource)
 
     def forget(self, type: str) -> None:
         """Compiles a type anew when it is next met: its parameters have changed."""
         self._homes.pop(type, None)
-        self._plans.pop(type, None)
+        self._indexes.pop(type, None)
 
-    # --- plans -------------------------------------------------------------------------------------------------------
+    # --- what writes -------------------------------------------------------------------------------------------------
 
-    def _plan(self, type: str, registry: Registry) -> _Plan:
-        if registry is not self._registry:
-            self._registry = registry
-            self._plans, self._numbers = {}, {}
-        state = (registry.generation, len(registry.letters), len(registry.pending))
-        plan = self._plans.get(type)
-        if plan is None or plan.made_for != state:
-            plan = self._plans[type] = self._make_plan(type, registry, state)
-        return plan
-
-    def _make_plan(self, type: str, registry: Registry, state: tuple[int, int, int]) -> _Plan:
-        plan = _Plan(state)
+    def _compile(self, type: str, registry: Registry) -> TypeIndex:
+        index = TypeIndex(self._numbers)
         for code, param in self.params(type).items():
             for table in (registry.letters, registry.pending):
                 letters = table.get((type, code))
                 if letters is not None:
-                    self._plan_parameter(plan, type, param, letters, {**registry.letters, **table})
+                    self._compile_parameter(index, type, param, letters, {**registry.letters, **table})
         for path, write in self._order_writers(type):
-            plan.last.append(_after(path.walk(), write))
+            index.add_stand_in(path, write)
         for path, write in self._members(type):
-            _add(plan, path, write)
-        return plan
+            index.add(path, write)
+        return index
 
-    def _plan_parameter(
-        self, plan: _Plan, type: str, param: SearchParameter, letters: str, table: Mapping[tuple[str, str], str]
+    def _compile_parameter(
+        self, index: TypeIndex, type: str, param: SearchParameter, letters: str, table: Mapping[tuple[str, str], str]
     ) -> None:
         homes = self.homes(type, param.code)
-        if homes[0].code == param.code:
+        if homes[0].code != param.code:
+            if len(homes) > 1 and TYPES[param.type].sorted_by is not None:
+                index.unite(letters, [table[type, home.code] for home in homes if (type, home.code) in table])
+        elif param.type == "composite":
+            for names, write in self._composite_writers(type, param, letters):
+                index.add_reading(names, write)
+        else:
             for path, write in self._writers(type, param, letters):
-                _add(plan, path, write)
-        elif len(homes) > 1 and TYPES[param.type].sorted_by is not None:
-            places = [table[type, home.code] for home in homes if (type, home.code) in table]
-            plan.last.append(_sort_writer(letters, places))
+                index.add(path, write)
 
     def _writers(self, type: str, param: SearchParameter, letters: str) -> Iterator[tuple[Path, Write]]:
         paths = self.paths(type, param)
-        if param.type == "composite":
-            yield from self._composite_writers(type, param, letters, paths)
-        elif param.type == "date" and param.code == primary_date(type):
+        if param.type == "date" and param.code == primary_date(type):
             yield from date.primary_writers(letters, paths, self.setting)
         elif param.type == "reference":
             elsewhere = frozenset(home.target for home in self.homes(type, param.code) if home.target)
@@ -222,15 +194,18 @@ class Extractor:
             yield from writers(letters, paths, self.setting)
 
     def _composite_writers(
-        self, type: str, param: SearchParameter, letters: str, elements: tuple[Path, ...]
-    ) -> Iterator[tuple[Path, Write]]:
+        self, type: str, param: SearchParameter, letters: str
+    ) -> Iterator[tuple[Iterable[str | None], Write]]:
+        """For each kind of element the top-level elements that the writer looks at, None for any, and the writer."""
         parts = [self.component(type, param, place) for place in range(len(param.components))]
-        for element in elements:
+        for element in self.paths(type, param):
+            paths = [self._below(type, element, part) for part in parts]
             components = [
-                composite.component(COMPONENT_KINDS[part.type], self._below(type, element, part), self.setting)
-                for part in parts
+                composite.component(COMPONENT_KINDS[part.type], below, self.setting)
+                for part, below in zip(parts, paths, strict=True)
             ]
-            yield Path("Resource"), composite.writer(letters, element.walk(), components)
+            read = [path if path.from_resource or not element.steps else element for below in paths for path in below]
+            yield {path.first for path in read}, composite.writer(letters, element.walk(), components)
 
     def _order_writers(self, type: str) -> Iterator[tuple[Path, Write]]:
         """The dates that stand in for a missing primary date, in order of preference."""
@@ -249,53 +224,8 @@ class Extractor:
         for path in found:
             if path.type == "Reference":
                 yield path, _member_writer(self.setting.base)
-
-
-def _add(plan: _Plan, path: Path, write: Write) -> None:
-    """Puts a writer where its path begins."""
-    first = path.steps[0] if path.steps else None
-    if not isinstance(first, Child) or any(isinstance(step, At) for step in path.steps):
-        plan.whole.append(_after(path.walk(), write) if path.steps else write)
-        return
-    rest = path.steps[1:]
-    plan.by_name.setdefault(first.name, []).append(_from(first.many, walk_of(rest) if rest else None, write))
-
-
-def _after(walk: Callable[[Any], Any], write: Write) -> Write:
-    def reach(item: Any, entry: Entry) -> None:
-        for value in walk(item):
-            write(value, entry)
-
-    return reach
-
-
-def _from(many: bool, walk: Callable[[Any], Any] | None, write: Write) -> Write:
-    """The writer that starts at the value of the path's first element."""
-    if not many:
-        return write if walk is None else _after(walk, write)
-
-    def each(items: Any, entry: Entry) -> None:
-        for item in items:
-            if item is not None:
-                write(item, entry)
-
-    def each_below(items: Any, entry: Entry) -> None:
-        for item in items:
-            for value in walk(item):  # type: ignore[misc]
-                write(value, entry)
-
-    return each if walk is None else each_below
-
-
-def _sort_writer(letters: str, places: list[str]) -> Write:
-    """What a parameter that is kept in several homes is sorted by: the values of all of them."""
-
-    def write(resource: Any, entry: Entry) -> None:
-        found = [value for place in places for value in entry.sort.get(place, ())]
-        if found:
-            entry.sort[letters] = [{"l": one["l"]} if isinstance(one, dict) else one for one in found]
-
-    return write
+        if type == PATIENT:
+            yield Path("id", (Child("id", many=False),)), lambda id, entry: entry.keys.add(patient_key(id))
 
 
 def _member_writer(base: str) -> Write:
@@ -309,11 +239,3 @@ def _member_writer(base: str) -> Write:
                 entry.keys.add(patient_key(target[len(here) :]))
 
     return write
-
-
-def _bounded(sort: dict[str, Any]) -> dict[str, Any]:
-    """Texts that only sort are needed by their lowest and highest; facts that are compared are all kept."""
-    for letters, values in sort.items():
-        if isinstance(values, list) and len(values) > 2 and isinstance(values[0], str):
-            sort[letters] = [min(values), max(values)]
-    return sort

@@ -162,6 +162,50 @@ def test_two_registries_are_never_mixed_up() -> None:
     ]
 
 
+def test_what_a_resource_is_found_by_does_not_depend_on_those_before_it() -> None:
+    params = {
+        "people": SearchParameter(
+            "urn:p", "people", "string", "Patient.name.text|Patient.contact.name.text", ("Patient",)
+        ),
+        "told": SearchParameter("urn:t", "told", "token", "Patient.gender|Patient.language", ("Patient",)),
+    }
+    registry = Registry({("Patient", "people"): "aa", ("Patient", "told"): "bb"})
+    made = Extractor(definitions(), "Z", parameters=lambda type: params)
+    patients = [
+        {"gender": "male", "language": "vi", "contact": [{"name": {"text": "An"}}, {"name": {"text": "Bình"}}]},
+        {"gender": "male", "language": "en", "name": [{"text": "Chi"}], "contact": [{"name": {"text": "An"}}]},
+        {"gender": "male", "language": "vi", "name": [{"text": "An"}], "contact": [{"name": {"text": "An"}}]},
+        {"gender": "male"},
+    ]
+    for one in [{"resourceType": "Patient", **patient} for patient in (*patients, *patients)]:
+        anew = Extractor(definitions(), "Z", parameters=lambda type: params).index(one, registry)
+        found = made.index(one, registry)
+        assert (set(found.keys), found.sort) == (set(anew.keys), anew.sort)
+    assert made.index({"resourceType": "Patient", **patients[1]}, registry).sort == {
+        "aa": {"f": ["chi", "an"], "e": ["Chi", "An"]},
+        "bb": ["male", "en"],
+    }
+
+
+def test_a_resource_is_found_by_the_same_after_more_others_than_are_remembered() -> None:
+    registry = registry_of("Observation")
+    measured = {
+        "resourceType": "Observation",
+        "code": {"coding": [{"code": "0"}]},
+        "component": [{"code": {"coding": [{"code": code}]}, "valueString": "x"} for code in "cba"],
+        "valueString": "y",
+    }
+    extractor = Extractor(definitions(), "Z")
+    first = extractor.index(measured, registry)
+    for number in range(600):
+        other = extractor.index({**measured, "code": {"coding": [{"code": f"{number}"}]}}, registry)
+        assert f"{registry.letters['Observation', 'code']}{number}" in other.keys
+    again = extractor.index(measured, registry)
+    assert (set(again.keys), again.sort) == (set(first.keys), first.sort)
+    assert first.sort[registry.letters["Observation", "component-code"]] == ["a", "c"]
+    assert first.sort[registry.letters["Observation", "combo-code"]] == ["0", "c"]
+
+
 def test_an_operators_parameter_that_cannot_be_compiled_is_refused() -> None:
     param = SearchParameter("http://x.vn/p", "p", "token", "Patient.name.repeat(given)", ("Patient",))
     with pytest.raises(FhirError, match="cannot be searched by"):
