@@ -23,6 +23,7 @@ from fhir_server.records.facts import Facts
 from fhir_server.records.guides import Finish, guides
 from fhir_server.records.mapping import Group, Labels
 from fhir_server.records.mapping_files import all_groups, read_mapping, read_shared
+from fhir_server.records.masking import Masks
 from fhir_server.records.scopes import Read, compile_source, split_path
 from fhir_server.records.targets import Elements, steps
 from fhir_server.records.transform_dates import Transform
@@ -130,6 +131,11 @@ class Format:
         """What the receiver checks in a record of the format, where that is written down."""
         file = self.folder / "checks.json"
         return Checks(decode(file.read_bytes())) if file.exists() else None
+
+    @cached_property
+    def masks(self) -> Masks:
+        """What a report may show of its values."""
+        return Masks.of(self.data, self.tools.naming)
 
     @cached_property
     def known(self) -> frozenset[tuple[str, ...]]:

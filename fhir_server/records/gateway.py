@@ -27,6 +27,7 @@ from fhir_server.model.resources import decode
 from fhir_server.records.files import read_stream
 from fhir_server.records.ids import facility_id
 from fhir_server.records.importing import formats_of, import_records
+from fhir_server.records.masking import Masks
 from fhir_server.records.report import ImportReport, problem_as_json
 from fhir_server.records.requests import CONFLICT
 from fhir_server.records.source import SourceRecord
@@ -167,5 +168,5 @@ def _told(report: ImportReport) -> dict[str, Any]:
 
 
 def _problems(sources: list[SourceRecord]) -> dict[str, Any]:
-    found = [problem_as_json(problem) for one in sources for problem in one.problems]
+    found = [problem_as_json(Masks().problem(problem)) for one in sources for problem in one.problems]
     return {"errors": found[:200]} if found else {}

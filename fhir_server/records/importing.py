@@ -25,6 +25,7 @@ from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.files import Reading, find_files, format_of, read_files, size_of
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import is_stored
+from fhir_server.records.masking import Masks
 from fhir_server.records.misread import refuse_misread_names
 from fhir_server.records.received import keep_received
 from fhir_server.records.record import Identity, Record, identify, map_record
@@ -114,9 +115,10 @@ def _check(record: Record, severity: str, today: date) -> None:
 def _outcome(source: SourceRecord, record: Record | None, status: Status, written: int = 0) -> RecordOutcome:
     if record is None:
         failed = any(problem.severity == "error" for problem in source.problems)
-        return RecordOutcome(source.place, source.format, "refused" if failed else "unchanged", source.problems)
+        problems = tuple(map(Masks().problem, source.problems))
+        return RecordOutcome(source.place, source.format, "refused" if failed else "unchanged", problems)
     patient = record.patient.id if status != "refused" else None
-    problems = tuple(record.mapped.problems)
+    problems = tuple(map(record.format.masks.problem, record.mapped.problems))
     return RecordOutcome(
         record.place, source.format, status, problems, patient or None, len(record.mapped.made), written
     )
@@ -242,17 +244,21 @@ class _Run:
                 identity = known[number]
                 clash = self._twice(identity, source.place) if identity else None
                 if identity and clash:
-                    place = replace(source.place, key=identity.key)
-                    self._tell(RecordOutcome(place, source.format, "refused", (*source.problems, clash)))
+                    self._tell(self._unmapped(source, identity, "refused", clash))
                     continue
                 head = heads.get(identity.id) if identity else None
                 if identity and head and is_stored(head, self.formats.by_name[source.format], identity.digest):
-                    place = replace(source.place, key=identity.key)
-                    self._tell(RecordOutcome(place, source.format, "unchanged", source.problems))
+                    self._tell(self._unmapped(source, identity, "unchanged"))
                     continue
                 if identity:  # from here on its head is another one
                     heads.pop(identity.id, None)
                 yield source, identity
+
+    def _unmapped(self, source: SourceRecord, identity: Identity, status: Status, *problems: Problem) -> RecordOutcome:
+        """What became of a record that needs no mapping. problems: besides those of reading it."""
+        masks = self.formats.by_name[source.format].masks
+        place = replace(source.place, key=masks.key(identity.key, source.content or {}))
+        return RecordOutcome(place, source.format, status, tuple(map(masks.problem, (*source.problems, *problems))))
 
     def _is_under_way(self, id: str) -> bool:
         """True for a record of which an earlier version is not stored yet, so that its head does not count."""
@@ -267,7 +273,7 @@ class _Run:
         if digest == identity.digest:
             return None
         text = (f"record {number} of the file has the same key", f"hồ sơ {number} trong tệp có cùng mã")
-        return Problem("error", "duplicate-key", text, found=identity.key)
+        return Problem("error", "duplicate-key", text)
 
     def _identify(self, source: SourceRecord) -> Identity | None:
         if source.content is None or source.format not in self.formats.by_name:

@@ -6,7 +6,7 @@ import base64
 import hashlib
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from typing import Any
 
@@ -69,8 +69,9 @@ class Record:
 
     @property
     def place(self) -> Place:
-        place = self.source.place
-        return Place(place.file, place.record, place.line, place.part, self.key)
+        """Where it stands, with its key as it may be shown."""
+        key = self.format.masks.key(self.key, self.source.content or {})
+        return replace(self.source.place, key=key)
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,20 +19,7 @@ Status = Literal["stored", "unchanged", "refused"]
 # Problems of refused records kept word for word, and as many of the others; more are counted only.
 PROBLEMS_LIMIT = 10_000
 COUNTED_ONLY = frozenset({"signature-absent"})  # true of most files, and nothing for anybody to do
-_NUMBER = re.compile(r"[A-Z]{0,2}\d{6,}", re.ASCII)
-# A day or minute is no personal number: these begin with a province code below 100, or have another length.
-_DATE = re.compile(r"(?:19|20)\d\d(?:0\d|1[0-2])(?:[0-2]\d|3[01])(?:(?:[01]\d|2[0-3])[0-5]\d(?:[0-5]\d)?)?", re.ASCII)
 _R4_CODES = {"required": "required", "value": "value", "schema": "structure", "too-large": "too-long"}
-
-
-def mask(text: str) -> str:
-    """`038085000123` as `038*******23`: enough for the sender to find it, not enough for anybody else."""
-    return _NUMBER.sub(_masked, text[:200])
-
-
-def _masked(found: re.Match[str]) -> str:
-    number = found[0]
-    return number if _DATE.fullmatch(number) else number[:3] + "*" * (len(number) - 5) + number[-2:]
 
 
 _COUNTS = ("read", "stored", "unchanged", "refused", "with_warnings")
@@ -41,8 +27,9 @@ _COUNTS = ("read", "stored", "unchanged", "refused", "with_warnings")
 
 @dataclass(frozen=True, slots=True)
 class RecordOutcome:
-    """What became of one record. resources: how many it holds; written: how many of them changed the store;
-    what several records of a group speak of counts with one of them."""
+    """What became of one record, as it may be shown: personal numbers are masked (see `masking`). resources: how many
+    it holds; written: how many of them changed the store; what several records of a group speak of counts with one of
+    them."""
 
     place: Place
     format: str
@@ -62,7 +49,7 @@ class RecordOutcome:
             "file": self.place.file,
             "record": self.place.record,
             "line": self.place.line,
-            "key": mask(self.place.key),
+            "key": self.place.key,
             "format": self.format,
             "status": self.status,
             "patient": self.patient,
@@ -78,11 +65,11 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
         "severity": problem.severity,
         "rule": problem.rule,
         "field": problem.field,
-        "found": mask(problem.found),
-        "en": mask(problem.text[0]),
-        "vi": mask(problem.text[1]),
-        "allowed_en": mask(problem.allowed[0]),
-        "allowed_vi": mask(problem.allowed[1]),
+        "found": problem.found,
+        "en": problem.text[0],
+        "vi": problem.text[1],
+        "allowed_en": problem.allowed[0],
+        "allowed_vi": problem.allowed[1],
         "do_en": advice(problem.rule).do[0],
         "do_vi": advice(problem.rule).do[1],
     }
@@ -208,9 +195,10 @@ def _kept_out(counts: Mapping[tuple[str, str], int], formats: Formats) -> Iterat
 
 
 def where(place: Place) -> str:
-    """`file.xml, record 3, line 120`, as far as it is known."""
+    """`file.xml, #3, LK0001, line 120`: file, number and key of the record, line, as far as they are known."""
     parts = [place.file]
     parts += [f"#{place.record}"] if place.record else []
+    parts += [place.key] if place.key else []
     parts += [f"line {place.line}"] if place.line else []
     return ", ".join(parts)
 
@@ -218,14 +206,14 @@ def where(place: Place) -> str:
 def _issue(one: RecordOutcome, problem: Problem) -> Issue:
     at = f"{where(one.place)}: "
     field = f"{problem.field}: " if problem.field else ""
-    found = f" (found {mask(problem.found)})" if problem.found else ""
-    found_vi = f" (nhận được {mask(problem.found)})" if problem.found else ""
+    found = f" (found {problem.found})" if problem.found else ""
+    found_vi = f" (nhận được {problem.found})" if problem.found else ""
     allowed = f"; allowed: {problem.allowed[0]}" if problem.allowed[0] else ""
     allowed_vi = f"; cho phép: {problem.allowed[1]}" if problem.allowed[1] else ""
     code = _R4_CODES.get(problem.rule, "invalid" if problem.severity == "error" else "processing")
     do = advice(problem.rule).do
-    english = at + field + mask(problem.text[0]) + found + mask(allowed)
-    vi = at + field + mask(problem.text[1]) + found_vi + mask(allowed_vi)
+    english = at + field + problem.text[0] + found + allowed
+    vi = at + field + problem.text[1] + found_vi + allowed_vi
     return Issue(problem.severity, code, f"{english}. {do[0]}", vi=f"{vi}. {do[1]}")
 
 
@@ -247,10 +235,10 @@ def _text_lines(report: ImportReport, formats: Formats, place: int) -> Iterator[
     for outcome_ in report.records:
         for problem in outcome_.problems:
             severity = _SEVERITIES[place].get(problem.severity, problem.severity)
-            found = f" «{mask(problem.found)}»" if problem.found else ""
+            found = f" «{problem.found}»" if problem.found else ""
             allowed = f" ({problem.allowed[place]})" if problem.allowed[place] else ""
             part = f" {problem.place.part}" if problem.place and problem.place.part else ""
-            text = f"{problem.field} {mask(problem.text[place])}{found}{allowed}"
+            text = f"{problem.field} {problem.text[place]}{found}{allowed}"
             yield f"{where(outcome_.place)}{part} {severity}: {text}"
     if report.more_problems:
         yield f"… +{report.more_problems}"

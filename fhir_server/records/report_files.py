@@ -12,7 +12,7 @@ from typing import IO, Protocol
 from fhir_server.model.resources import encode
 from fhir_server.records.advice import advice
 from fhir_server.records.formats import Formats
-from fhir_server.records.report import ImportReport, RecordOutcome, mask
+from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.report_page import page
 from fhir_server.records.source import Problem
 
@@ -95,10 +95,10 @@ def csv_rows(outcome: RecordOutcome) -> Iterator[tuple[object, ...]]:
     for problem in outcome.problems:
         place, do = outcome.place, advice(problem.rule).do
         yield (
-            place.file, place.record or "", _line(outcome, problem), mask(place.key), outcome.format, outcome.status,
+            place.file, place.record or "", _line(outcome, problem), place.key, outcome.format, outcome.status,
             problem.severity, problem.rule, problem.place.part if problem.place else "", problem.field,
-            mask(problem.found), mask(problem.text[1]), mask(problem.text[0]), mask(problem.allowed[1]),
-            mask(problem.allowed[0]), do[1], do[0],
+            problem.found, problem.text[1], problem.text[0], problem.allowed[1],
+            problem.allowed[0], do[1], do[0],
         )  # fmt: skip
 
 

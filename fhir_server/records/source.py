@@ -21,7 +21,8 @@ Tree = dict[str, Any]
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where something stands. record: number within the file, from 1; 0 speaks of the file itself. part: a table
-    inside the record (`XML1`). line: in the file, from 1. key: the sender's own key of the record, where known."""
+    inside the record (`XML1`). line: in the file, from 1. key: the sender's own key of the record, where known, with
+    personal numbers masked."""
 
     file: str
     record: int = 0
@@ -35,7 +36,7 @@ class Problem:
     """One thing that is wrong or worth telling about a record, in both languages.
 
     severity: error (the record is refused) | warning (it is stored, this is not, or not as sent) | information.
-    rule: a short stable name of what was broken. field: the source field. found: the value, unmasked (`report` masks).
+    rule: a short stable name of what was broken. field: the source field. found: the value, unmasked (`masking` masks).
     allowed: what would have been accepted. Texts: (English, Vietnamese).
     """
 

@@ -13,7 +13,8 @@ from records_sources import FORMATS
 
 from fhir_server.config import DATA_ROOT
 from fhir_server.records.advice import advice, rules
-from fhir_server.records.report import PROBLEMS_LIMIT, ImportReport, RecordOutcome, mask
+from fhir_server.records.masking import mask
+from fhir_server.records.report import PROBLEMS_LIMIT, ImportReport, RecordOutcome
 from fhir_server.records.report_files import COLUMNS, as_csv, report_file
 from fhir_server.records.report_page import page
 from fhir_server.records.source import Place, Problem
@@ -24,7 +25,9 @@ HOSTILE = Problem("warning", "differs", ("<script>", "<b>"), "=cmd()", "<img src
 
 
 def outcome(*problems: Problem, status: str = "refused", number: int = 1) -> RecordOutcome:
-    return RecordOutcome(Place("/tmp/x/a.xml", number, 7, "", "LK038085000123"), "bhxh", status, problems)  # type: ignore[arg-type]
+    masks, content = FORMATS.by_name["bhxh"].masks, {"XML1": {"SO_CCCD": "38085000123"}}
+    place = Place("/tmp/x/a.xml", number, 7, "", masks.key("LK038085000123", content))
+    return RecordOutcome(place, "bhxh", status, tuple(map(masks.problem, problems)))  # type: ignore[arg-type]
 
 
 def report(*outcomes: RecordOutcome) -> ImportReport:
@@ -127,3 +130,41 @@ def test_a_report_file_is_of_the_form_that_its_suffix_says(tmp_path: Path, suffi
 )
 def test_personal_numbers_are_masked_and_dates_are_not(text: str, masked: str) -> None:
     assert mask(text) == masked
+
+
+@pytest.mark.parametrize(
+    ("key", "shown"),
+    [
+        ("2603020000123", "2603020000123"),  # by which a clerk finds the dossier
+        ("38280.DN4383820000123.2", "38280.DN4**********23.2"),
+        ("12-038185000124", "12-038*******24"),
+        ("4383820000123", "438********23"),  # the person's, as the record says
+        ("GD038085000123", "GD038*******23"),  # of whomever
+    ],
+)
+def test_the_key_of_a_record_is_told_but_for_a_personal_number_within_it(key: str, shown: str) -> None:
+    numbers = {"SO_CCCD": "038185000124", "MA_THE_BHYT": ["DN4383820000123", "4383820000123"]}
+    assert FORMATS.by_name["bhxh"].masks.key(key, {"XML1": numbers}) == shown
+    assert FORMATS.by_name["hssk831"].masks.key("3820000123", _general(MABHXH="3820000123")) == "382*****23"
+
+
+def _general(**fields: str) -> dict[str, object]:
+    return {"HOSOSUCKHOE": {"THONGTINCHUNG": fields}}
+
+
+@pytest.mark.parametrize(
+    ("format", "field", "found", "shown"),
+    [
+        ("bhxh", "XML1/T_BHTT", "1250000.00", "1250000.00"),
+        ("bhxh", "MA_LK", "2603020000123", "2603020000123"),
+        ("bhxh", "NGAY_VAO", "202613450815", "202613450815"),
+        ("bhxh", "T_BHTT", "038085000123", "038*******23"),  # columns that slipped
+        ("bhxh", "SO_CCCD", "VNEID0000108", "VNEID0****08"),
+        ("bhxh", "DIA_CHI", "số 4383820000123", "số 438********23"),
+        ("hssk831", "MABHXH", "3820000123", "382*****23"),
+        ("hssk831", "a field of nobody", "3820000123", "382*****23"),
+    ],
+)
+def test_a_value_is_masked_by_what_its_field_is(format: str, field: str, found: str, shown: str) -> None:
+    told = FORMATS.by_name[format].masks.problem(Problem("error", "value", ("a", "b"), field, found, (found, "")))
+    assert (told.found, told.allowed[0]) == (shown, shown)
