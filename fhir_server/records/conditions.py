@@ -103,6 +103,10 @@ _NO_WORDS = frozenset(
 )
 
 
+def _says_none(value: Any) -> bool:
+    return isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS
+
+
 def _predicate(rule: Any) -> Callable[[Any], bool]:
     if rule == "present":
         return lambda value: value is not None
@@ -140,9 +144,9 @@ def _predicate(rule: Any) -> Callable[[Any], bool]:
         words = re.compile(r"\b(?:" + "|".join(map(re.escape, rule["words"])) + r")\b", re.IGNORECASE)
         return lambda value: isinstance(value, str) and words.search(value) is not None
     if "not_words" in rule:
-        return lambda value: not (isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS)
+        return lambda value: not _says_none(value)
     if "is_word" in rule:
-        return lambda value: isinstance(value, str) and value.strip(" .").casefold() in _NO_WORDS
+        return _says_none
     if "ends" in rule:
         ends = tuple(rule["ends"])
         return lambda value: isinstance(value, str) and value.endswith(ends)
