@@ -15,13 +15,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import IO
-from zlib import crc32
 
 from fhir_server.records.csv_files import read_csv
 from fhir_server.records.formats import Format, Formats
 from fhir_server.records.json_files import read_json, read_lines
 from fhir_server.records.recognition import format_of_csv, format_of_json
-from fhir_server.records.record import identify
+from fhir_server.records.shares import of_the_share, takes
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
 from fhir_server.records.xml_files import read_xml, root_of
 
@@ -111,7 +110,7 @@ Look = Callable[[IO[bytes], int, str], list[Problem]]
 
 
 def read_files(
-    paths: Iterable[Path],
+    files: Iterable[Path],
     formats: Formats,
     share: Share = ALL_OF_IT,
     reading: Reading | None = None,
@@ -120,7 +119,7 @@ def read_files(
     """Every record of every file, and of the files in archives. A file that cannot be opened is one record without
     content. share: which of the records, where several processes read the same files. reading: told how far it is.
     look: asked (stream, size, name) what there is to tell of each file itself, by one of the processes."""
-    for path in find_files(paths):
+    for path in files:
         size = path.stat().st_size if path != STDIN else 0
         for name, stream in _streams(path):
             if stream is None or not isinstance(stream, _Opened):
@@ -129,7 +128,7 @@ def read_files(
                 continue
             if look is not None and share.number == 0:
                 yield from _of_the_file(name, look(stream.file, stream.size, name))
-            records = _of_the_share(read_stream(stream.file, name, formats), formats, share)
+            records = of_the_share(read_stream(stream.file, name, formats, share), formats, share)
             yield from _told(records, stream, size, reading)
         if reading is not None:
             reading.done += size
@@ -146,22 +145,6 @@ class _Opened:
 
     file: IO[bytes]
     size: int
-
-
-def _of_the_share(records: Iterator[SourceRecord], formats: Formats, share: Share) -> Iterator[SourceRecord]:
-    """The records of a share. One process takes all of a key, in the order of the files and of the records in each, so
-    that of two versions the last one counts; to that end every process reads every file, which is a fiftieth of its
-    work. What has no key is told apart by its number."""
-    if share == ALL_OF_IT:
-        return records
-    return (one for one in records if share.takes(_key_number(one, formats)))
-
-
-def _key_number(record: SourceRecord, formats: Formats) -> int:
-    format = formats.by_name.get(record.format)
-    if record.content is None or format is None:
-        return record.place.record
-    return crc32(identify(format, record.content).id.encode())
 
 
 def _told(
@@ -240,22 +223,23 @@ def _unread(name: str, problem: object) -> SourceRecord:
     return SourceRecord("", Place(name), None, told)
 
 
-def read_stream(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceRecord]:
+def read_stream(stream: IO[bytes], name: str, formats: Formats, share: Share = ALL_OF_IT) -> Iterator[SourceRecord]:
     """Every record of a seekable stream; the name's suffix tells lines and CSV apart, all else the first bytes. What
-    goes wrong while it is read (a broken archive, a failing disk) is a last record without content."""
+    goes wrong while it is read (a broken archive, a failing disk) is a last record without content. share: records of
+    which it is plain that other processes take them are left out."""
     try:
-        yield from _records(stream, name, formats)
+        yield from _records(stream, name, formats, share)
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError) as fault:
         yield SourceRecord("", Place(name), None, (_unreadable(str(fault)),))
 
 
-def _records(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceRecord]:
+def _records(stream: IO[bytes], name: str, formats: Formats, share: Share) -> Iterator[SourceRecord]:
     head = stream.read(_HEAD)
     stream.seek(0)
     suffix = Path(name).suffix.lower()
     start = head.removeprefix(b"\xef\xbb\xbf").lstrip()[:1]
     if start == b"<" or suffix == ".xml":
-        yield from _xml(stream, name, head, formats)
+        yield from _xml(stream, name, head, formats, share)
         return
     known = formats.by_name.values()
     sheet = format_of_csv(head, known) if suffix == ".csv" or _is_sheet(head, suffix, formats) else None
@@ -269,10 +253,10 @@ def _records(stream: IO[bytes], name: str, formats: Formats) -> Iterator[SourceR
         yield _unknown(name, "", formats)
 
 
-def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats) -> Iterator[SourceRecord]:
+def _xml(stream: IO[bytes], name: str, head: bytes, formats: Formats, share: Share) -> Iterator[SourceRecord]:
     found = _format_of(head, formats)
     if found is not None and found.xml is not None:
-        yield from read_xml(stream, name, found.xml, found.name)
+        yield from read_xml(stream, name, found.xml, found.name, takes(found, share))
     else:
         yield _unknown(name, root_of(head) or "", formats)
 

@@ -61,7 +61,7 @@ class Key:
     """How a record is told from others: the first alternative whose values are all there. date: the day it speaks of.
     written: when its sender wrote it, which tells the older of two versions; no sources where the format does not say.
     request: the number of the message, which a sender uses once for one content. child: where a record may stand under
-    a parent's number. paths: of all these but that.
+    a parent's number. first: paths of the first alternative. paths: of all these but child.
     """
 
     alternatives: tuple[tuple[Read, ...], ...]
@@ -70,6 +70,7 @@ class Key:
     written: DateOf
     request: tuple[Read, ...]
     child: ChildKey | None
+    first: tuple[tuple[str, ...], ...]
     paths: tuple[tuple[str, ...], ...]
 
 
@@ -105,6 +106,7 @@ class Format:
             _date_of(record.get("written", {**record["date"], "source": ()})),
             tuple(compile_source(path) for path in record.get("request", ())),
             ChildKey.of(record["child"]) if "child" in record else None,
+            tuple(split_path(path) for path in record["key"][0]),
             tuple(dict.fromkeys(_key_paths(record))),
         )
         self.newborn: Test | None = compile_test(data.get("newborn"))

@@ -76,7 +76,7 @@ def map_records(
     checks: what a breach of the format's checks does, as the setting `record_checks`.
     """
     today = day_at(time.time_ns() // 1_000_000, formats.tools.zone)
-    for source in read_files(paths, formats):
+    for source in read_files(find_files(paths), formats):
         record = _map(source, formats, checks, today)
         if record is None or record.refused:
             yield _outcome(source, record, "refused"), None

@@ -96,6 +96,11 @@ def identify(format: Format, content: Tree) -> Identity:
     return Identity(key, facility, digest, id, top, request)
 
 
+def key_of(format: Format, content: Tree) -> str:
+    """The sender's own key of a record, "" for none."""
+    return _key(format, _top(_completed(format, content)))
+
+
 def map_record(format: Format, source: SourceRecord, identity: Identity | None = None) -> Record:
     """The resources of a record that was read. A record without content is returned with its reading problems."""
     content: Tree = source.content or {}

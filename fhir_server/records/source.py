@@ -51,13 +51,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """One record of a file. content is None when it cannot be read; problems then hold the reason."""
+    """One record of a file. content is None when it cannot be read; problems then hold the reason. is_taken: its bytes
+    alone told that it is of the share that was asked for."""
 
     format: str
     place: Place
     content: Tree | None
     problems: tuple[Problem, ...] = ()
     kept_out: Mapping[str, int] = field(default_factory=dict)  # table or field -> how often, left out by the mapping
+    is_taken: bool = False
 
 
 @dataclass(frozen=True, slots=True)

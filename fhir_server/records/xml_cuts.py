@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import IO
 
 from fhir_server.records.source import BOM, CHUNK, RECORD_LIMIT, Problem
@@ -60,7 +61,7 @@ def cuts(stream: IO[bytes], head: bytes, container: XmlContainer) -> Iterator[Cu
     """The pieces in file order. Memory: one piece and one chunk."""
     names = [container.record, *container.context, *((container.stray,) if container.stray else ())]
     opening = re.compile(rb"<(" + b"|".join(re.escape(name.encode()) for name in names) + rb")(?=[\s>/])")
-    tags = {name: _Tag.of(name) for name in names}
+    tags = {name: _tag(name) for name in names}
     longest = max(len(name) for name in names) + 2
     scan = _Scan(stream, head)
     while True:
@@ -81,15 +82,16 @@ class _Tag:
     end: re.Pattern[bytes]
     empty: re.Pattern[bytes]
 
-    @classmethod
-    def of(cls, name: str) -> _Tag:
-        tag = re.escape(name.encode())
-        return cls(
-            name,
-            re.compile(rb"<" + tag + rb"(?=[\s>])"),
-            re.compile(rb"</" + tag + rb"\s*>"),
-            re.compile(rb"<" + tag + rb"(?:\s[^<>]*)?/>"),
-        )
+
+@lru_cache(maxsize=64)
+def _tag(name: str) -> _Tag:
+    tag = re.escape(name.encode())
+    return _Tag(
+        name,
+        re.compile(rb"<" + tag + rb"(?=[\s>])"),
+        re.compile(rb"</" + tag + rb"\s*>"),
+        re.compile(rb"<" + tag + rb"(?:\s[^<>]*)?/>"),
+    )
 
 
 def _piece(scan: _Scan, tag: _Tag, repeats: bool) -> Cut:

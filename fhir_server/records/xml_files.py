@@ -8,7 +8,8 @@ and entities are never defined, so nothing expands.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from typing import IO
 
 from fhir_server.records.source import CHUNK, Place, Problem, SourceRecord, Tree, UnreadableError, within
@@ -34,7 +35,13 @@ def _root(head: bytes) -> re.Match[bytes] | None:
     return next((found for found in _MARKUP.finditer(head) if found[1]), None)
 
 
-def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str) -> Iterator[SourceRecord]:
+# Whether a record of these bytes is to be read: of another process it is not; None when only reading tells.
+Takes = Callable[[bytes], bool | None]
+
+
+def read_xml(
+    stream: IO[bytes], name: str, container: XmlContainer, format: str, takes: Takes = lambda body: None
+) -> Iterator[SourceRecord]:
     """Every record in order. Raises nothing: what cannot be read is a record without content."""
     head = stream.read(CHUNK)
     try:
@@ -42,7 +49,7 @@ def read_xml(stream: IO[bytes], name: str, container: XmlContainer, format: str)
     except UnreadableError as fault:
         yield SourceRecord(format, Place(name), None, (fault.problem,))
         return
-    yield from _Assembler(name, container, format, _prefixes(head)).records(cuts(stream, head, container))
+    yield from _Assembler(name, container, format, _prefixes(head), takes).records(cuts(stream, head, container))
 
 
 def _prefixes(head: bytes) -> bytes:
@@ -56,12 +63,14 @@ def _prefixes(head: bytes) -> bytes:
 class _Assembler:
     """Makes records of the pieces: shared context, numbering, stray parts."""
 
-    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes) -> None:
+    def __init__(self, name: str, container: XmlContainer, format: str, prefixes: bytes, takes: Takes) -> None:
         self._name = name
         self._container = container
         self._format = format
         self._prefixes = prefixes
+        self._takes = takes
         self._context: Tree = {}
+        self._unread: dict[str, bytes] = {}  # of the context: read for the first record that is wanted
         self._number = 0
         self._strays: list[Cut] = []
 
@@ -75,8 +84,8 @@ class _Assembler:
                 continue
             if self._strays and cut.tag != "":
                 yield from self._from_strays()
-            if cut.tag in container.context:
-                self._share(cut)
+            if cut.tag in container.context and cut.body is not None:
+                self._unread[cut.tag] = cut.body
             elif cut.tag == container.record:
                 yield from self._record(cut)
             elif cut.tag == "":
@@ -96,20 +105,22 @@ class _Assembler:
             yield SourceRecord(self._format, Place(self._name), None, (problem,))
 
     def _check_count(self) -> Iterator[SourceRecord]:
-        told = self._context.get(self._container.count, "")
+        told = self._known().get(self._container.count, "")
         if isinstance(told, str) and told.isdigit() and int(told) != self._number:
             name = self._container.count
             text = (f"{name} says {told}, the file holds {self._number}", f"{name} ghi {told}, tệp có {self._number}")
             problem = Problem("warning", "wrong-count", text, field=name, found=told)
             yield SourceRecord(self._format, Place(self._name), None, (problem,))
 
-    def _share(self, cut: Cut) -> None:
-        if cut.body is None:
-            return
-        try:
-            self._context[cut.tag] = parse(cut.body, self._prefixes)
-        except UnreadableError:
-            self._context.pop(cut.tag, None)  # the records say what they miss
+    def _known(self) -> Tree:
+        """What every record shares, as far as it came."""
+        for tag, body in self._unread.items():
+            try:
+                self._context[tag] = parse(body, self._prefixes)
+            except UnreadableError:
+                self._context.pop(tag, None)  # the records say what they miss
+        self._unread.clear()
+        return self._context
 
     def _opens_a_record(self, cut: Cut) -> bool:
         name = self._container.parts.first.encode() if self._container.parts else b""
@@ -127,7 +138,10 @@ class _Assembler:
 
     def _record(self, cut: Cut) -> Iterator[SourceRecord]:
         self._number += 1
-        yield self._read(cut, Place(self._name, self._number, cut.line))
+        is_taken = self._takes(cut.body) if cut.body is not None else None
+        if is_taken is not False:
+            record = self._read(cut, Place(self._name, self._number, cut.line))
+            yield replace(record, is_taken=True) if is_taken else record
 
     def _read(self, cut: Cut, place: Place) -> SourceRecord:
         if cut.body is None:
@@ -136,7 +150,7 @@ class _Assembler:
         try:
             tree = parse(cut.body, self._prefixes)
             parts = self._container.parts
-            content: Tree = {**self._context, **(open_parts(tree, parts) if parts else {})}
+            content: Tree = {**self._known(), **(open_parts(tree, parts) if parts else {})}
             beside = beside_parts(tree, parts) if parts else tree
             if beside:
                 content[cut.tag] = beside

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fhir_server.model.resources import encode
-from fhir_server.records.files import read_files
+from fhir_server.records.files import find_files, read_files
 from fhir_server.records.importing import formats_for
 from tests.api.conftest import Client
 
@@ -58,7 +58,7 @@ async def test_a_person_comes_back_in_another_format(client: Client, tmp_path: P
     assert answer.headers["content-type"] == "application/xml"
     assert f'filename="hssk831-{id}.xml"' in answer.headers["content-disposition"]
     (tmp_path / "a.xml").write_bytes(answer.content)
-    (source,) = read_files([tmp_path], formats_for("moh", "+07:00"))
+    (source,) = read_files(find_files([tmp_path]), formats_for("moh", "+07:00"))
     assert source.content is not None
     assert source.content["HEADER"]["SENDER_CODE"] == "38901"
     person = source.content["HOSOSUCKHOE"]["THONGTINCHUNG"]

@@ -8,7 +8,19 @@ from pathlib import Path
 
 import orjson
 import pytest
-from records_sources import FORMATS, as_json, basic, dossier, file_part, health_record, person, read, records, total
+from records_sources import (
+    FORMATS,
+    as_json,
+    basic,
+    dossier,
+    element,
+    file_part,
+    health_record,
+    person,
+    read,
+    records,
+    total,
+)
 
 from fhir_server.records.files import find_files, read_files, read_stream
 from fhir_server.records.source import Share, SourceRecord
@@ -280,10 +292,50 @@ def test_a_path_that_is_not_there_is_an_error(tmp_path: Path) -> None:
 def test_of_processes_that_share_files_one_takes_all_of_a_key(tmp_path: Path) -> None:
     for name in ("a", "b"):
         (tmp_path / f"{name}.json").write_bytes(as_json(*(basic(ma_ho_so=str(number)) for number in range(60))))
-    shares = [[one.place.record for one in read_files([tmp_path], FORMATS, Share(number, 2))] for number in range(2)]
+    shares = [
+        [one.place.record for one in read_files(find_files([tmp_path]), FORMATS, Share(number, 2))]
+        for number in range(2)
+    ]
     assert sorted(shares[0] + shares[1]) == sorted([*range(1, 61)] * 2)
     assert set(shares[0]).isdisjoint(shares[1])
     assert min(map(len, shares)) > 40
+
+
+def _hidden(key: str, way: str) -> bytes:
+    """A dossier whose key no glance finds, or not at its usual place."""
+    plain = total(MA_LK=key)
+    without = total(MA_LK=None)
+    return {
+        "in lines": dossier(plain, blanks=True),
+        "behind a comment": dossier(plain.replace("<MA_LK>", "<!-- --><MA_LK>")),
+        "by a reference": dossier(plain.replace("<MA_LK>L", "<MA_LK>&#76;")),
+        "behind that of another": dossier(
+            without.replace("</TONG_HOP>", f"<THEM><MA_LK>LK99</MA_LK></THEM>{element('MA_LK', key)}</TONG_HOP>")
+        ),
+        "in the second part": dossier(plain).replace(b"<HOSO>", b"<HOSO>" + file_part("XML7", "<A><B/></A>").encode()),
+    }[way]
+
+
+@pytest.mark.parametrize(
+    "way", ["in lines", "behind a comment", "by a reference", "behind that of another", "in the second part"]
+)
+def test_one_process_takes_all_of_a_key_in_order_wherever_it_stands(tmp_path: Path, way: str) -> None:
+    for number in range(20):
+        (tmp_path / f"{number}-a.xml").write_bytes(dossier(total(MA_LK=f"LK{number}")))
+        (tmp_path / f"{number}-b.xml").write_bytes(_hidden(f"LK{number}", way))
+    files = list(find_files([tmp_path]))
+    shares = [[Path(one.place.file) for one in read_files(files, FORMATS, Share(number, 2))] for number in range(2)]
+    assert sorted(shares[0] + shares[1]) == files
+    assert min(map(len, shares)) > 0
+    for share in shares:
+        assert [path.name.replace("b", "a") for path in share[1::2]] == [path.name for path in share[::2]]
+
+
+def test_a_record_with_two_keys_is_told_by_one_process(tmp_path: Path) -> None:
+    twice = [total(MA_LK=f"LK{number}").replace("</TONG_HOP>", "<MA_LK>X</MA_LK></TONG_HOP>") for number in range(20)]
+    (tmp_path / "a.xml").write_bytes(dossier(*twice))
+    found = [one for number in range(2) for one in read_files([tmp_path / "a.xml"], FORMATS, Share(number, 2))]
+    assert sorted(one.place.record for one in found) == list(range(1, 21))
 
 
 @pytest.mark.parametrize(("name", "gap"), [("a.ndjson", "\n"), ("a.json", ",\n"), ("a.json", "\n")])

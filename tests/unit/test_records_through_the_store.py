@@ -12,7 +12,7 @@ from records_sources import dossier, element, read, total
 from fhir_server.config import DATA_ROOT
 from fhir_server.records.export import export_of
 from fhir_server.records.export_people import records_of
-from fhir_server.records.files import read_files
+from fhir_server.records.files import find_files, read_files
 from fhir_server.records.importing import formats_of, import_records
 from fhir_server.records.record import map_record
 from fhir_server.records.sample import write_sample
@@ -74,7 +74,9 @@ async def test_what_was_imported_is_exported_equal_in_every_mapped_field(desk: D
         async for made in records_of(context, export_of(formats.by_name[case_format(case)]), [id]):
             assert made.left == ()
             written.setdefault(id, []).append(made.content)
-    sent = [map_record(formats.by_name[one.format], one) for one in read_files([place], formats) if one.content]
+    sent = [
+        map_record(formats.by_name[one.format], one) for one in read_files(find_files([place]), formats) if one.content
+    ]
     assert len(sent) == report.stored == sum(map(len, written.values()))
     for record in sent:
         same = Sameness(record.format, day_of(record), record.facility)
