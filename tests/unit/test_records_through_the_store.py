@@ -67,8 +67,10 @@ async def test_what_was_imported_is_exported_equal_in_every_mapped_field(desk: D
         formats_of(settings),
         PLACES.get(case, commune / case),
     )
-    people: dict[str, str | None] = {}
-    report = await import_records(context, [place], on_record=lambda one: people.update({one.place.key: one.patient}))
+    people: dict[tuple[str, int], str | None] = {}
+    report = await import_records(
+        context, [place], on_record=lambda one: people.update({(one.place.file, one.place.record): one.patient})
+    )
     written: dict[str | None, list[Tree]] = {}
     for id in dict.fromkeys(filter(None, people.values())):
         async for made in records_of(context, export_of(formats.by_name[case_format(case)]), [id]):
@@ -80,7 +82,8 @@ async def test_what_was_imported_is_exported_equal_in_every_mapped_field(desk: D
     assert len(sent) == report.stored == sum(map(len, written.values()))
     for record in sent:
         same = Sameness(record.format, day_of(record), record.facility)
-        assert same.of(record.source.content) in [same.of(one) for one in written[people[record.key]]], record.key
+        patient = people[record.source.place.file, record.source.place.record]
+        assert same.of(record.source.content) in [same.of(one) for one in written[patient]], record.key
 
 
 def case_format(case: str) -> str:
