@@ -55,8 +55,8 @@ class NarrowingRules:
 
     def __post_init__(self) -> None:
         codes = {prefix for one in self.restricted for prefixes in one.codes.values() for prefix in prefixes}
-        texts = (re.escape(encode(prefix)[:-1]) for prefix in sorted(codes))
-        object.__setattr__(self, "_suspect", re.compile(b'"code":(?:' + b"|".join(texts) + b")"))
+        texts = b"|".join(re.escape(encode(prefix)[:-1]) for prefix in sorted(codes)) or b"(?!)"
+        object.__setattr__(self, "_suspect", re.compile(b'"code":(?:' + texts + b")"))
 
     @classmethod
     def load(
@@ -82,10 +82,10 @@ class NarrowingRules:
     def here(self, reference: Any) -> Literal | None:
         """What a Reference element points at; None for what is not on this server, though it may bear an id of ours."""
         found = literal(reference.get("reference") or "") if isinstance(reference, dict) else None
-        return found if found and found.base in (None, f"{self.base}/") else None
+        return found if found and (found.base is None or found.base == f"{self.base}/") else None
 
-    def narrow(self, resource: Resource, id: str, patients: Sequence[str]) -> Narrowing:
-        """patients: ids of the patient compartments the resource is in, the closest first."""
+    def narrow(self, resource: Resource, id: str, patients: Sequence[str], content: bytes) -> Narrowing:
+        """patients: ids of the patient compartments the resource is in, the closest first. content: by `content_of`."""
         is_patient = resource["resourceType"] == "Patient"
         if resource["resourceType"] in self.apart:
             return Narrowing()
@@ -96,7 +96,7 @@ class NarrowingRules:
         return Narrowing(
             patient=id if is_patient else next(iter(patients), None),
             ward=residence.ward if residence else None,
-            sensitivity=self._sensitivity(resource),
+            sensitivity=self._sensitivity(resource, content),
             parties=tuple(sorted(parties)),
         )
 
@@ -115,17 +115,17 @@ class NarrowingRules:
         return {**resource, "meta": {**meta, "tag": [*others, {"system": self.sender_system, "code": organisation}]}}
 
     def _parties(self, resource: Resource) -> Iterator[str]:
-        for name in self.party_elements & resource.keys():
-            for organisation in self._organisations(resource[name]):
-                yield party(organisation)
+        for name in self.party_elements:
+            if name in resource:
+                yield from map(party, self._organisations(resource[name]))
         for tag in (resource.get("meta") or {}).get("tag") or ():
             if tag.get("system") == self.sender_system and tag.get("code"):
                 yield sender(tag["code"])
 
     def _carers(self, patient: Resource) -> Iterator[str]:
-        for name in self.care_elements & patient.keys():
-            for organisation in self._organisations(patient[name]):
-                yield carer(organisation)
+        for name in self.care_elements:
+            if name in patient:
+                yield from map(carer, self._organisations(patient[name]))
 
     def _organisations(self, value: Any) -> Iterator[str]:
         """The ids of the Organizations here that a Reference, or each of a list, points at."""
@@ -134,17 +134,16 @@ class NarrowingRules:
             if target and target.type == "Organization":
                 yield target.id
 
-    def _sensitivity(self, resource: Resource) -> int:
-        labels = {
-            (label.get("system"), label.get("code")) for label in (resource.get("meta") or {}).get("security") or ()
-        }
-        found = sum(one.bit for one in self.restricted if not one.labels.isdisjoint(labels))
-        by_codes = [one for one in self.restricted if one.codes and not found & one.bit]
+    def _sensitivity(self, resource: Resource, content: bytes) -> int:
+        found = 0
+        for label in (resource.get("meta") or {}).get("security") or ():
+            named = (label.get("system"), label.get("code"))
+            for one in self.restricted:
+                found |= one.bit if named in one.labels else 0
         # Almost none has such a code: of those its text is searched, which takes a fifth of a walk through it.
-        suspect = bool(by_codes) and self._suspect.search(encode(resource)) is not None
-        return found | self._by_codes(resource, by_codes) if suspect else found
+        return found | self._by_codes(resource) if self._suspect.search(content) else found
 
-    def _by_codes(self, resource: Resource, wanted: Sequence[Restricted]) -> int:
+    def _by_codes(self, resource: Resource) -> int:
         found = 0
         waiting: list[Any] = [resource]
         for value in waiting:
@@ -152,7 +151,7 @@ class NarrowingRules:
                 code = value.get("code")
                 if code.__class__ is str:
                     system = value.get("system", "")
-                    found |= sum(one.bit for one in wanted if code.startswith(one.codes.get(system, ())))
+                    found |= sum(one.bit for one in self.restricted if code.startswith(one.codes.get(system, ())))
                 value = value.values()
             waiting.extend([item for item in value if item.__class__ is dict or item.__class__ is list])
         return found

@@ -11,7 +11,7 @@ from fhir_server.errors import FhirError, Issue, Kind, refuse_faults
 from fhir_server.interactions.exchange import Context
 from fhir_server.model.references import is_id, literal, references
 from fhir_server.model.registry import UnknownSystems
-from fhir_server.model.resources import Resource
+from fhir_server.model.resources import Resource, content_of
 from fhir_server.store.values import Draft, Indexed
 
 TURN = 50  # resources of a bundle that are worked on before others have their turn: about 5 ms
@@ -62,7 +62,9 @@ async def draft(context: Context, resource: Resource, id: str) -> Draft:
     patients = [key[1:] for key in indexed.keys if key[0] == "@" and ":" not in key]
     if len(patients) > 1:
         patients = _in_order(placed, patients)
-    return Draft(placed["resourceType"], id, placed, indexed, context.rules.narrow(placed, id, patients))
+    content = content_of(placed)
+    narrowing = context.rules.narrow(placed, id, patients, content)
+    return Draft(placed["resourceType"], id, placed, content, indexed, narrowing)
 
 
 def _in_order(resource: Resource, patients: Sequence[str]) -> list[str]:

@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 
+from fhir_server.model.remember import remembered
 from fhir_server.model.resources import Resource, encode
 
 # R4 Data Types, primitive types: the id type, and the shape of a RESTful reference.
@@ -33,6 +34,7 @@ class Literal(msgspec.Struct, frozen=True):
     version: str | None
 
 
+@remembered(16_384)
 def literal(text: str) -> Literal | None:
     """`Patient/1`, `http://a.b/fhir/Patient/1/_history/2` taken apart; None for any other form (urn:, #, ?, …)."""
     found = _RESTFUL.fullmatch(text)

@@ -98,17 +98,25 @@ def copy_of(value: Any) -> Any:
 META_OF_SERVER = ("versionId", "lastUpdated")
 
 
-def render(resource: Resource, id: str, version: int, updated: str) -> bytes:
+def content_of(resource: Resource) -> bytes:
+    """The sender's content, the same in every version, for `render`: the JSON from within meta on."""
+    sent = resource.get("meta")
+    meta = {key: value for key, value in sent.items() if key not in META_OF_SERVER} if isinstance(sent, dict) else {}
+    first = {"meta": meta}
+    body = {**first, **resource, **first}
+    del body["resourceType"]
+    body.pop("id", None)
+    text = encode(body)[len(b'{"meta":{') :]
+    return b"," + text if meta else text
+
+
+def render(type: str, id: str, version: int, updated: str, content: bytes) -> bytes:
     """The bytes that are stored and served: the sender's content with the server's id, versionId and lastUpdated.
 
     `updated` is an R4 instant. resourceType, id and meta come first; all else keeps the sender's order.
     """
-    meta: dict[str, Any] = {"versionId": str(version), "lastUpdated": updated}
-    sent = resource.get("meta")
-    if isinstance(sent, dict):
-        meta = {**meta, **sent, **meta}
-    first = {"resourceType": resource["resourceType"], "id": id, "meta": meta}
-    return encode({**first, **resource, **first})
+    meta = {"versionId": str(version), "lastUpdated": updated}
+    return encode({"resourceType": type, "id": id, "meta": meta})[: -len(b"}}")] + content
 
 
 def same_content(one: Resource, other: Resource) -> bool:

@@ -12,7 +12,7 @@ from functools import partial
 from fhir_server.interactions.consenting import TYPE as CONSENT
 from fhir_server.interactions.consenting import settle
 from fhir_server.interactions.exchange import Context
-from fhir_server.model.resources import Resource, decode
+from fhir_server.model.resources import Resource, content_of, decode
 from fhir_server.operations.reindex import Progress, rewritten
 from fhir_server.search.compartments import PATIENT
 from fhir_server.store.contract import Transaction
@@ -76,4 +76,4 @@ async def _resettle(patient: str, narrowing: Narrowing, transaction: Transaction
 
 
 def _narrow(context: Context, resource: Resource, id: str) -> Narrowing:
-    return context.rules.narrow(resource, id, ())
+    return context.rules.narrow(resource, id, (), content_of(resource))

@@ -16,7 +16,7 @@ from fhir_server.interactions.packages import adopt_packages
 from fhir_server.interactions.planning import writable_type
 from fhir_server.interactions.unlisted import unlisted_codes
 from fhir_server.model.outcomes import outcome
-from fhir_server.model.resources import Resource, decode, encode
+from fhir_server.model.resources import Resource, content_of, decode, encode
 from fhir_server.operations.parameters import Arguments, arguments
 from fhir_server.store.contract import Transaction
 from fhir_server.store.values import Draft, Indexed
@@ -116,7 +116,7 @@ async def _update(context: Context, type: str, id: str | None, resource: Resourc
 
 async def _writable(context: Context, type: str, interaction: str, resource: Resource) -> list[Issue]:
     async def content(transaction: Transaction) -> None:
-        draft = Draft(type, str(resource.get("id", "new")), resource, Indexed())
+        draft = Draft(type, str(resource.get("id", "new")), resource, content_of(resource), Indexed())
         await refuse_dangling(context, transaction, {type: draft}, {(type, draft.id)}, ())
 
     issues = _told(lambda: writable_type(context, type, interaction))

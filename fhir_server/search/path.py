@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from fhir_server.model.references import literal
-from fhir_server.model.remember import remembered
 
 Walk = Callable[[Any], Sequence[Any]]
 Test = Callable[[Any], bool]
@@ -101,17 +100,14 @@ class Path(msgspec.Struct, frozen=True):
         return walk_of(self.steps)
 
 
-_literal = remembered(16_384)(literal)
-
-
 def target_type(value: Any) -> str | None:
     """The resource type a Reference, canonical or nested resource points at, by what it says itself."""
     if isinstance(value, str):
-        found = _literal(value)
+        found = literal(value)
         return found.type if found else None
     text = value.get("reference")
     if text is not None:
-        found = _literal(text)
+        found = literal(text)
         if found:
             return found.type
     named = value.get("type") if "resourceType" not in value else value["resourceType"]

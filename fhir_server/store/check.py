@@ -17,7 +17,7 @@ from fhir_server.model.resources import Resource, decode
 from fhir_server.store.compartments import COMPARTMENTS, Shared
 from fhir_server.store.documents import Document, history_id, index_fields
 from fhir_server.store.indexes import HISTORY, Collections
-from fhir_server.store.values import Draft, Indexed, Problem
+from fhir_server.store.values import Indexed, Problem
 
 Indexer = Callable[[Resource], Indexed]
 _STEP = 200
@@ -110,7 +110,7 @@ def _key_faults(type: str, document: Document, resource: Resource, index: Indexe
     except (FhirError, UnknownSystems) as fault:
         yield f"the resource cannot be indexed: {fault}"
         return
-    wanted = index_fields(Draft(type, document["_id"], resource, indexed), document["b"])
+    wanted = index_fields(document["_id"], indexed, document["b"])
     missing = set(wanted["k"]) - set(document["k"])
     needless = set(document["k"]) - set(wanted["k"])
     if missing or needless:

@@ -24,6 +24,7 @@ from fhir_server.store.values import (
     ORDER_SHIFT,
     UNDATED_SHIFT,
     Draft,
+    Indexed,
     Stored,
 )
 
@@ -63,13 +64,19 @@ def live_document(draft: Draft, previous: Document | None, now: int, method: str
     """
     version, updated = next_of(previous, now)
     created = previous["b"] if previous else updated
-    document: Document = {"_id": draft.id, "v": version, "u": updated}
-    document |= index_fields(draft, created)
-    document |= narrowing_fields(draft)
-    document |= {"g": generation, "b": created, "m": method}
+    document: Document = {
+        "_id": draft.id,
+        "v": version,
+        "u": updated,
+        **index_fields(draft.id, draft.indexed, created),
+        **narrowing_fields(draft),
+        "g": generation,
+        "b": created,
+        "m": method,
+    }
     if previous is not None and previous.get("d", False):
         document["n"] = True
-    document["raw"] = render(draft.resource, draft.id, version, instant(updated))
+    document["raw"] = render(draft.type, draft.id, version, instant(updated), draft.content)
     _refuse_too_long(draft, document)
     return document
 
@@ -79,15 +86,9 @@ def next_of(previous: Document | None, now: int) -> tuple[int, int]:
     return (previous["v"] + 1, max(now, previous["u"] + 1)) if previous else (1, now)
 
 
-def index_fields(draft: Draft, created: int) -> Document:
-    seconds = draft.indexed.order
-    order = dated_order(seconds, draft.id) if seconds is not None else undated_order(created, draft.id)
-    return {"o": order, "k": list(draft.indexed.keys), "x": _plain(draft.indexed.sort)}
-
-
-def _plain(sort: Mapping[str, Any]) -> Document:
-    """As it comes back from the database, so that the two can be compared."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in sort.items()}
+def index_fields(id: str, indexed: Indexed, created: int) -> Document:
+    order = dated_order(indexed.order, id) if indexed.order is not None else undated_order(created, id)
+    return {"o": order, "k": list(indexed.keys), "x": indexed.sort}
 
 
 def narrowing_fields(draft: Draft) -> Document:
@@ -151,7 +152,7 @@ def stored(type: str, document: Mapping[str, Any]) -> Stored:
 def same_version(draft: Draft, previous: Document) -> bool:
     """True when the draft says what the stored version says already."""
     raw: bytes = previous["raw"]
-    if render(draft.resource, draft.id, previous["v"], instant(previous["u"])) == raw:
+    if render(draft.type, draft.id, previous["v"], instant(previous["u"]), draft.content) == raw:
         return True
     return same_content(decode(raw), draft.resource)
 

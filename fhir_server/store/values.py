@@ -147,11 +147,12 @@ class Stored(msgspec.Struct, frozen=True):
 
 
 class Draft(msgspec.Struct, frozen=True):
-    """A resource to be written: the sender's content (no server meta needed) and what it is indexed by."""
+    """A resource to be written (no server meta needed), its `content_of` and what it is indexed by."""
 
     type: str
     id: str
     resource: Resource
+    content: bytes
     indexed: Indexed
     narrowing: Narrowing = Narrowing()
 

@@ -220,7 +220,7 @@ def _plan(op: Op, previous: Document | None, now: int, generation: int) -> _Step
     if not is_id(id):
         raise FhirError(Kind.VALUE, f"{id[:80]!r} is no id of R4 (Data Types, primitive types)")
     if previous is not None and is_live and same_version(op.draft, previous):
-        fields = index_fields(op.draft, previous["b"]) | narrowing_fields(op.draft)
+        fields = index_fields(op.draft.id, op.draft.indexed, previous["b"]) | narrowing_fields(op.draft)
         document = {**previous, **fields, "g": generation}
         return _Step(op, type, id, previous, _of_patient(op, document, previous), same_version=True)
     document = live_document(op.draft, previous, now, op.method, generation)

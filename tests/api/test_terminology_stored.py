@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from fhir_server.model.resources import content_of
 from fhir_server.store.mongo import MongoStore
 from fhir_server.store.values import Draft, Indexed, Put
 from fhir_server.terminology.catalogue import Catalogue
@@ -97,8 +98,8 @@ async def test_another_process_learns_of_what_was_stored(store: MongoStore, clie
     shipped, naming = Terminology.load(), NamingSystems.load()
     one, other = (Catalogue(shipped, naming, store) for _ in range(2))
     await other.adopt()
-    farm = a_farm()
-    await store.transact(lambda transaction: transaction.apply([Put(Draft("CodeSystem", "farm", farm, Indexed()))]))
+    farm = Draft("CodeSystem", "farm", a_farm(), content_of(a_farm()), Indexed())
+    await store.transact(lambda transaction: transaction.apply([Put(farm)]))
     await one.announce()
     assert await other.ask(lambda known: known.lookup(FARM, "dog")) is None
     await other.follow()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from fhir_server.model.resources import content_of
 from fhir_server.store.contract import Store
 from fhir_server.store.values import Draft, Indexed, Narrowing, Op, Put, Remove, Written
 
@@ -12,7 +13,8 @@ def a_draft(type: str = "Organization", id: str = "1", **more: Any) -> Draft:
     """A draft of a resource; keys, order, sort, narrowing are taken out of `more`, the rest is content."""
     indexed = Indexed(tuple(more.pop("keys", ())), more.pop("sort", {}), more.pop("order", None))
     narrowing = more.pop("narrowing", Narrowing())
-    return Draft(type, id, {"resourceType": type, "id": id, **more}, indexed, narrowing)
+    resource = {"resourceType": type, "id": id, **more}
+    return Draft(type, id, resource, content_of(resource), indexed, narrowing)
 
 
 def a_patient(

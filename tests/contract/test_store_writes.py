@@ -76,7 +76,7 @@ async def test_identical_content_makes_no_new_version(store: MongoStore) -> None
 
 async def test_identical_content_takes_new_search_keys_without_a_new_version(store: MongoStore) -> None:
     await put(store, a_draft(name="A", keys=["old"]))
-    (second,) = await put(store, a_draft(name="A", keys=["new"], sort={"aa": ("x", "y")}))
+    (second,) = await put(store, a_draft(name="A", keys=["new"], sort={"aa": ["x", "y"]}))
     assert (second.changed, second.stored.version) == (False, 1)
     assert await store.find(Find("Organization", {"k": "old"}), EVERYTHING) == []
     (found,) = await store.find(Find("Organization", {"k": "new"}, want_sort=True, want_keys=True), EVERYTHING)
