@@ -7,10 +7,11 @@ they find is told; whether it refuses the record is a setting.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal, InvalidOperation
+from functools import lru_cache
 from typing import Any
 
 from fhir_server.records.scopes import split_path, walk, walk_all
@@ -18,7 +19,8 @@ from fhir_server.records.source import Place, Problem, Tree
 
 Row = Mapping[str, Any]
 Finding = tuple[str, str, str, tuple[str, str], tuple[str, str]]  # rule, field, found, text, allowed
-Rule = Callable[[Row, Tree], Iterable[Finding]]
+Rule = Callable[[Row, Tree], Sequence[Finding]]
+Read = Callable[[Row, Tree], Any]
 
 _NUMBER = re.compile(r"[+-]?\d{1,18}(?:\.\d{1,10})?", re.ASCII)
 _YMD = re.compile(r"\d{4}(?:\d\d){0,2}", re.ASCII)
@@ -55,6 +57,7 @@ class _Table:
     keys: tuple[str, ...]
     fields: Mapping[str, _Field]
     required: tuple[tuple[str, str], ...]  # (field, last day on which it is required or "")
+    names_required: frozenset[str]
     rules: tuple[Rule, ...]
 
 
@@ -74,49 +77,52 @@ class Checks:
         written by, YYYY-MM-DD. severity: what a breach is."""
         latest = (sortable(written), (f"not after {written}", f"không sau {written}"))
         for table in self._tables:
-            rows = list(_rows(walk_all(content, table.keys))) if table.keys else [content]
+            rows = _rows(walk_all(content, table.keys)) if table.keys else [content]
             for number, row in enumerate(rows, 1):
-                at = f"{table.keys[-1]}[{number}]/" if len(rows) > 1 else ""
-                place = Place("", part=table.keys[-1] if table.keys else "")
-                for rule, field, found, text, allowed in _breaches(table, row, content, on, latest):
-                    names = ", ".join(f"{at}{name}" for name in field.split(", "))
-                    yield Problem(severity, rule, text, names, found, allowed, place)
+                breaches = _breaches(table, row, content, on, latest)
+                if breaches:
+                    at = f"{table.keys[-1]}[{number}]/" if len(rows) > 1 else ""
+                    place = Place("", part=table.keys[-1] if table.keys else "")
+                    for rule, field, found, text, allowed in breaches:
+                        names = ", ".join(f"{at}{name}" for name in field.split(", "))
+                        yield Problem(severity, rule, text, names, found, allowed, place)
 
 
-def _rows(items: Iterable[Any]) -> Iterator[Row]:
+def _rows(items: Iterable[Any]) -> list[Row]:
     """The rows of a table however many lists its document wraps around them: what holds values is a row."""
+    rows: list[Row] = []
     for item in items:
         if isinstance(item, list):
-            yield from _rows(item)
+            rows += _rows(item)
         elif isinstance(item, dict):
-            if any(isinstance(value, str) for value in item.values()):
-                yield item
-            else:
-                yield from _rows(item.values())
+            is_row = any(value.__class__ is str for value in item.values())
+            rows += [item] if is_row else _rows(item.values())
+    return rows
 
 
-def _breaches(
-    table: _Table, row: Row, content: Tree, on: str, latest: tuple[str, tuple[str, str]]
-) -> Iterator[Finding]:
+def _breaches(table: _Table, row: Row, content: Tree, on: str, latest: tuple[str, tuple[str, str]]) -> list[Finding]:
     """latest: day of a date in the past, as `sortable` gives it, and how to say so."""
-    missing = [name for name, until in table.required if name not in row and not (until and on >= until)]
-    if missing:
-        text = ("required fields are empty", "thiếu trường bắt buộc")
-        yield "field-required", ", ".join(missing), "", text, ("", "")
+    found: list[Finding] = []
+    if not row.keys() >= table.names_required:
+        missing = [name for name, until in table.required if name not in row and not (until and on >= until)]
+        if missing:
+            text = ("required fields are empty", "thiếu trường bắt buộc")
+            found.append(("field-required", ", ".join(missing), "", text, ("", "")))
     fields = table.fields
     for name, value in row.items():
         field = fields.get(name)
-        if field is None or not isinstance(value, str):
+        if field is None or value.__class__ is not str:
             continue
         if field.length and len(value) > field.length:
             allowed = (f"at most {field.length} characters", f"nhiều nhất {field.length} ký tự")
-            yield "field-length", name, value, ("the value is too long", "giá trị quá dài"), allowed
+            found.append(("field-length", name, value, ("the value is too long", "giá trị quá dài"), allowed))
         elif field.pattern is not None and not field.pattern.fullmatch(value):
-            yield "field-form", name, value, _WRONG_FORM, field.allowed
+            found.append(("field-form", name, value, _WRONG_FORM, field.allowed))
         elif field.is_past and sortable(value)[:8] > latest[0]:
-            yield "date-in-future", name, value, _IN_FUTURE, latest[1]
+            found.append(("date-in-future", name, value, _IN_FUTURE, latest[1]))
     for rule in table.rules:
-        yield from rule(row, content)
+        found += rule(row, content)
+    return found
 
 
 def _table(data: Mapping[str, Any], until: Mapping[str, str]) -> _Table:
@@ -129,7 +135,7 @@ def _table(data: Mapping[str, Any], until: Mapping[str, str]) -> _Table:
         if "required" in spec:
             required.append((name, until.get(name, "")))
     rules = tuple(_when(one.get("when"), RULES[one["rule"]](one)) for one in data.get("rules", ()))
-    return _Table(split_path(data["at"]), fields, tuple(required), rules)
+    return _Table(split_path(data["at"]), fields, tuple(required), frozenset(name for name, _ in required), rules)
 
 
 # --- rules between fields --------------------------------------------------------------------------------------------
@@ -140,21 +146,32 @@ def _when(conditions: Mapping[str, Any] | None, rule: Rule) -> Rule:
     present)."""
     if not conditions:
         return rule
-    tests = list(conditions.items())
-
-    def run(row: Row, content: Tree) -> Iterable[Finding]:
-        return rule(row, content) if all(holds(_read(path, row, content), what) for path, what in tests) else ()
-
-    return run
+    meets = _all_of(conditions)
+    return lambda row, content: rule(row, content) if meets(row, content) else ()
 
 
-def _read(path: str, row: Row, content: Tree) -> Any:
-    return walk(content, split_path(path)) if path.startswith("/") else row.get(path)
+def _all_of(conditions: Mapping[str, Any]) -> Callable[[Row, Tree], bool]:
+    tests = [(_reading(path), what) for path, what in conditions.items()]
+
+    def meets(row: Row, content: Tree) -> bool:
+        for read, what in tests:  # noqa: SIM110 - a generator takes three times as long
+            if not holds(read(row, content), what):
+                return False
+        return True
+
+    return meets
+
+
+def _reading(path: str) -> Read:
+    if path.startswith("/"):
+        keys = split_path(path)
+        return lambda row, content: walk(content, keys)
+    return lambda row, content: row.get(path)
 
 
 def holds(value: Any, what: Any) -> bool:
     """True when a field's value meets a condition: a list of texts, "present", "absent", {"not": […]}, {"shape": …}."""
-    if what in ("present", "absent"):
+    if what.__class__ is str:
         return bool((value is not None) == (what == "present"))
     if not isinstance(value, str):
         return False
@@ -173,10 +190,11 @@ def _required(data: Mapping[str, Any]) -> Rule:
 def _pattern(data: Mapping[str, Any]) -> Rule:
     name, pattern, allowed = data["field"], re.compile(data["pattern"], re.ASCII), (data["en"], data["vi"])
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
         value = row.get(name)
-        if isinstance(value, str) and not pattern.fullmatch(value):
-            yield "field-form", name, value, _WRONG_FORM, allowed
+        if value.__class__ is not str or pattern.fullmatch(value):
+            return ()
+        return [("field-form", name, value, _WRONG_FORM, allowed)]
 
     return run
 
@@ -185,25 +203,22 @@ def _equals(data: Mapping[str, Any]) -> Rule:
     name, wanted = data["field"], data["value"]
     text = ("another value is expected here", "trường hợp này phải ghi giá trị khác")
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
-        value = row.get(name)
-        if isinstance(value, str) and value != wanted:
-            yield "field-value", name, value, text, (wanted, wanted)
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
+        value = row.get(name, wanted)
+        return (
+            [("field-value", name, value, text, (wanted, wanted))] if isinstance(value, str) and value != wanted else ()
+        )
 
     return run
 
 
 def _only_when(data: Mapping[str, Any]) -> Rule:
-    name, conditions = data["field"], list(data["only"].items())
-    text = (data["en"], data["vi"])
-
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
-        if not all(holds(_read(path, row, content), what) for path, what in conditions):
-            yield "table-not-expected", name, "", text, ("", "")
-
-    return run
+    meets = _all_of(data["only"])
+    found = [("table-not-expected", data["field"], "", (data["en"], data["vi"]), ("", ""))]
+    return lambda row, content: () if meets(row, content) else found
 
 
+@lru_cache(maxsize=16_384)
 def sortable(value: str) -> str:
     """The digits of a date from the year down: `02/03/1985 08:15` is `198503020815`; unknown parts (00) are cut off."""
     dmy = _DMY.fullmatch(value) if "/" in value else None
@@ -224,15 +239,18 @@ def _in_order(data: Mapping[str, Any]) -> Rule:
     other = than.rpartition("/")[2]
     text = (f"earlier than {other}", f"sớm hơn {other}") if is_later else (f"later than {other}", f"muộn hơn {other}")
     bound = ("not before", "không trước") if is_later else ("not after", "không sau")
+    read = _reading(than)
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
-        told, there = row.get(name), _read(than, row, content)
-        if isinstance(told, str) and isinstance(there, str):
-            mine, others = sortable(told), sortable(there)
-            length = min(len(mine), len(others))
-            first, second = (others, mine) if is_later else (mine, others)
-            if second[:length] < first[:length]:
-                yield "date-order", name, told, text, (f"{bound[0]} {there}", f"{bound[1]} {there}")
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
+        told, there = row.get(name), read(row, content)
+        if not isinstance(told, str) or not isinstance(there, str):
+            return ()
+        mine, others = sortable(told), sortable(there)
+        length = min(len(mine), len(others))
+        first, second = (others, mine) if is_later else (mine, others)
+        if second[:length] >= first[:length]:
+            return ()
+        return [("date-order", name, told, text, (f"{bound[0]} {there}", f"{bound[1]} {there}"))]
 
     return run
 
@@ -243,14 +261,16 @@ def _same(data: Mapping[str, Any]) -> Rule:
     fields = [(name, named.get(name, name)) for name in data["fields"]]
     text = (f"not as in {keys[-1]}", f"khác với bảng {keys[-1]}")
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
         other = walk(content, keys)
         if not isinstance(other, dict):
-            return
-        for name, there in fields:
-            value, expected = row.get(name), other.get(there)
-            if isinstance(value, str) and isinstance(expected, str) and value != expected:
-                yield "field-differs", name, value, text, ("", "")
+            return ()
+        told = [(name, row.get(name), other.get(there)) for name, there in fields]
+        return [
+            ("field-differs", name, value, text, ("", ""))
+            for name, value, expected in told
+            if value != expected and isinstance(value, str) and isinstance(expected, str)
+        ]
 
     return run
 
@@ -259,10 +279,10 @@ def _together(data: Mapping[str, Any]) -> Rule:
     names = data["fields"]
     text = ("filled in only in part; all or none", "chỉ ghi một phần; phải ghi đủ hoặc để trống cả")
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
         missing = [name for name in names if name not in row]
-        if missing and len(missing) < len(names):
-            yield "field-required", ", ".join(missing), "", text, ("", "")
+        is_partly = 0 < len(missing) < len(names)
+        return [("field-required", ", ".join(missing), "", text, ("", ""))] if is_partly else ()
 
     return run
 
@@ -275,14 +295,15 @@ def _days(data: Mapping[str, Any]) -> Rule:
     if fewer:
         text = ("more than the days between the two dates", "nhiều hơn số ngày giữa hai ngày")
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
         told, first, last = _number(row.get(name)), _day(row.get(start)), _day(row.get(end))
         if told is None or not first or not last:
-            return
+            return ()
         expected = (last - first).days + plus
-        if told > expected or (told < expected and not fewer):
-            sign = "≤ " if fewer else ""
-            yield "field-sum", name, str(row[name]), text, (f"{sign}{expected}", f"{sign}{expected}")
+        if told == expected or (told < expected and fewer):
+            return ()
+        shown = f"≤ {expected}" if fewer else f"{expected}"
+        return [("field-sum", name, str(row[name]), text, (shown, shown))]
 
     return run
 
@@ -330,12 +351,13 @@ def _amount(data: Mapping[str, Any], expected: Callable[[Row, Tree], Decimal | N
     name, within = data["field"], Decimal(data["within"])
     text = ("not what the other fields add up to", "không khớp với các trường khác cộng lại")
 
-    def run(row: Row, content: Tree) -> Iterator[Finding]:
+    def run(row: Row, content: Tree) -> Sequence[Finding]:
         told = _number(row.get(name))
         wanted = expected(row, content) if told is not None else None
-        if told is not None and wanted is not None and abs(told - wanted) > within:
-            shown = f"{wanted.quantize(Decimal('0.01')):f}"
-            yield "field-sum", name, str(row[name]), text, (shown, shown)
+        if told is None or wanted is None or abs(told - wanted) <= within:
+            return ()
+        shown = f"{wanted.quantize(Decimal('0.01')):f}"
+        return [("field-sum", name, str(row[name]), text, (shown, shown))]
 
     return run
 
