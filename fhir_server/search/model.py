@@ -224,6 +224,9 @@ async def _read(read_codes: ReadCodes, unread: Unexpanded) -> Codes:
 def _not_ready(type: str, code: str, registry: Registry) -> FhirError:
     """The answer in place of a page that would lack what has not been indexed yet."""
     if (type, code) in registry.pending:
-        text = f"{type}.{code} is being indexed and cannot be searched by yet; GET $reindex tells how far it is"
+        text = (
+            f"{type}.{code} is being indexed and cannot be searched by yet; a server tells at $reindex how far it is; "
+            "where none runs `fhir-server migrate` does it"
+        )
         return FhirError(Kind.UNAVAILABLE, text, (code,), headers={"Retry-After": "30"})
     return FhirError(Kind.UNSUPPORTED_PARAMETER, f"{type}.{code} is not indexed here", (code,))
