@@ -69,12 +69,13 @@ def formats() -> None:
 def account(
     username: Annotated[str, typer.Argument(help="name of the account")],
     facility: Annotated[str, typer.Option(help="code of the facility that it sends for")],
-    password: Annotated[str, typer.Option(prompt=True, hide_input=True, help="asked for unless it is given")],
+    password: Annotated[str | None, typer.Option(help="asked for unless it is given")] = None,
 ) -> None:
     """Show an account of the gateway as a line for the file that FHIR_GATEWAY_ACCOUNTS names."""
     from fhir_server.cli.records import show_account
 
-    show_account(username, facility, password)
+    # Asked on stderr: stdout is the line, which goes into a file.
+    show_account(username, facility, password or typer.prompt("Password", hide_input=True, err=True))
 
 
 @records.command("watch")
