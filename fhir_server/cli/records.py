@@ -39,16 +39,20 @@ def import_files(settings: Settings, paths: list[Path], report_to: Path | None, 
     with ExitStack() as stack:
         told = stack.enter_context(_opened(report_to, formats)) if report_to else None
         running = stack.enter_context(database(settings, share=True))
+        so_far = ImportReport()
 
         def tell(outcome: RecordOutcome) -> None:
             for line in refusal(outcome):
                 print(line, file=sys.stderr)
             if told is not None:
                 told.add(outcome)
+                so_far.add(outcome)
 
         try:
             report = import_all(running, paths, "Importing", tell, jobs)
         except KeyboardInterrupt:
+            if told is not None:
+                told.end(so_far)
             raise CannotRun("interrupted; importing again completes what is missing", INTERRUPTED) from None
         if told is not None:
             told.end(report)

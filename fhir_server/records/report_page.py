@@ -23,6 +23,7 @@ h1 { font-size: 1.4rem; } h2 { font-size: 1.1rem; margin-top: 2.5rem; }
 .counts li { border: 1px solid var(--line); border-radius: .5rem; padding: .5rem 1rem; min-width: 7rem; }
 .counts b { display: block; font-size: 1.5rem; font-variant-numeric: tabular-nums; }
 table { border-collapse: collapse; width: 100%; } .wide { overflow-x: auto; }
+.wide :is(td:nth-child(2), td:nth-child(5)) { min-width: 9rem; }
 th, td { text-align: left; vertical-align: top; padding: .4rem .6rem; border-bottom: 1px solid var(--line); }
 th { background: var(--soft); } td.n { text-align: right; font-variant-numeric: tabular-nums; }
 small { opacity: .75; display: block; } code { overflow-wrap: anywhere; }
@@ -66,7 +67,7 @@ def _rules(report: ImportReport) -> Iterator[str]:
         return
     yield "<h2>Cần làm gì <small>What to do</small></h2><table>"
     yield "<tr><th>Mức</th><th>Vấn đề</th><th>Số lần</th><th>Cách xử lý</th></tr>"
-    for (severity, rule), count in sorted(report.rules.items(), key=lambda one: (one[0][0] != "error", -one[1])):
+    for (severity, rule), count in sorted(report.rules.items(), key=lambda one: (_gravity(one[0][0]), -one[1])):
         told = advice(rule)
         yield (
             f'<tr><td class="{escape(severity)}">{_both(_SEVERITY.get(severity, severity), severity)}</td>'
@@ -81,7 +82,7 @@ def _problems(report: ImportReport) -> Iterator[str]:
     if not rows:
         return
     # What refused a record comes first: that is what somebody has to act on.
-    rows.sort(key=lambda pair: pair[1].severity != "error")
+    rows.sort(key=lambda pair: _gravity(pair[1].severity))
     yield '<h2>Từng hồ sơ <small>Record by record</small></h2><div class="wide"><table>'
     yield "<tr><th>Nơi</th><th>Hồ sơ</th><th>Mức</th><th>Trường</th><th>Giá trị</th><th>Nội dung</th></tr>"
     for outcome, problem in rows[:ROWS_LIMIT]:
@@ -91,6 +92,10 @@ def _problems(report: ImportReport) -> Iterator[str]:
     if more > 0 or report.more_problems:
         count = max(0, more) + report.more_problems
         yield f"<p>… và {count} vấn đề khác; xem báo cáo CSV. <small>{count} more; see the CSV report.</small></p>"
+
+
+def _gravity(severity: str) -> int:
+    return list(_SEVERITY).index(severity)
 
 
 def _row(outcome: RecordOutcome, problem: Problem) -> str:

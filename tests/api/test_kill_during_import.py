@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -119,10 +120,10 @@ def test_kills_in_the_middle_leave_whole_records_and_importing_again_completes(
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_interrupted_import_ends_at_once_says_what_to_do_and_leaves_no_mongod(tmp_path: Path, jobs: int) -> None:
-    data_dir, crowd = tmp_path / "data", tmp_path / "records"
+    data_dir, crowd, report = tmp_path / "data", tmp_path / "records", tmp_path / "report.json"
     write_sample(CROWD, 3, crowd)
     heeding = signal.signal(signal.SIGINT, signal.default_int_handler)  # what a shell starts with `&` ignores it
-    command = [*PROGRAM, "records", "import", "--jobs", str(jobs), str(crowd)]
+    command = [*PROGRAM, "records", "import", "--jobs", str(jobs), "--report", str(report), str(crowd)]
     with subprocess.Popen(command, env=environment(data_dir), stderr=subprocess.PIPE, text=True) as importing:
         signal.signal(signal.SIGINT, heeding)
         wait_until_stored(data_dir, importing, ENOUGH)
@@ -132,4 +133,5 @@ def test_an_interrupted_import_ends_at_once_says_what_to_do_and_leaves_no_mongod
         _, told = importing.communicate(timeout=PATIENCE)
     assert importing.returncode == INTERRUPTED
     assert told == "fhir-server: interrupted; importing again completes what is missing\n"
+    assert json.loads(report.read_bytes())["refused"] == 0  # what was done until then is reported
     assert find_mongod(data_dir) is None
