@@ -33,5 +33,6 @@ def rare_collections(young: int = YOUNG) -> Iterator[None]:
     try:
         yield
     finally:
-        gc.set_threshold(*before)
+        gc.freeze()  # or the search of all that the work left would follow at once, up to a second at its end
         gc.unfreeze()
+        gc.set_threshold(*before)

@@ -32,6 +32,7 @@ from fhir_server.records.transform_dates import (
 )
 
 _NUMBER = re.compile(r"[+-]?\d{1,15}(?:[.,]\d{1,10})?", re.ASCII)
+_NUMBER_ALLOWED = ("a number", "một số")
 _ICD = re.compile(r"([A-Z]\d{2})(?:\.?([0-9A-Z]{1,2}))?([†*]?)", re.ASCII)
 _ZEROS = re.compile(r"^([+-]?)0+(?=\d)")
 _BLANKS = re.compile(r"\s+")
@@ -58,15 +59,15 @@ def integer(found: str, options: Options, facts: Facts) -> int:
 def decimal_text(found: str, options: Options, facts: Facts) -> Digits:
     """A decimal, digit for digit; a comma is read as the decimal sign. options.over: must be greater than this."""
     number = _decimal(found)
-    if number is None or ("over" in options and number <= options["over"]):
-        raise WrongValue(found, ("a number", "một số"))
+    if "over" in options and number <= options["over"]:
+        raise WrongValue(found, _NUMBER_ALLOWED)
     return number
 
 
 @lru_cache(maxsize=16_384)
-def _decimal(found: str) -> Digits | None:
+def _decimal(found: str) -> Digits:
     if not _NUMBER.fullmatch(found):
-        return None
+        raise WrongValue(found, _NUMBER_ALLOWED)  # which is not kept
     plain = found.replace(",", ".").lstrip("+")
     return Digits(_ZEROS.sub(r"\1", plain))
 
