@@ -105,9 +105,9 @@ class _Assembler:
             yield SourceRecord(self._format, Place(self._name), None, (problem,))
 
     def _check_count(self) -> Iterator[SourceRecord]:
-        told = self._known().get(self._container.count, "")
+        name = self._container.count
+        told = self._known().get(name) if name else None
         if isinstance(told, str) and told.isdigit() and int(told) != self._number:
-            name = self._container.count
             text = (f"{name} says {told}, the file holds {self._number}", f"{name} ghi {told}, tệp có {self._number}")
             problem = Problem("warning", "wrong-count", text, field=name, found=told)
             yield SourceRecord(self._format, Place(self._name), None, (problem,))
