@@ -199,7 +199,9 @@ class Profiles:
         """The profile of a canonical, with or without a version; None when it is not loaded or constrains nothing."""
         if canonical not in self._read:
             source = self._sources.get(canonical)
-            self._read[canonical] = self._profile(source.resource, 0) if source is not None else None
+            if source is None:  # not remembered: senders may claim what they like
+                return None
+            self._read[canonical] = self._profile(source.resource, 0)
         return self._read[canonical]
 
     def type_of(self, canonical: str) -> str | None:

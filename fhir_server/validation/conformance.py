@@ -152,21 +152,20 @@ class Conformance:
 
     def _codes(self, resource: Resource, known: Terminology | None) -> Known:
         """What is known of codes on the day of a resource."""
-        return self._memory.of(known or self._terminology, day_of_record(resource, self._zone))
+        return self._memory.of(known or self._terminology, resource, self._zone)
 
-    def _claim(self, resource: Resource, canonical: Any, place: str, number: int, codes: Known) -> Iterator[Issue]:
+    def _claim(self, resource: Resource, canonical: Any, place: str, number: int, codes: Known) -> list[Issue]:
         severity = self._severities.for_profile(canonical) if isinstance(canonical, str) else "off"
         if severity == "off" or canonical.partition("|")[0].removeprefix(CORE) == resource["resourceType"]:
-            return
+            return []
         if self.profiles.get(canonical) is None:
             report = Report()
             report.inform(
                 "profile-unknown", f"{place}.meta.profile[{number}]", found=f"'{canonical[:_LONGEST_CANONICAL]}'"
             )
-            yield from report.issues
-            return
-        for issue in self._validator.validate(resource, canonical, place, codes):
-            yield replace(issue, severity=severity) if issue.is_error else issue
+            return report.issues
+        issues = self._validator.validate(resource, canonical, place, codes)
+        return [replace(issue, severity=severity) if issue.is_error else issue for issue in issues]
 
 
 def _with_claims(resource: Any, place: str, depth: int) -> Iterator[tuple[Resource, str]]:
@@ -196,19 +195,23 @@ class _Memory:
     index: Index | None = None
     verdicts: dict[Key, bool | None] = field(default_factory=dict)
 
-    def of(self, terminology: Terminology, on: date | None) -> Known:
-        """What is known now of the codes of a day. Asking raises Unread where something must be read first."""
+    def of(self, terminology: Terminology, resource: Resource, zone: str) -> Known:
+        """What is known now of codes on the day of a resource, which is looked up only when one is asked for: few
+        resources have a bound one. Asking raises Unread where something must be read first."""
         if self.index is not terminology.index or len(self.verdicts) > _MOST_REMEMBERED:
             self.index, self.verdicts = terminology.index, {}
         verdicts = self.verdicts
 
         def membership(value_set: str, system: str | None, code: str) -> bool | None:
-            key = (value_set, system, code, on)
+            key = (value_set, system, code, day_of_record(resource, zone))
             if key not in verdicts:
                 verdicts[key] = _is_member(terminology, *key)
             return verdicts[key]
 
-        return Known(membership, lambda value_set, system, code: _neighbours(terminology, value_set, system, code, on))
+        def neighbours(value_set: str, system: str | None, code: str) -> tuple[str, str]:
+            return _neighbours(terminology, value_set, system, code, day_of_record(resource, zone))
+
+        return Known(membership, neighbours)
 
 
 def _is_member(terminology: Terminology, value_set: str, system: str | None, code: str, on: date | None) -> bool | None:

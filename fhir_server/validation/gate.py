@@ -47,24 +47,32 @@ class Gate:
     def accepts(self, resource: Any) -> bool:
         """True only for a resource in which, and inside which, every element is as R4's structures have it, and no rule
         is broken but those that `leftover` tells; what they ask of contained resources is not looked at."""
-        waiting, objects = [resource], 0
+        return self.accepted(resource) is not None
+
+    def accepted(self, resource: Any) -> bytes | None:
+        """The JSON of a resource that is accepted, followed by that of those inside it; None for one that is not."""
+        waiting = [resource]
+        bodies: list[bytes] = []
         while waiting:
             one = waiting.pop()
             type = one.get("resourceType") if isinstance(one, dict) else None
             if not isinstance(type, str) or type not in self._types:
-                return False
-            instance, decimals = {type: _shell(one, type, waiting)}, list[Digits]()
+                return None
+            instance = {type: _shell(one, type, waiting)}
+            decimals: list[Digits] = []
             body = _json(instance, decimals)
             if body is None:
-                return False
+                return None
             if "contained" in resource:
                 instance = orjson.loads(body.replace(_TO_CONTAINED, _TO_ANYTHING))
             elif decimals:
                 instance = orjson.loads(body)
             if not self._validator.is_valid(instance):
-                return False
-            objects += body.count(b"{")
-        return objects <= MOST_LEVELS or _nests_within(resource, MOST_LEVELS)
+                return None
+            bodies.append(body)
+        whole = b"".join(bodies)
+        is_flat = whole.count(b"{") <= MOST_LEVELS or _nests_within(resource, MOST_LEVELS)
+        return whole if is_flat else None
 
 
 def _json(instance: Any, decimals: list[Digits]) -> bytes | None:

@@ -95,6 +95,8 @@ class TypeChecks:
             if not isinstance(text, str):
                 return
             target = inside(text, walk.environment)
+            if target is None and text.partition("/")[0] in allowed:
+                return
             parts = literal(text) if target is None else None
             found = target["resourceType"] if target else parts.type if parts and parts.base is None else None
             if found is not None and found not in allowed:

@@ -14,6 +14,8 @@ from fhir_server.validation.messages import Report, child, quote
 from fhir_server.validation.rules import RuleChecks
 from fhir_server.validation.structure import StructureChecks
 
+# What the JSON of extensions and modifierExtensions has.
+_EXTENDED = b'xtension":['
 # Faults of values that are the right kind of JSON.
 _OF_VALUES = frozenset({"format", "too-long", "out-of-range", "code", "concept", "required", "several-choices"})
 
@@ -61,13 +63,13 @@ class Validator:
         place = path or of_r4 or type or "Resource"
         if type is not None and found != type and isinstance(found, str):
             report.tell("other-type", child(place, "resourceType"), expected=type, found=quote(found))
-        is_accepted = self._gate.accepts(resource)
-        if not is_accepted:
+        accepted = self._gate.accepted(resource)
+        if accepted is None:
             self._structure.check(resource, place, report)
         is_sound = not report.issues
         looked_at = of_r4 and not report.is_cut_short
-        asks_more = claims and self.conformance is not None
-        rules = self._rules if asks_more or not is_accepted else self._rules_left
+        is_plain = accepted is not None and (not claims or self.conformance is None or _EXTENDED not in accepted)
+        rules = self._rules_left if is_plain else self._rules
         extensions = rules.check(resource, place, report) if looked_at else []
         issues = report.told()
         if claims and is_sound and self.conformance is not None:
