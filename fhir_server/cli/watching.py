@@ -1,7 +1,7 @@
 """`fhir-server records watch`: a folder into which others put files, each imported once it is whole.
 
-A file lies in working/ while it is imported, then in done/, or in refused/ when a record of it was refused; its report
-lies beside it as a page and as JSON. What a killed process left in working/ is imported first.
+A file lies in working/ while it is imported, then in done/, or in refused/ when a record of it was refused or it has
+none; its report lies beside it as a page and as JSON. What a killed process left in working/ is imported first.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ async def _take_in(acts: Context, folder: Path, path: Path) -> None:
 
 def _put_away(acts: Context, report: ImportReport, folder: Path, path: Path) -> str:
     """The report first, so that a file that has come to its end always has one. Gives a line for people."""
-    place = _free(folder / (REFUSED if report.refused else DONE), path.name)
+    place = _free(folder / (REFUSED if report.refused or not report.read else DONE), path.name)
     _write(acts, report, place)
     path.rename(place)
     counts = f"{report.stored} stored, {report.unchanged} unchanged, {report.refused} refused"

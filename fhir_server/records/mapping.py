@@ -163,9 +163,11 @@ class Labels:
         return bool(self._labels)
 
     def of(self, scope: Scope, held: tuple[Resource, ...] = ()) -> tuple[Resource, ...]:
-        """The labels held already, and those whose condition holds here."""
-        found = [value for test, value in self._labels if test is None or test(scope)]
-        return (*held, *(value for value in found if value not in held)) if found else held
+        """The labels held already, and those whose condition holds here, each once."""
+        for test, value in self._labels:
+            if value not in held and (test is None or test(scope)):
+                held = (*held, value)
+        return held
 
 
 def _date_of(data: Mapping[str, Any]) -> Callable[[Scope, Facts], date | None]:

@@ -21,6 +21,7 @@ def test_files_end_in_done_or_refused_with_their_reports_and_a_signal_ends_the_w
     (folder / "working").mkdir(parents=True)
     (folder / "working" / "left.ndjson").write_text(EXAMPLE, "utf-8")  # by a process that was killed
     (folder / "bad.json").write_text("{", "utf-8")
+    (folder / "cut.xml").write_text("<DATA><HEADER>", "utf-8")
     (folder / "notes.txt").write_text("no records", "utf-8")
     (folder / ".hidden.json").write_text(EXAMPLE, "utf-8")
     command = [*PROGRAM, "records", "watch", str(folder)]
@@ -29,13 +30,14 @@ def test_files_end_in_done_or_refused_with_their_reports_and_a_signal_ends_the_w
         first, second = watching.stdout.readline(), watching.stdout.readline()
         assert first == "left.ndjson: 1 stored, 0 unchanged, 0 refused of 1 records; done/left.ndjson\n"
         assert second == "bad.json: 0 stored, 0 unchanged, 1 refused of 1 records; refused/bad.json\n"
+        assert watching.stdout.readline() == "cut.xml: 0 stored, 0 unchanged, 0 refused of 0 records; refused/cut.xml\n"
         (folder / "left.ndjson").write_text(EXAMPLE, "utf-8")
         assert "0 stored, 1 unchanged" in watching.stdout.readline()
         watching.terminate()
         assert watching.wait(PATIENCE) == 0
     assert {path.name for path in (folder / "refused").iterdir()} == {
-        "bad.json", "bad.json.report.json", "bad.json.report.html"
-    }  # fmt: skip
+        f"{name}{suffix}" for name in ("bad.json", "cut.xml") for suffix in ("", ".report.json", ".report.html")
+    }
     report = json.loads((folder / "refused" / "bad.json.report.json").read_text("utf-8"))
     assert (report["refused"], report["records"][0]["file"]) == (1, "bad.json")
     assert (folder / "done" / "left.2.ndjson").exists()
