@@ -16,7 +16,7 @@ from records_sources import FORMATS, as_json, basic, dossier, health_record, one
 
 from fhir_server.records.export import export_of
 from fhir_server.records.export_files import body, forms, together
-from fhir_server.records.files import read_files
+from fhir_server.records.files import find_files, read_files
 from fhir_server.records.importing import formats_for
 from fhir_server.records.inverse import is_invertible
 from fhir_server.records.record import Record
@@ -43,7 +43,7 @@ def commune(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def generated(folder: Path, name: str) -> Iterator[Record]:
     count = 0
-    for source in read_files([folder / name], FORMATS):
+    for source in read_files(find_files([folder / name]), FORMATS):
         if source.format == name and source.content is not None and count < EXAMPLES:
             record = mapped(FORMATS.by_name[name], source.content)
             if not record.refused:
@@ -183,7 +183,7 @@ def test_a_file_of_exported_records_is_read_as_those_records(commune: Path, name
 
 
 def generated_few(folder: Path, name: str) -> Iterator[Record]:
-    for source in read_files([folder / name], FORMATS):
+    for source in read_files(find_files([folder / name]), FORMATS):
         if source.format == name and source.content is not None:
             yield mapped(FORMATS.by_name[name], source.content)
 

@@ -471,8 +471,16 @@ def test_a_fault_in_a_list_names_the_item_it_is_in() -> None:
     assert [problem.field for problem in record.mapped.problems] == ["MA_BENH_KT[2]"]
 
 
-@pytest.mark.parametrize("fields", [{"MA_DOITUONG_KCB": "1.9"}, {"MA_BENH_CHINH": "B20"}, {"MA_BENH_KT": "I10; Z21"}])
-def test_a_visit_that_tells_of_hiv_is_labelled_restricted(fields: dict[str, str]) -> None:
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"MA_DOITUONG_KCB": "1.9"},
+        {"MA_BENH_CHINH": "B20"},
+        {"MA_BENH_KT": "I10; Z21"},
+        {"MA_DOITUONG_KCB": "1.9", "MA_BENH_CHINH": "B20", "MA_BENH_KT": "Z21"},
+    ],
+)
+def test_a_visit_that_tells_of_hiv_is_labelled_restricted_once(fields: dict[str, str]) -> None:
     for type in ("Encounter", "Condition"):
         for found in of_type(visit(**fields), type):
             assert [label["code"] for label in found["meta"]["security"]] == ["R"]
