@@ -42,7 +42,7 @@ LONGEST_SOCKET_PATH = 100  # the kernel's limit is 107 bytes
 START_SECONDS = 60.0  # recovery after a kill replays the journal
 STOP_SECONDS = 60.0
 RESTARTS_A_MINUTE = 5
-_EVICTION = "eviction_dirty_target=10,eviction_dirty_trigger=60,eviction_updates_target=10,eviction_updates_trigger=50"
+_EVICTION = "eviction_dirty_target=40,eviction_dirty_trigger=80,eviction_updates_target=40,eviction_updates_trigger=70"
 _PARAMETERS = {
     "diagnosticDataCollectionEnabled": "false",  # two hundred megabytes of metrics that nobody here reads
     # Old snapshots of five minutes are for other members of a replica set; here they would only fill a small cache.
@@ -113,7 +113,8 @@ class Embedded:
         command += ["--networkMessageCompressors", "disabled"]  # CVE-2025-14847
         command += ["--wiredTigerCacheSizeGB", f"{self.cache_mb / 1024:.3f}", "--oplogSize", str(OPLOG_MB)]
         # A transaction's own writes cannot leave the cache before its end. By default mongod undoes it when such writes
-        # fill a tenth of the cache, which 25,000 resources do to a cache of 512 MiB.
+        # fill a tenth of the cache, which 25,000 resources do to a cache of 512 MiB. And the keys of new resources lie
+        # all over the index over keys: the more of them a page gathers before it is written, the fewer are written.
         command += ["--wiredTigerEngineConfigString", _EVICTION]
         # Level 6, the default, costs a tenth of mongod's time in an import, for files that are a twentieth smaller.
         command += ["--zstdDefaultCompressionLevel", "1"]
