@@ -75,7 +75,7 @@ class Group:
         if not items:
             return
         seen: dict[tuple[str, ...], int] = {}
-        before = facts.on
+        before, above = facts.on, self._key_above(parent)
         labels = parent.labels if parent is not None else mapped.labels if self.owner == "record" else ()
         for line, item in enumerate(items, 1):
             scope = Scope(root, item, parent, line, item if item.__class__ is dict else {}, labels)
@@ -84,7 +84,7 @@ class Group:
                 self._tell(scope, mapped)
             if self._test is None or self._test(scope):
                 facts.on = (self._date and self._date(scope, facts)) or before
-                self._fill(scope, (*self._key_above(parent), *self._line_key(scope, seen)), facts, mapped)
+                self._fill(scope, (*above, *self._line_key(scope, seen)), facts, mapped)
             if len(items) > 1 and len(mapped.problems) > told:
                 self._say_which(line, mapped.problems, told)
         facts.on = before
@@ -108,7 +108,7 @@ class Group:
                 act(None, scope, places, facts, mapped)
             elif (found := fields.get(name)) is not None:
                 act(found, scope, places, facts, mapped)
-        if any(name not in resource for name in self._needs):
+        if self._needs and any(name not in resource for name in self._needs):
             mapped.made.pop()  # what was wrong has been told
             del mapped.latest[self.name]
             del mapped.links[links:]
@@ -146,7 +146,7 @@ class Group:
 
     def _line_key(self, scope: Scope, seen: dict[tuple[str, ...], int]) -> tuple[str, ...]:
         """The key fields' values and, from the second item with equal ones, a number; the line where there are none."""
-        values = tuple(str(read(scope) or "") for read in self._key) if self._key else (str(scope.line),)
+        values = tuple([str(read(scope) or "") for read in self._key])
         if not any(values):
             values = (str(scope.line),)
         seen[values] = seen.get(values, 0) + 1

@@ -112,7 +112,11 @@ def _value(row: Mapping[str, Any], put: Put) -> Act:
     def act(found: Any, scope: Scope, places: Places, facts: Facts, mapped: Mapped) -> None:
         path = sources[0]
         if found is None:
-            path, found = next(((at, told) for at, read in reads if (told := read(scope)) is not None), (path, None))
+            for at, read in reads:
+                found = read(scope)
+                if found is not None:
+                    path = at
+                    break
         if found is None:
             if default is not None:
                 put(places, copied(default), scope)

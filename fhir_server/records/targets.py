@@ -48,6 +48,9 @@ def compile_copy(value: Any) -> Callable[[], Any]:
     """A function that copies one JSON value, again and again."""
     if isinstance(value, list):
         items = [compile_copy(item) for item in value]
+        if len(items) == 1:
+            first = items[0]
+            return lambda: [first()]
         return lambda: [make() for make in items]
     if not isinstance(value, dict):
         return lambda: value
@@ -109,7 +112,13 @@ def _put_value(node: _Node, name: str) -> Put:
 
 def _put_more(node: _Node, name: str) -> Put:
     def put(places: Places, value: Any, scope: Scope) -> None:
-        held = node(places, scope).setdefault(name, [])
+        around = node(places, scope)
+        held = around.get(name)
+        if held is None:
+            held = around[name] = []
+            if value.__class__ is dict:  # the first of the list is compared with none
+                held.append(value)
+                return
         for item in value if isinstance(value, list) else (value,):
             if not any(_same(item, one) for one in held):
                 held.append(item)
@@ -142,13 +151,18 @@ def _node(path: Sequence[tuple[str, str | None]], group: str, elements: Elements
     node: _Node = _resource
     here = ""
     for name, label in path:
-        here = f"{here}.{name}" if here else name
-        here = here if label is None else f"{here}[{label}]"
+        before = f"{here}." if here else ""
+        here = before + (name if label is None else f"{name}[{label}]")
+        start = elements.items.get(group, {}).get(here, {})
+        inner = name
         if name in ("extension", "modifierExtension") and label is not None:
-            make = _extension(name, extension_urls(label, elements.extensions))
-        else:
-            make = _element(name, label is not None, elements.items.get(group, {}).get(here, {}))
-        node = _found_or_made(here, node, make)
+            *outer, last = extension_urls(label, elements.extensions)
+            start = {"url": last}
+            for url in outer:  # those of one URL are shared
+                before += f"{inner}<{url}>."
+                node = _found_or_made(before, node, _extension(inner, url))
+                inner = "extension"
+        node = _found_or_made(here, node, _element(inner, label is not None, start))
     return node
 
 
@@ -176,7 +190,11 @@ def _element(name: str, repeats: bool, start: Resource) -> Callable[[Resource], 
 
     def make_one_more(node: Resource) -> Resource:
         made: Resource = copy()
-        node.setdefault(name, []).append(made)
+        held = node.get(name)
+        if held is None:
+            node[name] = [made]
+        else:
+            held.append(made)
         return made
 
     def make(node: Resource) -> Resource:
@@ -200,19 +218,15 @@ def extension_urls(label: str, extensions: Mapping[str, tuple[str, ...]]) -> tup
     return (*(extensions[kind] if kind else ()), *((inner,) if inner else ()))
 
 
-def _extension(name: str, urls: tuple[str, ...]) -> Callable[[Resource], Resource]:
-    """Makes the innermost of a chain of extensions; outer ones of the same URL are shared."""
-    *outer, last = urls
+def _extension(name: str, url: str) -> Callable[[Resource], Resource]:
+    """Finds or makes the extension of a URL."""
 
     def make(node: Resource) -> Resource:
         held: list[Resource] = node.setdefault(name, [])
-        for url in outer:
-            around = next((one for one in held if one["url"] == url), None)
-            if around is None:
-                around = {"url": url}
-                held.append(around)
-            held = around.setdefault("extension", [])
-        made: Resource = {"url": last}
+        for one in held:
+            if one["url"] == url:
+                return one
+        made: Resource = {"url": url}
         held.append(made)
         return made
 
