@@ -69,7 +69,13 @@ class Collections:
 
     async def open(self) -> None:
         """Finishes what a killed process left half made: a collection without all its indexes."""
-        waiting = iter(sorted(name for name in await self.existing() if name[0].isupper()))
+        await self._index_all(sorted(await self._named()))
+
+    async def _named(self) -> list[str]:
+        return [name for name in await self.existing() if name[0].isupper()]
+
+    async def _index_all(self, names: Iterable[str]) -> None:
+        waiting = iter(names)
 
         async def index() -> None:
             for name in waiting:
@@ -86,9 +92,12 @@ class Collections:
         return types_of(await self.existing())
 
     async def build(self) -> None:
-        """Makes the indexes that were put off, all of a collection in one pass over it."""
+        """Makes the indexes that were put off, all of a collection in one pass over it.
+
+        The largest, which holds half of a load, goes first: all others together take about as long."""
         self.deferred = False
-        await self.open()
+        sizes = {name: await self._database[name].estimated_document_count() for name in await self._named()}
+        await self._index_all(sorted(sizes, key=lambda name: -sizes[name]))
 
     async def without_indexes(self) -> list[str]:
         """Collections that lack one of their indexes."""
