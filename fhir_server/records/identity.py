@@ -16,6 +16,7 @@ from fhir_server.records.ids import named_id
 from fhir_server.records.personal_number import number_facts
 from fhir_server.records.record import Record
 from fhir_server.records.source import Problem
+from fhir_server.terminology.folding import fold_words
 from fhir_server.terminology.naming import NamingSystems
 
 # Kind of number, and whether the birth date must agree too.
@@ -164,6 +165,18 @@ def new_id(record: Record, taken: bool, naming: NamingSystems) -> str:
         return named_id("Patient", record.id)
     birth = patient.get("birthDate", "") if _PLACE[found[0].kind][1] else ""
     return named_id("Patient", found[0].system, found[0].value, birth)
+
+
+def same_name(one: Resource, other: Resource) -> bool:
+    """Whether two Patients have a name in common, however it is written."""
+    names, others = ({fold_words(name.get("text", "")) for name in patient.get("name", ())} for patient in (one, other))
+    return not names.isdisjoint(others)
+
+
+def apart_id(record: Record) -> str:
+    """The id of a record beside that of another person with the same key."""
+    patient = record.patient.resource
+    return named_id(record.id, patient.get("gender", ""), patient.get("birthDate", "")[:4])
 
 
 def put_aside_foreign_numbers(record: Record, naming: NamingSystems) -> list[Mapping[str, Any]]:

@@ -16,7 +16,17 @@ from fhir_server.records.doubts import TASK, Doubt, doubt_id, task
 from fhir_server.records.filing import Identity, guard_of, hold
 from fhir_server.records.formats import Formats
 from fhir_server.records.heads import head_of, is_stored, owned_before, patient_before, written_before
-from fhir_server.records.identity import Known, Number, choose, new_id, numbers, tell_apart
+from fhir_server.records.identity import (
+    Known,
+    Number,
+    apart_id,
+    choose,
+    contradicts,
+    new_id,
+    numbers,
+    same_name,
+    tell_apart,
+)
 from fhir_server.records.merging import add_numbers, merge
 from fhir_server.records.newborns import Noted, claim, link_bearer, link_events, link_to_earlier, note, noted
 from fhir_server.records.patient_links import replaced
@@ -115,13 +125,17 @@ class Stores:
         """Settles every record of a group: ids, references, people. What is faulty is told in the record's problems."""
         heads = await self._context.store.read_many("Provenance", [record.id for record in records], EVERYTHING)
         plans = [Plan(record, _live(heads.get(record.id))) for record in records]
-        for record in await used_otherwise(self._context.store, records):
+        for record in await used_otherwise(self._context.store, [one for one in records if not one.refused]):
             record.mapped.problems.append(conflict(record))
         waiting = [plan for plan in plans if not (plan.record.refused or _is_stored_already(plan))]
         wanted = {number for plan in waiting for number in self._numbers(plan.record)}
         ids = {id for plan in waiting if (id := patient_before(plan.head))}
         ids |= {own_id(plan.record, one) for plan in waiting for one in plan.record.others}
         by_number, people = await self._bearers.known(wanted, ids)
+        if clashing := [plan.record for plan in waiting if self._is_of_another(plan, people)]:
+            for record in clashing:
+                record.id = apart_id(record)
+            return await self.plan(records, careful)
         taken = await self._taken(waiting, people) if careful else frozenset()
         for plan in waiting:
             self._settle(plan, by_number, people, taken)
@@ -135,6 +149,16 @@ class Stores:
         group.newborns = await noted(self._context.store, asked)
         await link_to_earlier(self._context, group.newborns, people.values(), self._naming)
         return group
+
+    def _is_of_another(self, plan: Plan, people: Mapping[str, Known]) -> bool:
+        """True where the key of a record is a person's number and somebody else's record is stored under it, which must
+        stay. A contradiction under the same name is a correction of that record."""
+        before, patient = people.get(patient_before(plan.head) or ""), plan.record.patient.resource
+        if before is None or not contradicts(patient, before.resource):
+            return False
+        keys = plan.record.key.split("|")
+        is_number = any(number.value in keys for number in numbers(patient, self._naming))
+        return is_number and not same_name(patient, before.resource)
 
     def _numbers(self, record: Record) -> set[Number]:
         """All numbers that tell the people of a record, and those that its newborn bears of another."""

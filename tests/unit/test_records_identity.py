@@ -207,6 +207,31 @@ async def test_a_mother_and_her_newborn_that_two_imports_meet_at_once_do_not_mis
     assert [one["type"] for one in (await desk.of_number("ME"))["link"]] == ["seealso"]
 
 
+async def test_somebody_else_under_the_number_of_a_stored_record_takes_nothing_from_it(desk: Desk) -> None:
+    doses = {"TENVACXIN": "Lao", "NGAYTIEM": "02/03/2026"}
+    hers = health_record(person(doses=doses))
+    another = {"HOTEN": "Lê Thị Bé", "GIOITINH": "2", "NGAYSINH": "02/03/1987"}
+    theirs = health_record(person(doses={**doses, "TENVACXIN": "Sởi"}, **another))
+    assert [(await desk.send(one)).stored for one in (hers, theirs)] == [1, 1]
+    assert [one["text"] for one in sorted_names(await desk.stored("Immunization"))] == ["Lao", "Sởi"]
+    assert [reason for reason, _, _ in await desk.doubts()] == ["sex"]
+    assert [(await desk.send(one)).unchanged for one in (hers, theirs, hers)] == [1, 1, 1]
+    corrected = health_record(person(doses={**doses, "TENVACXIN": "Dại"}, **{**another, "NGAYSINH": "02/04/1987"}))
+    assert (await desk.send(corrected)).stored == 1
+    assert [one["text"] for one in sorted_names(await desk.stored("Immunization"))] == ["Dại", "Lao"]
+
+
+async def test_a_record_whose_sex_or_year_is_corrected_takes_the_place_of_what_it_said(desk: Desk) -> None:
+    doses = {"TENVACXIN": "Lao", "NGAYTIEM": "02/03/2026"}
+    await desk.send(health_record(person(doses=doses)))
+    await desk.send(health_record(person(doses=doses, GIOITINH="2", HOTEN="NGUYỄN VĂN AN")))
+    assert len(await desk.stored("Immunization")) == 1
+
+
+def sorted_names(doses: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    return sorted((one["vaccineCode"] for one in doses), key=lambda code: str(code["text"]))
+
+
 BY_SENDER = {
     "bhxh": {
         "mother": dossier(total(**MOTHER)),
