@@ -137,17 +137,27 @@ class RuleChecks:
         """Tells every broken rule of a resource whose resourceType R4 has, and of the resources inside it. Gives the
         extensions that it met on the way, which their definitions have more to say of."""
         extensions: list[Extended] = []
-        self._enter(resource, path, 0, _Walk(Environment(resource, resource), {}, report, extensions), False)
+        self._enter(resource, path, 0, report, extensions)
         return extensions
 
-    def _enter(self, resource: Any, place: Place, level: int, outer: _Walk, is_contained: bool) -> None:
-        """Walks a resource; outer: the walk that led to it, of the one whose ids it shares when it is contained."""
+    def _enter(
+        self,
+        resource: Any,
+        place: Place,
+        level: int,
+        report: Report,
+        extensions: list[Extended],
+        container: _Walk | None = None,
+    ) -> None:
+        """Walks a resource; container: the walk of the one that contains it, whose ids it shares."""
         type = resource.get("resourceType") if isinstance(resource, dict) else None
         if isinstance(type, str) and type in self.definitions.concrete_types:
-            root = outer.environment.root if is_contained else resource
-            contained = outer.contained if is_contained else contained_types(resource)
-            walk = _Walk(Environment(resource, root), contained, outer.report, outer.extensions)
+            if container is None:
+                root, contained = resource, contained_types(resource)
+            else:
+                root, contained = container.environment.root, container.contained
             rules = self.whole if self.whole is not None and "contained" in resource else self
+            walk = _Walk(Environment(resource, root), contained, report, extensions)
             rules.node(type).visit(resource, place, level, walk)
 
     def not_evaluated_of_all(self) -> list[tuple[str, str, str]]:
@@ -161,12 +171,14 @@ class RuleChecks:
 
     def node(self, type: str, path: str = "") -> _Node:
         """The rules of a type, or of an element of it that has children of its own."""
-        return self._kept((type, path, ""), lambda: self._make_node(type, path, None))
+        return self._kept((type, path, ""), type, path)
 
-    def _kept(self, key: tuple[str, str, str], make: Callable[[], _Node]) -> _Node:
+    def _kept(
+        self, key: tuple[str, str, str], type: str, path: str, within: tuple[str, Element] | None = None
+    ) -> _Node:
         found = self._nodes.get(key)
         if found is None:
-            found = self._nodes[key] = make()
+            found = self._nodes[key] = self._make_node(type, path, within)
         return found
 
     def _make_node(self, type: str, path: str, within: tuple[str, Element] | None) -> _Node:
@@ -269,7 +281,7 @@ class RuleChecks:
         if not element.constraints and not type.targets:
             return self.node(type.code)
         key = (owner, element.path, type.code)
-        return self._kept(key, lambda: self._make_node(type.code, "", (owner, element)))
+        return self._kept(key, type.code, "", (owner, element))
 
     def _primitive_children(self, owner: str, element: Element, key: str) -> Iterator[tuple[str, Visit]]:
         conditions = tuple(self._compiled(owner, element.path, element.constraints))
@@ -282,7 +294,7 @@ class RuleChecks:
         """A resource inside a resource: a contained one shares the ids of its container."""
 
         def visit(value: Any, place: Place, level: int, walk: _Walk) -> None:
-            self._enter(value, place, level, walk, contained)
+            self._enter(value, place, level, walk.report, walk.extensions, walk if contained else None)
 
         return visit
 
