@@ -24,6 +24,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.bundle import prepare, transaction
 from fhir_server.records.files import Reading, find_files, format_of, read_files, size_of
 from fhir_server.records.formats import Formats
+from fhir_server.records.groups import Group
 from fhir_server.records.heads import is_stored
 from fhir_server.records.masking import Masks
 from fhir_server.records.misread import refuse_misread_names
@@ -34,7 +35,7 @@ from fhir_server.records.requests import REGISTER, request_name, used_otherwise,
 from fhir_server.records.signatures import NO_SIGNERS, signature_notes
 from fhir_server.records.signers import CertificateFault, signers_of
 from fhir_server.records.source import ALL_OF_IT, Place, Problem, Share, SourceRecord
-from fhir_server.records.storing import Group, Stores
+from fhir_server.records.storing import Stores
 from fhir_server.records.unlisted import warn_of_unlisted
 from fhir_server.store.cancellation import heed_cancellation
 from fhir_server.store.contract import Transaction

@@ -14,11 +14,12 @@ from fhir_server.interactions.planning import draft
 from fhir_server.records.doubts import settle_as_different
 from fhir_server.records.export import export_of
 from fhir_server.records.export_people import records_of
+from fhir_server.records.groups import Group
 from fhir_server.records.identity import ORDER, Known, choose, numbers
 from fhir_server.records.newborns import REGISTER, link_stored
 from fhir_server.records.patient_merge import merge_patients
 from fhir_server.records.patient_unmerge import unmerge_patients
-from fhir_server.records.storing import Group, Stores
+from fhir_server.records.storing import Stores
 from fhir_server.store.values import Put
 
 NAMING = FORMATS.tools.naming
