@@ -38,7 +38,7 @@ class Literal(msgspec.Struct, frozen=True):
 def literal(text: str) -> Literal | None:
     """`Patient/1`, `http://a.b/fhir/Patient/1/_history/2` taken apart; None for any other form (urn:, #, ?, …)."""
     found = _RESTFUL.fullmatch(text)
-    return Literal(*found.group("base", "type", "id", "version")) if found else None
+    return Literal(*found.groups()) if found else None
 
 
 def conditional(text: str) -> tuple[str, str] | None:

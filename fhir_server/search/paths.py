@@ -270,5 +270,7 @@ class _Testing:
         return lambda item: any(walk(item) for walk in walks)
 
     def _points_at(self, target: Expression | None, type: str) -> Test:
-        walks = self._walks(target or Variable("$this"))
+        if target is None:
+            return lambda item: target_type(item) == type
+        walks = self._walks(target)
         return lambda item: any(target_type(found) == type for walk in walks for found in walk(item))
