@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from typing import Any
 
 from fhir_server.model.references import is_id, literal
-from fhir_server.model.remember import remembered
 from fhir_server.search.clauses import Few, beginning, between, key
 from fhir_server.search.compile import disjunction, one_of
 from fhir_server.search.entry import IDENTIFIER, PART, Entry, Write, plain
@@ -99,7 +98,6 @@ def _target_parts(text: str | None, base: str) -> tuple[Part, ...]:
     return (Part((target,), {"r": target}),)
 
 
-@remembered(16_384)
 def local(text: str, base: str) -> tuple[str, str | None, str | None]:
     """A reference as it stands in keys, its version and the type it points at: relative when it is below our own base
     URL; without version and type when it is no RESTful reference."""
