@@ -44,6 +44,16 @@ class RecordOutcome:
         """True for what speaks of a file and gives nobody anything to do."""
         return not self.place.record and {problem.rule for problem in self.problems} == COUNTED_ONLY
 
+    @property
+    def status_told(self) -> str:
+        """The status of a record; "" of what only speaks of a file."""
+        return self.status if self.place.record or self.status == "refused" else ""
+
+    def line_of(self, problem: Problem) -> int | None:
+        """Where a problem stands: in its part, where that is a document of its own, else in the file."""
+        inner = problem.place
+        return inner.line if inner is not None and inner.part and inner.line else self.place.line
+
     def as_json(self) -> dict[str, Any]:
         whole: dict[str, Any] = {
             "file": self.place.file,
@@ -51,7 +61,7 @@ class RecordOutcome:
             "line": self.place.line,
             "key": self.place.key,
             "format": self.format,
-            "status": self.status,
+            "status": self.status_told,
             "patient": self.patient,
             "resources": self.resources,
             "written": self.written,
@@ -73,7 +83,7 @@ def problem_as_json(problem: Problem) -> dict[str, Any]:
         "do_en": advice(problem.rule).do[0],
         "do_vi": advice(problem.rule).do[1],
     }
-    if problem.place is not None:
+    if problem.place is not None and problem.place.part:
         whole |= {"part": problem.place.part, "line": problem.place.line}
     return {name: value for name, value in whole.items() if value not in (None, "")}
 
@@ -109,7 +119,7 @@ class ImportReport:
         self.resources += one.resources if one.status != "refused" else 0
         self.written += one.written
         severities = {problem.severity for problem in one.problems}
-        if one.status != "refused" and severities & {"warning"}:
+        if one.place.record and one.status != "refused" and "warning" in severities:
             self.with_warnings += 1
         for problem in one.problems:
             self.rules[(problem.severity, problem.rule)] += 1

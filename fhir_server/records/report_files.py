@@ -14,7 +14,6 @@ from fhir_server.records.advice import advice
 from fhir_server.records.formats import Formats
 from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.report_page import page
-from fhir_server.records.source import Problem
 
 SUFFIXES = (".json", ".ndjson", ".csv", ".html")
 COLUMNS = (
@@ -95,16 +94,11 @@ def csv_rows(outcome: RecordOutcome) -> Iterator[tuple[object, ...]]:
     for problem in outcome.problems:
         place, do = outcome.place, advice(problem.rule).do
         yield (
-            place.file, place.record or "", _line(outcome, problem), place.key, outcome.format, outcome.status,
-            problem.severity, problem.rule, problem.place.part if problem.place else "", problem.field,
-            problem.found, problem.text[1], problem.text[0], problem.allowed[1],
-            problem.allowed[0], do[1], do[0],
+            place.file, place.record or "", outcome.line_of(problem) or "", place.key, outcome.format,
+            outcome.status_told, problem.severity, problem.rule, problem.place.part if problem.place else "",
+            problem.field, problem.found, problem.text[1], problem.text[0], problem.allowed[1], problem.allowed[0],
+            do[1], do[0],
         )  # fmt: skip
-
-
-def _line(outcome: RecordOutcome, problem: Problem) -> int | str:
-    inner = problem.place.line if problem.place else None
-    return inner or outcome.place.line or ""
 
 
 def csv_line(cells: tuple[object, ...]) -> bytes:

@@ -11,7 +11,10 @@ from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.source import Problem
 
 ROWS_LIMIT = 5_000  # rows of the page; the CSV has all
-_STATUS = {"stored": "đã lưu", "unchanged": "không đổi", "refused": "từ chối"}
+_STATUS = {
+    "stored": "đã lưu / stored", "unchanged": "không đổi / unchanged", "refused": "từ chối / refused",
+    "": "cả tệp / the file",
+}  # fmt: skip
 _SEVERITY = {"error": "lỗi", "warning": "cảnh báo", "information": "thông tin"}
 
 _STYLE = """
@@ -103,13 +106,13 @@ def _row(outcome: RecordOutcome, problem: Problem) -> str:
     inner = problem.place
     name = place.file.replace("\\", "/").rpartition("/")[2]
     at = [f"#{place.record}"] if place.record else []
-    line = (inner.line if inner and inner.line else None) or place.line
+    line = outcome.line_of(problem)
     at += [f"dòng {line}"] if line else []
     at += [inner.part] if inner and inner.part else []
     severity = problem.severity
     cells = (
         f'<td title="{escape(place.file)}">{escape(name)}<small>{escape(", ".join(at))}</small></td>',
-        f"<td><code>{escape(place.key)}</code><small>{_STATUS[outcome.status]} / {outcome.status}</small></td>",
+        f"<td><code>{escape(place.key)}</code><small>{_STATUS[outcome.status_told]}</small></td>",
         f'<td class="{escape(severity)}">{_both(_SEVERITY.get(severity, severity), problem.rule)}</td>',
         f"<td><code>{escape(problem.field)}</code></td>",
         f"<td><code>{escape(problem.found)}</code></td>",

@@ -6,6 +6,7 @@ import ast
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -98,6 +99,23 @@ def test_the_counts_are_of_records() -> None:
         ("error", "value", 1),
         ("warning", "differs", 1),
     }
+
+
+def test_what_speaks_of_a_file_is_no_record_with_a_status() -> None:
+    told = report(outcome(HOSTILE, status="unchanged", number=0))
+    assert (told.read, told.unchanged, told.with_warnings) == (0, 0, 0)
+    (row,) = list(csv.DictReader(io.StringIO(as_csv(told).decode("utf-8-sig"))))
+    assert (row["status"], "status" in told.records[0].as_json()) == ("", False)
+    assert "cả tệp / the file" in page(told, FORMATS).decode()
+
+
+@pytest.mark.parametrize(("part", "line"), [("", 7), ("XML3", 2)])
+def test_the_line_is_that_of_the_file_but_within_a_document_of_its_own(part: str, line: int) -> None:
+    told = report(outcome(replace(WRONG, place=Place("", 0, 2, part))))
+    (row,) = list(csv.DictReader(io.StringIO(as_csv(told).decode("utf-8-sig"))))
+    assert row["line"] == str(line)
+    assert f"dòng {line}" in page(told, FORMATS).decode()
+    assert told.records[0].as_json()["problems"][0].get("line", 7) == line
 
 
 def test_refused_records_are_told_word_for_word_however_many_warnings_came_before() -> None:
