@@ -59,7 +59,13 @@ The counts: `read`, of which `stored` (something changed in the store), `unchang
 (nothing of it was stored); `with_warnings` are among the first two. An error refuses its record; a warning does not.
 
 Columns of the CSV: `file`, `record` (number in the file), `line`, `key` (the sender's own), `format`, `status`,
-`severity`, `rule`, `part` (table), `field`, `value`, and in both languages `message`, `allowed` and `do`.
+`severity`, `rule`, `part` (table), `field`, `value`, and in both languages `message`, `allowed` and `do`. `line` is
+that of the file, or with a `part` that is a document of its own the line in it. What has no `status` speaks of the file
+as a whole.
+
+Whether a value is masked follows from its field: keys of records, amounts, days and codes are told in full, personal
+numbers and long digits in text as `038*******23`, also where a personal number stands within a key or in a field of
+another kind.
 
 The checks of the receivers (`mappings/<format>/checks.json`: required fields, lengths, forms, order of dates, sums,
 tables that must agree) are warnings unless `FHIR_RECORD_CHECKS` says `refuse` or `off`. The insurer's own list of rules
