@@ -33,6 +33,7 @@ from fhir_server.records.files import STDIN, find_files, size_of
 from fhir_server.records.importing import OnRecord, Part, Progress
 from fhir_server.records.report import ImportReport, RecordOutcome
 from fhir_server.records.source import Share
+from fhir_server.terminology.load import Terminology
 from fhir_server.validation.validate import Validator
 
 # Below this size of all files the start of further processes takes longer than they save.
@@ -119,6 +120,7 @@ def workers(count: int) -> Iterator[Workers]:
         import fhir_server.app  # noqa: F401  what each needs, imported once for all
 
         Validator(Definitions.load(DATA_ROOT))  # makes the largest of it, the schema of all types, which is kept
+        Terminology.load(DATA_ROOT).read()
     crew = Workers(count if count > 1 else 0)
     try:
         yield crew

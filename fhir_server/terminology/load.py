@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from datetime import date
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -206,14 +206,21 @@ class Terminology:
         self.today = today
 
     @classmethod
+    @cache
     def load(cls, root: Path = DATA_ROOT) -> Terminology:
-        """Reads the headers of all definitions below root/terminology. root: the folder that holds terminology/.
+        """Reads the headers of all definitions below root/terminology; those of one folder are one object. root: the
+        folder that holds terminology/.
 
         Raises FhirError(INVALID) for a file that is no such definition, OSError when the folder is not there.
         """
         folder = root / "terminology"
         folder.stat()
         return cls(_entries(folder))
+
+    def read(self) -> None:
+        """Parses every definition now, for the processes that are forked from this one."""
+        for entry in self.entries():
+            self._made_of(entry)
 
     def with_resources(self, resources: Iterable[Resource]) -> Terminology:
         """These definitions and those of `resources` (CodeSystem, ValueSet, ConceptMap), which win over equal URLs."""

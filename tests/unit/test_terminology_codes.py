@@ -250,3 +250,9 @@ def test_every_shipped_definition_is_valid_r4() -> None:
     folder = DATA_ROOT / "terminology"
     for file in sorted(folder.glob("*_*/*.json")):
         assert [(issue.diagnostics, issue.expression) for issue in validator.validate(decode(file.read_bytes()))] == []
+
+
+def test_who_loads_the_same_folder_shares_what_has_been_read() -> None:
+    one, other = Terminology.load(DATA_ROOT), Terminology.load(DATA_ROOT)
+    one.read()
+    assert len(other.made) == len(list(other.entries()))
