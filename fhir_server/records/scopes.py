@@ -11,7 +11,7 @@ from fhir_server.model.resources import Resource
 from fhir_server.records.source import Problem, Tree
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Made:
     """A resource made of a record. owner: record (its id follows from the record), person (from the patient), shared
     (from its own key alone). key: what tells it from others of its group. id is set when the patient is known."""
@@ -23,12 +23,12 @@ class Made:
     id: str = ""
 
 
-# The target paths of a resource that are written so far, those that stand for a resource each with its scope -> the
-# dict that stands there; "" is the resource itself.
-Places = dict["str | tuple[str, Scope]", Resource]
+# The target paths of a resource that are written so far, those that stand for another resource with that one -> the
+# dict that stands there; "" is the resource itself. Not with its scope: then each would keep the other alive.
+Places = dict[str | tuple[str, Made], Resource]
 
 
-@dataclass(slots=True, eq=False)
+@dataclass(slots=True)
 class Scope:
     """Where in the record a group stands. fields: those of the item, none where it is a text. made and places: what
     becomes of the item, once it is known that something does. labels: security labels of what is made here and within.

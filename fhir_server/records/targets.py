@@ -174,7 +174,7 @@ def _found_or_made(path: str, parent: _Node, make: Callable[[Resource], Resource
         return found
 
     def node_of_each(places: Places, scope: Scope) -> Resource:
-        here = (path, scope)
+        here = (path, scope.made)
         found = places.get(here)
         if found is None:
             found = places[here] = make(parent(places, scope))

@@ -8,6 +8,7 @@ insurance dossier stand in the clear, one file each: `<case>.XML1.xml`, `<case>.
 
 from __future__ import annotations
 
+import gc
 import json
 from collections import Counter
 from pathlib import Path
@@ -74,3 +75,21 @@ def test_every_source_of_a_golden_case_has_its_expectation() -> None:
     sources = {path.parent / path.name.split(".")[0] for path in CASES.glob("*/*.*")}
     assert sources == {path.parent / path.name.split(".")[0] for path in EXPECTED}
     assert len(EXPECTED) >= 6
+
+
+def test_mapped_dossiers_leave_nothing_that_only_a_search_for_garbage_finds() -> None:
+    """An import looks for garbage rarely: what keeps itself alive would fill its memory."""
+    sources = [source_of(expected) for expected in EXPECTED if expected.parent.name == "bhxh"]
+
+    def map_all() -> None:
+        for source in sources:
+            records(*source)
+
+    map_all()  # what is read and compiled at first use stays
+    gc.collect()
+    gc.disable()
+    try:
+        map_all()
+        assert gc.collect() == 0
+    finally:
+        gc.enable()
