@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import pytest
 from pymongo import MongoClient
+from typer.testing import CliRunner
 
+from fhir_server.cli.commands import app
 from fhir_server.config import Settings
 from fhir_server.http.gateway import RECEIVE_PATH, TOKEN_PATH
 from fhir_server.model.passwords import hashed
@@ -181,3 +183,12 @@ def test_a_secret_does_not_tell_its_password() -> None:
     assert not is_password(account, "Secret")
     assert not is_password(Account("a", "plain", "38280"), "plain")
     assert not is_password(None, "")
+
+
+def test_the_line_of_an_account_stands_alone_on_stdout_though_the_password_is_asked_for() -> None:
+    from fhir_server.records.gateway import Account
+
+    asked = CliRunner().invoke(app, ["records", "account", "tyt", "--facility", "38280"], input="secret\n")
+    line = json.loads(asked.stdout)
+    assert (line["username"], asked.stderr) == ("tyt", "Password:")
+    assert is_password(Account(**line), "secret")
