@@ -218,7 +218,7 @@ def _only_when(data: Mapping[str, Any]) -> Rule:
     return lambda row, content: () if meets(row, content) else found
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def sortable(value: str) -> str:
     """The digits of a date from the year down: `02/03/1985 08:15` is `198503020815`; unknown parts (00) are cut off."""
     dmy = _DMY.fullmatch(value) if "/" in value else None

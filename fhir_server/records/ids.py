@@ -21,7 +21,7 @@ def named_id(*parts: str) -> str:
     return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def shared_id(type: str, *key: str) -> str:
     """The id of what all records share, from its own key: a facility, a member of staff."""
     return named_id("shared", type, type, *key)

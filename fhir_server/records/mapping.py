@@ -194,7 +194,7 @@ def day_of(found: str, transform: Transform, facts: Facts) -> date | None:
     return _first_day(text[:10])
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _first_day(text: str) -> date:
     parts = [int(part) for part in text.split("-")]
     return date(parts[0], parts[1] if len(parts) > 1 else 1, parts[2] if len(parts) > 2 else 1)

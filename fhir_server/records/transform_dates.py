@@ -27,7 +27,7 @@ _ISO_ALLOWED = ("yyyy-MM-dd, with Thh:mm for a time", "yyyy-MM-dd, thêm Thh:mm 
 # What a text says: the day as precise as it is told; the time behind it as `T08:15:00`, "" where none is told, None for
 # one that no day has; its zone, "" where none is told. A file tells the same few days again and again.
 _Told = tuple[str, str | None, str]
-_MOST_KEPT = 32_768
+_MOST_KEPT = 8_192
 
 
 def _day(year: str, month: str | None, day: str | None, found: str, allowed: tuple[str, str]) -> str:

@@ -64,7 +64,7 @@ def decimal_text(found: str, options: Options, facts: Facts) -> Digits:
     return number
 
 
-@lru_cache(maxsize=16_384)
+@lru_cache(maxsize=8_192)
 def _decimal(found: str) -> Digits:
     if not _NUMBER.fullmatch(found):
         raise WrongValue(found, _NUMBER_ALLOWED)  # which is not kept
