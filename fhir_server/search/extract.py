@@ -20,7 +20,7 @@ from fhir_server.search.lookup import Home, Setting, identity
 from fhir_server.search.path import Child, Path
 from fhir_server.search.paths import paths_of
 from fhir_server.search.primary_dates import primary_date, primary_dates
-from fhir_server.search.type_index import TypeIndex
+from fhir_server.search.type_index import Memory, TypeIndex
 from fhir_server.search.types import composite, date, reference
 from fhir_server.search.types.table import COMPONENT_KINDS, TYPES
 from fhir_server.store.values import Indexed
@@ -56,6 +56,7 @@ class Extractor:
         self._registry: Registry | None = None
         self._state = (0, 0, 0)
         self._numbers = Numbers({}, canonical_system)
+        self._memory = Memory()
 
     def over(self, parameters: ParametersOf) -> Extractor:
         """One for other parameters, otherwise the same."""
@@ -141,6 +142,7 @@ class Extractor:
         if registry is not self._registry or state != self._state:
             self._registry, self._state, self._indexes = registry, state, {}
             self._numbers = Numbers(registry.systems, self.setting.canonical_system)
+            self._memory = Memory()
         type = resource["resourceType"]
         index = self._indexes.get(type)
         if index is None:
@@ -155,7 +157,7 @@ class Extractor:
     # --- what writes -------------------------------------------------------------------------------------------------
 
     def _compile(self, type: str, registry: Registry) -> TypeIndex:
-        index = TypeIndex(self._numbers)
+        index = TypeIndex(self._numbers, self._memory)
         for code, param in self.params(type).items():
             for table in (registry.letters, registry.pending):
                 letters = table.get((type, code))

@@ -17,9 +17,13 @@ from fhir_server.store.values import Indexed
 
 # Of these hardly one comes twice.
 _SELDOM_TWICE = frozenset({"HumanName", "Identifier", "ContactPoint", "id"})
-# Nor does a longer element. A part that remembers so many begins anew.
-_LONGEST_REMEMBERED = 2_048
-_MOST_REMEMBERED = 256
+# Nor does a longer element.
+_LONGEST_REMEMBERED = 1_024
+# A part that remembers so many begins anew, and all do that remember so many together.
+_MOST_OF_A_PART = 256
+MOST_OF_ALL = 16_384
+
+Remembered = dict[str | bytes, Entry]
 
 
 class Part:
@@ -31,20 +35,39 @@ class Part:
     def __init__(self) -> None:
         self.writes: list[Write] = []
         self.is_remembered = True
-        self.remembered: dict[str | bytes, Entry] = {}
+        self.remembered: Remembered = {}
 
-    def remember(self, text: str | bytes, entry: Entry) -> None:
-        if len(text) <= _LONGEST_REMEMBERED:
-            if len(self.remembered) >= _MOST_REMEMBERED:
-                self.remembered.clear()
-            self.remembered[text] = entry
+
+class Memory:
+    """What the parts of all types remember: bounded together, since there are thousands of parts."""
+
+    def __init__(self) -> None:
+        self._holding: list[Remembered] = []
+        self._count = 0
+
+    def remember(self, part: Part, text: str | bytes, entry: Entry) -> None:
+        if len(text) > _LONGEST_REMEMBERED:
+            return
+        remembered = part.remembered
+        if len(remembered) >= _MOST_OF_A_PART:
+            self._count -= len(remembered)
+            remembered.clear()
+        elif not remembered:
+            self._holding.append(remembered)
+        if self._count >= MOST_OF_ALL:
+            for one in self._holding:
+                one.clear()
+            self._holding, self._count = [remembered], 0
+        remembered[text] = entry
+        self._count += 1
 
 
 class TypeIndex:
     """Writers are put into it one by one; then it indexes any number of resources."""
 
-    def __init__(self, numbers: Numbers) -> None:
+    def __init__(self, numbers: Numbers, memory: Memory) -> None:
         self._numbers = numbers
+        self._memory = memory
         self._elements: dict[str, Part] = {}
         # Of writers that look at several elements, and the names of all of these.
         self._together = Part()
@@ -118,7 +141,7 @@ class TypeIndex:
         for write in part.writes:
             write(value, entry)
         if not unknown:
-            part.remember(text, entry)
+            self._memory.remember(part, text, entry)
         return entry
 
     def _indexed(self, resource: Resource, entry: Entry) -> Indexed:

@@ -6,7 +6,9 @@ from search_index import BASE, LETTERS, Index, definitions, entry
 from fhir_server.definitions.search_params import SearchParameter
 from fhir_server.errors import FhirError
 from fhir_server.model.registry import Registry, UnknownSystems
+from fhir_server.search.entry import Entry, Numbers
 from fhir_server.search.extract import Extractor
+from fhir_server.search.type_index import MOST_OF_ALL, Memory, Part
 from fhir_server.store.values import Indexed
 
 EXTRACTOR = Extractor(definitions(), "+07:00", base=BASE)
@@ -204,6 +206,18 @@ def test_a_resource_is_found_by_the_same_after_more_others_than_are_remembered()
     assert (set(again.keys), again.sort) == (set(first.keys), first.sort)
     assert first.sort[registry.letters["Observation", "component-code"]] == ["a", "c"]
     assert first.sort[registry.letters["Observation", "combo-code"]] == ["0", "c"]
+
+
+def test_what_all_elements_of_all_types_remember_is_bounded_together() -> None:
+    memory, parts, entry = Memory(), [Part() for _ in range(100)], Entry(Numbers({}, str), set())
+    for number in range(3 * MOST_OF_ALL):
+        part = parts[number % 100]
+        memory.remember(part, f"{number}", entry)
+        assert f"{number}" in part.remembered
+        if number % 100 == 99:
+            assert sum(len(one.remembered) for one in parts) <= MOST_OF_ALL
+    memory.remember(parts[0], "x" * 2_000, entry)
+    assert "x" * 2_000 not in parts[0].remembered
 
 
 def test_an_operators_parameter_that_cannot_be_compiled_is_refused() -> None:
