@@ -423,3 +423,11 @@ async def test_a_blood_group_that_cannot_be_read_is_stored_as_text_and_refuses_n
         report = await desk.send(body)
         assert (report.stored, report.refused) == (1, 0), report.records
     assert {one["valueCodeableConcept"]["text"] for one in await desk.stored("Observation")} == {"chưa rõ", "Không"}
+
+
+async def test_what_is_said_of_an_insurance_without_a_card_is_stored_and_refuses_nothing(desk: Desk) -> None:
+    report = await desk.send(dossier(total(MA_THE_BHYT=None, MA_DKBD=None, MA_KHUVUC="K2")))
+    assert (report.stored, report.refused) == (1, 0), report.records
+    (coverage,) = await desk.stored("Coverage")
+    assert ("identifier" in coverage, "profile" in coverage.get("meta", {})) == (False, False)
+    assert [one["valueCodeableConcept"]["coding"][0]["code"] for one in coverage["extension"]] == ["K2"]
