@@ -40,7 +40,11 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path("data"), description="folder of the embedded MongoDB and of generated samples")
     mongodb_uri: str | None = Field(None, description="your own MongoDB replica set; unset: the embedded one")
     mongodb_database: str = Field("fhir", description="database name")
-    mongodb_cache_mb: int = Field(1024, ge=256, description="WiredTiger cache of the embedded MongoDB, MiB")
+    mongodb_cache_mb: int | None = Field(
+        None,
+        ge=256,
+        description="WiredTiger cache of the embedded MongoDB, MiB; unset: a quarter of the memory, at least 1024",
+    )
     zone: str = Field(
         "+07:00",
         pattern=r"^(Z|UTC|[+-]\d\d:\d\d)$",

@@ -28,6 +28,7 @@ from pymongo import MongoClient
 from pymongo.errors import OperationFailure, PyMongoError
 
 from fhir_server.store import guarded_exec
+from fhir_server.store.cache_size import cache_size
 from fhir_server.store.failed_start import why_it_ended
 from fhir_server.store.values import StartError as StartError
 
@@ -55,14 +56,16 @@ _PLAIN_PATH = re.compile(r"[A-Za-z0-9._/-]+")
 class Embedded:
     """One mongod over one data directory.
 
-    data_dir: made with mode 0700 when absent; holds `db`, `mongod.log` and the lock. cache_mb: WiredTiger cache, MiB.
-    parameters: further `--setParameter` values (tests ask for fail points). If mongod dies while it should run, it is
-    started again on the same socket. uri: where to connect, once started.
+    data_dir: made with mode 0700 when absent; holds `db`, `mongod.log` and the lock. cache_mb: WiredTiger cache, MiB;
+    None for a part of the memory. parameters: further `--setParameter` values (tests ask for fail points). If mongod
+    dies while it should run, it is started again on the same socket. uri: where to connect, once started.
     """
 
-    def __init__(self, data_dir: Path, cache_mb: int = 1024, parameters: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, data_dir: Path, cache_mb: int | None = None, parameters: Mapping[str, str] | None = None
+    ) -> None:
         self.data_dir = data_dir.resolve()
-        self.cache_mb = cache_mb
+        self.cache_mb = cache_mb or cache_size()
         self.parameters = dict(parameters or {})
         self.uri = ""
         self._lock: int | None = None
